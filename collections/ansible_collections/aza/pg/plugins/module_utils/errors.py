@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception that the toolkit raises for what a user can mend, and the words it helps with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AzaError(Exception):
+    """A failure that is explained in one sentence: where, what, what was expected, what to do.
+
+    :param msg: the sentence, ready to print.
+    :param reason: a stable machine-readable word (``lock_stale``, ``unknown_extension`` …).
+    :param details: JSON-able facts for programs; never a secret.
+    """
+
+    def __init__(self, msg: str, reason: str, **details: object) -> None:
+        super().__init__(msg)
+        self.msg = msg
+        self.reason = reason
+        self.details = details
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'X'?"`` for the closest known word, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carry out a plan, in order; stop at the first failure and say what was done and what was not.
+
+Every step may be interrupted: what is half done is observed as such, and the next run continues.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets as random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import EFFECTS, Change, Desired, File, Plan
+
+_RELOAD_SECONDS = 10
+
+
+@dataclass
+class Context:
+    """What the appliers share."""
+
+    wanted: Desired
+    docker: Docker
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    archive: str = ""
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.wanted.directory)
+
+    def file(self, path: str) -> File:
+        return next(item for item in self.wanted.files if item.path == path)
+
+
+def apply(plan: Plan, context: Context) -> list[str]:
+    """Returns what was done, one line a change. Reload and restart happen once, after the last file."""
+    done: list[str] = []
+    pending = list(plan.changes)
+    closing = "none"
+    try:
+        while pending:
+            change = pending[0]
+            if change.kind in _AFTER_CONFIGURATION:
+                _close(closing, context)
+                closing = "none"
+            APPLIERS[change.kind](context, change)
+            if change.kind in _CONFIGURATION:
+                closing = min(closing, change.effect, key=EFFECTS.index)
+            elif change.kind == "container":
+                closing = "none"  # a container that was just started has read everything
+            done.append(change.text())
+            pending.pop(0)
+        _close(closing, context)
+    except (AzaError, server.ServerError, OSError) as error:
+        reason = getattr(error, "reason", "apply_failed")
+        said = str(error).rstrip(".")
+        at = f"at “{pending[0].text()}”" if pending else f"at the {closing} of the server"
+        raise AzaError(
+            f"{context.wanted.instance}: stopped {at}: {said}. Done before: {len(done)}; not done: {len(pending)}. "
+            "Once the cause is gone, the same command continues.",
+            reason=reason,
+            done=done,
+            not_done=[change.text() for change in pending],
+        ) from None
+    return done
+
+
+# -- lock ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """One run at a time for an instance; a second one is told who holds it."""
+    path = directory.with_name(f".{directory.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": int(time.time())}).encode(), 0)
+        yield
+    except BlockingIOError:
+        raise AzaError(
+            f"Another run works on {directory.name} at this moment ({_holder(handle)}). Wait for it, "
+            "then run again.",
+            reason="locked",
+        ) from None
+    finally:
+        os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    try:
+        held = json.loads(os.pread(handle, 1000, 0))
+        return f"process {held['pid']}, for {int(time.time()) - held['since']} s"
+    except (ValueError, KeyError, OSError):
+        return "it has only just begun"
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def write_atomic(path: Path, content: bytes, mode: int, owner: tuple[int, int]) -> None:
+    """A reader sees the old file or the new one, whole, with its rights; a crash leaves one of them."""
+    temporary = path.with_name(f".{path.name}.{random.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchown(stream.fileno(), *owner)
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _owner(context: Context, item: File) -> tuple[int, int]:
+    return (
+        (context.wanted.uid, context.wanted.gid) if item.owner == "server" else (os.geteuid(), os.getegid())
+    )
+
+
+def _file(context: Context, change: Change) -> None:
+    path = context.directory / change.detail["path"]
+    if change.action == "remove":
+        path.unlink(missing_ok=True)
+        return
+    item = context.file(change.detail["path"])
+    if change.action.startswith("set rights"):
+        os.chown(path, *_owner(context, item), follow_symlinks=False)
+        path.chmod(item.mode)
+        return
+    if item.is_directory:
+        path.mkdir(parents=True, exist_ok=True)
+        os.chown(path, *_owner(context, item))
+        path.chmod(item.mode)
+        return
+    content = context.secrets[path.name] if item.secret else item.text or ""
+    write_atomic(path, content.encode(), item.mode, _owner(context, item))
+
+
+def _directory(context: Context, change: Change) -> None:
+    if change.action == "remove":
+        shutil.rmtree(context.directory)
+    else:
+        _file(context, change)
+
+
+def _link(context: Context, change: Change) -> None:
+    """/run is empty after a reboot: where systemd is, it makes the link again."""
+    link = Path(change.name)
+    rule = Path("/etc/tmpfiles.d") / f"aza-pg-{context.wanted.instance}.conf"
+    if change.action == "remove":
+        link.unlink(missing_ok=True)
+        rule.unlink(missing_ok=True)
+        return
+    link.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    temporary = link.with_name(f".{link.name}.{random.token_hex(4)}")
+    temporary.symlink_to(context.wanted.socket_dir)
+    temporary.replace(link)
+    if Path("/run/systemd/system").is_dir() and rule.parent.is_dir():
+        text = f"L+ {link} - - - - {context.wanted.socket_dir}\n"
+        write_atomic(rule, text.encode(), 0o644, (0, 0))
+
+
+def _setting(context: Context, change: Change) -> None:
+    """One setting at a time, so that those that wait for a permission stay as they are."""
+    item = context.file(pg.PATH)
+    path = context.directory / pg.PATH
+    values = pg.parse(path.read_text())
+    if change.detail["value"] is None:
+        values.pop(change.name, None)
+    else:
+        values[change.name] = change.detail["value"]
+    write_atomic(path, pg.render(dict(sorted(values.items()))).encode(), item.mode, _owner(context, item))
+
+
+# -- engine ----------------------------------------------------------------------------------------
+
+
+def _image(context: Context, change: Change) -> None:
+    if change.action == "pull":
+        context.docker.run("pull", "--quiet", context.wanted.image["pinned"], timeout=3600)
+        return
+    if not context.archive:
+        raise AzaError("the image's archive did not reach this host", reason="no_archive")
+    context.docker.run("load", "--quiet", "--input", context.archive, timeout=1800)
+
+
+def _volume(context: Context, change: Change) -> None:
+    if change.action == "remove":
+        context.docker.run("volume", "rm", change.name)
+        return
+    labels = [part for key, value in context.wanted.labels.items() for part in ("--label", f"{key}={value}")]
+    context.docker.run("volume", "create", *labels, change.name)
+
+
+def _network(context: Context, change: Change) -> None:
+    context.docker.run("network", "rm", change.name)
+
+
+def _container(context: Context, change: Change) -> None:
+    stop = str(context.wanted.stop_seconds)
+    wait = context.wanted.stop_seconds + 60
+    if change.action == "remove":
+        context.docker.run("stop", "--time", stop, change.name, timeout=wait)
+        context.docker.run("rm", "--force", change.name)
+    elif change.action == "stop":
+        context.docker.run("stop", "--time", stop, change.name, timeout=wait)
+    elif change.action == "restart":
+        context.docker.run("unpause", change.name, check=False)
+        context.docker.run("restart", "--time", stop, change.name, timeout=wait)
+    else:
+        compose = str(context.directory / "compose.yml")
+        again = ["--force-recreate"] if change.action == "recreate" else []
+        context.docker.run(
+            "compose", "--file", compose, "up", "--detach", "--no-build", *again, timeout=wait + 300
+        )
+
+
+def _server(context: Context, change: Change) -> None:
+    """Nothing of its own: a reload or restart is carried out once, after the last change that asks for it."""
+
+
+def _close(effect: str, context: Context) -> None:
+    if effect == "restart":
+        context.docker.run(
+            "restart",
+            "--time",
+            str(context.wanted.stop_seconds),
+            context.wanted.container,
+            timeout=context.wanted.stop_seconds + 60,
+        )
+    elif effect == "reload":
+        _reload(context)
+
+
+def _reload(context: Context) -> None:
+    """SIGHUP, then ask the server whether it took the files: a refused file must not go unnoticed."""
+    before = _state(context)
+    context.docker.run("kill", "--signal", "HUP", context.wanted.container)
+    if before is None:
+        return
+    deadline = time.monotonic() + _RELOAD_SECONDS
+    while True:
+        now = _state(context)
+        errors = [*now["config_errors"], *now["hba_errors"]] if now else []
+        if errors:
+            raise AzaError(
+                f"the server refuses its configuration and keeps the old one: {'; '.join(errors)}",
+                reason="bad_setting",
+            )
+        if now and now["config_loaded"] > before["config_loaded"]:
+            return
+        if time.monotonic() > deadline:
+            raise AzaError(f"the server did not reload within {_RELOAD_SECONDS} s", reason="no_reload")
+        time.sleep(0.1)
+
+
+def _state(context: Context) -> dict[str, Any] | None:
+    try:
+        return server.observe(context.wanted.socket_dir, context.wanted.superuser, (), None)
+    except server.ServerError:
+        return None
+
+
+# -- server ----------------------------------------------------------------------------------------
+
+
+def _role(context: Context, change: Change) -> None:
+    with server.connect(context.wanted.socket_dir, context.wanted.superuser) as connection:
+        server.set_password(connection, change.name, context.secrets["postgres_password"])
+
+
+def _database(context: Context, change: Change) -> None:
+    with server.connect(context.wanted.socket_dir, context.wanted.superuser) as connection:
+        server.create_database(connection, change.name, context.wanted.superuser)
+
+
+Applier = Callable[[Context, Change], None]
+
+APPLIERS: dict[str, Applier] = {
+    "image": _image,
+    "directory": _directory,
+    "file": _file,
+    "secret": _file,
+    "link": _link,
+    "volume": _volume,
+    "network": _network,
+    "setting": _setting,
+    "container": _container,
+    "server": _server,
+    "role": _role,
+    "database": _database,
+}
+
+# Kinds whose effect on the server is carried out once, after the last of them …
+_CONFIGURATION = ("file", "setting", "server")
+# … and kinds that speak to the server, which must have read its configuration by then.
+_AFTER_CONFIGURATION = ("role", "database")
+
+
+def check_settings(wanted: Desired, docker: Docker) -> None:
+    """Let the image's own server read the settings, in a container that lives for a moment and holds nothing."""
+    if not wanted.settings:
+        return
+    done = docker.run(
+        "run", "--rm", "--interactive", "--network", "none", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp",
+        "--user", f"{wanted.uid}:{wanted.gid}", "--entrypoint", "/bin/sh", wanted.image["pinned"], "-c",
+        "cat >/tmp/try.conf; PATH=$PATH:/usr/lib/postgresql/18/bin; "
+        "exec postgres -c config_file=/tmp/try.conf -c data_directory=/tmp -C data_directory",
+        stdin=pg.render(wanted.settings),
+        check=False,
+        timeout=60,
+    )  # fmt: skip
+    if done.returncode == 0:
+        return
+    words = ("LOG:", "ERROR:", "HINT:", "DETAIL:", "FATAL:")
+    said = [
+        line.partition(word)[2].strip()
+        for line in done.stderr.splitlines()
+        for word in words
+        if word in line and "contains errors" not in line
+    ]
+    if not said:
+        raise docker.error(("run", wanted.image["pinned"]), done)
+    sentence = "; ".join(part.replace("/tmp/try.conf", "postgres_settings").rstrip(".") for part in said)
+    origin = f" ({wanted.origin('postgres_settings')})" if wanted.origin("postgres_settings") else ""
+    raise AzaError(
+        f"postgres_settings{origin}: PostgreSQL refuses them: {sentence}. Nothing was changed.",
+        reason="bad_setting",
+    )

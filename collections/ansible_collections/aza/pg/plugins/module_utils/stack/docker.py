@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place that calls the ``docker`` command. Arguments never hold a secret: ``ps`` shows them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+
+_NO_DAEMON = ("cannot connect to the docker daemon", "is the docker daemon running")
+
+
+class DockerError(AzaError):
+    """A docker command failed; carries what it said."""
+
+
+class Docker:
+    def __init__(self, binary: str = "docker") -> None:
+        self.binary = binary
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 600
+    ) -> subprocess.CompletedProcess[str]:
+        try:
+            done = subprocess.run(
+                [self.binary, *arguments],
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise AzaError(
+                "There is no docker command on this host. Install an engine with Compose v2 first "
+                "(role docker_engine), or put docker on the PATH.",
+                reason="no_docker",
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise DockerError(
+                f"`docker {' '.join(arguments[:3])}` did not finish within {timeout:.0f} s.",
+                reason="docker_timeout",
+            ) from None
+        if check and done.returncode:
+            raise self.error(arguments, done)
+        return done
+
+    def error(self, arguments: tuple[str, ...], done: subprocess.CompletedProcess[str]) -> AzaError:
+        said = done.stderr.strip() or done.stdout.strip()
+        lowered = said.lower()
+        if "permission denied" in lowered and "docker" in lowered and "sock" in lowered:
+            return AzaError(
+                "This user may not talk to the Docker Engine. Use a member of the group docker, or root "
+                "(ansible_become: true).",
+                reason="docker_permission",
+            )
+        if any(words in lowered for words in _NO_DAEMON):
+            return AzaError(
+                "No Docker Engine answers on this host. Start it, or let the role docker_engine do it.",
+                reason="no_engine",
+            )
+        return DockerError(
+            f"`docker {' '.join(arguments[:6])}` failed: {said[-1500:] or 'exit code ' + str(done.returncode)}",
+            reason="docker_failed",
+        )
+
+    def info(self) -> dict[str, Any]:
+        # The format gives the server's part only: the list of plugins takes ten times as long.
+        form = (
+            '{"memory":{{json .MemTotal}},"cpus":{{json .NCPU}},"root":{{json .DockerRootDir}},'
+            '"store":{{json .DriverStatus}},"version":{{json .ServerVersion}},"errors":{{json .ServerErrors}}}'
+        )
+        arguments = ("info", "--format", form)
+        done = self.run(*arguments, check=False)
+        try:
+            info = json.loads(done.stdout)
+        except ValueError:
+            raise self.error(arguments, done) from None
+        if info.get("errors") or not info.get("version"):
+            done.stderr = " ".join(info.get("errors") or []) or done.stderr
+            raise self.error(arguments, done)
+        return dict(info)
+
+    def inspect(self, *names: str) -> list[dict[str, Any]]:
+        """Whatever of these exists: containers, volumes, networks and images, in one call."""
+        done = self.run("inspect", *names, check=False)
+        try:
+            return list(json.loads(done.stdout or "[]"))
+        except ValueError:
+            raise self.error(("inspect", *names), done) from None
+
+    def containers(self, **labels: str) -> list[dict[str, str]]:
+        filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
+        done = self.run("ps", "--all", "--no-trunc", *filters, "--format", "{{json .}}")
+        return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+
+    def logs(self, container: str, lines: int = 200) -> list[str]:
+        """The last lines of both streams, in the order of their time."""
+        done = self.run("logs", "--timestamps", "--tail", str(lines), container, check=False)
+        if done.returncode:
+            return []
+        stamped = sorted((done.stdout + done.stderr).splitlines(), key=lambda line: line.split(" ", 1)[0])
+        return [line.partition(" ")[2] for line in stamped if line.partition(" ")[2].strip()]

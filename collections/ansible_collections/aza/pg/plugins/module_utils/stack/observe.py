@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is, in one look: files, containers, volume, network, image, server, host. Changes nothing."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import os
+import pwd
+import shutil
+import socket
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import CONFIG_HASH, Desired, Observed
+
+_TEXT_LIMIT = 256 * 1024
+
+
+def host_facts() -> dict[str, Any]:
+    """Who deploys, where, and with what. Needs no engine."""
+    uid = os.geteuid()
+    try:
+        home = pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        home = os.environ.get("HOME", "")
+    return {
+        "uid": uid,
+        "gid": os.getegid(),
+        "home": home,
+        "psycopg": server.psycopg_version(),
+        "psql": shutil.which("psql") or "",
+        "systemd": Path("/run/systemd/system").is_dir(),
+    }
+
+
+def engine_facts(docker: Docker) -> dict[str, Any]:
+    info = docker.info()
+    root = Path(str(info["root"]))
+    try:
+        free = shutil.disk_usage(root).free // 2**20
+    except OSError:
+        free = None  # an ordinary user, or an engine elsewhere: not ours to see
+    return {
+        "memory_mb": int(info["memory"]) // 2**20,
+        "cpus": int(info["cpus"]),
+        "disk_free_mb": free,
+        "engine": info["version"],
+        "containerd_store": any("containerd" in str(value) for _, value in info["store"] or []),
+    }
+
+
+def image_id(docker: Docker, references: Iterable[str]) -> tuple[str, str]:
+    """The first of these references that the engine knows, and the id behind it."""
+    for reference in filter(None, references):
+        found = docker.run("image", "inspect", "--format", "{{.Id}}", reference, check=False)
+        if not found.returncode and found.stdout.strip():
+            return reference, found.stdout.strip()
+    return "", ""
+
+
+def observe(wanted: Desired, docker: Docker, secrets: Mapping[str, str] | None = None) -> Observed:
+    """One look at everything that ``wanted`` speaks of. Secrets are compared here and go nowhere."""
+    secrets = secrets or {}
+    directory = Path(wanted.directory)
+    files = {
+        item.path: found
+        for item in wanted.files
+        if (found := _file(directory, item.path, secrets)) is not None
+    }
+    # A file that was put among our settings takes part in the server's configuration.
+    for extra in sorted((directory / "postgres" / "conf.d").glob("*.conf")):
+        path = str(extra.relative_to(directory))
+        files.setdefault(path, {**(_file(directory, path, {}) or {}), "foreign": True})
+    objects = docker.inspect(wanted.container, wanted.volume, wanted.network, *filter(None, [wanted.image["pinned"]]))
+    container = next(
+        (_container(item) for item in objects if item.get("Name") == f"/{wanted.container}"), None
+    )
+    strangers = tuple(
+        sorted(
+            item["Names"]
+            for item in docker.containers(**{"com.docker.compose.project": wanted.project})
+            if item["Names"] != wanted.container
+        )
+    )
+    running = bool(container) and (container or {}).get("state") == "running"
+    answer, error = _server(wanted, files, secrets) if running else (None, "")
+    return Observed(
+        files=files,
+        container=container,
+        strangers=strangers,
+        volume=any(item.get("Name") == wanted.volume and "Mountpoint" in item for item in objects),
+        network=any(item.get("Name") == wanted.network and "IPAM" in item for item in objects),
+        image=next((str(item["Id"]) for item in objects if "RootFS" in item), ""),
+        socket_link=_link(wanted.socket_link),
+        server=answer,
+        server_error=error,
+        port_problem=_port_problem(wanted, container),
+        host={**host_facts(), **engine_facts(docker)},
+    )
+
+
+def _file(directory: Path, path: str, secrets: Mapping[str, str]) -> dict[str, Any] | None:
+    full = directory / path
+    try:
+        status = full.lstat()
+        found: dict[str, Any] = {
+            "mode": stat.S_IMODE(status.st_mode),
+            "uid": status.st_uid,
+            "gid": status.st_gid,
+            "modified": status.st_mtime,
+        }
+        if stat.S_ISDIR(status.st_mode):
+            return {**found, "type": "directory"}
+        if not stat.S_ISREG(status.st_mode):
+            return {**found, "type": "other"}
+        found["type"] = "file"
+        content = full.read_bytes()
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        return None
+    except PermissionError:
+        raise AzaError(
+            f"This user may not read {full}: the instance was deployed by another user. Deploy as that user.",
+            reason="foreign_instance",
+            path=str(full),
+        ) from None
+    if path.startswith("secrets/"):
+        wanted = secrets.get(Path(path).name)
+        found["matches"] = None if wanted is None else hmac.compare_digest(content, wanted.encode())
+        return found
+    found["sha256"] = hashlib.sha256(content).hexdigest()
+    if len(content) <= _TEXT_LIMIT:
+        found["text"] = content.decode("utf-8", "replace")
+    return found
+
+
+def _container(item: Mapping[str, Any]) -> dict[str, Any]:
+    state = item["State"]
+    return {
+        "id": item["Id"],
+        "state": state["Status"],
+        "health": (state.get("Health") or {}).get("Status", ""),
+        "exit_code": state["ExitCode"],
+        "oom_killed": bool(state.get("OOMKilled")),
+        "error": state.get("Error", ""),
+        "restarts": item.get("RestartCount", 0),
+        "started": state["StartedAt"],
+        "image": item["Image"],
+        "image_reference": item["Config"]["Image"],
+        "config_hash": (item["Config"].get("Labels") or {}).get(CONFIG_HASH, ""),
+        "published": [
+            f"{binding.get('HostIp') or '0.0.0.0'}:{binding['HostPort']}"
+            for bindings in (item["HostConfig"].get("PortBindings") or {}).values()
+            for binding in bindings or []
+        ],
+        "project": (item["Config"].get("Labels") or {}).get("com.docker.compose.project", ""),
+    }
+
+
+def _server(
+    wanted: Desired, files: Mapping[str, Mapping[str, Any]], secrets: Mapping[str, str]
+) -> tuple[dict[str, Any] | None, str]:
+    if not server.psycopg_version():
+        return None, "this Python has no psycopg"
+    names = set(wanted.settings) | set(pg.parse(str(files.get(pg.PATH, {}).get("text", ""))))
+    try:
+        return server.observe(
+            wanted.socket_dir, wanted.superuser, names, secrets.get("postgres_password")
+        ), ""
+    except server.ServerError as error:
+        return None, str(error)
+
+
+def _link(path: str) -> str | None:
+    if not path or not Path(path).is_symlink():
+        return None
+    return str(Path(path).readlink())
+
+
+def _port_problem(wanted: Desired, container: Mapping[str, Any] | None) -> str:
+    """``taken`` or ``no_address`` when our container could not publish there; asked by trying, so that any
+    program counts. What our own container publishes already is no problem."""
+    address, port = wanted.publish_address, wanted.port
+    alive = bool(container) and (container or {}).get("state") in ("running", "restarting", "paused")
+    if alive and f"{address}:{port}" in (container or {}).get("published", ()):
+        return ""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return {errno.EADDRINUSE: "taken", errno.EADDRNOTAVAIL: "no_address"}.get(error.errno or 0, "")
+    return ""

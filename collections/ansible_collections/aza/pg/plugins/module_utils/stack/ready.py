@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is it really there? Five stages, each of which only a server that works can reach.
+
+process → socket → SQL → extensions → first write. Whoever waits learns which stage it is, and when it takes
+too long, which one failed and what the log says about it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
+
+STAGES = ("process", "socket", "SQL", "extensions", "first write")
+_TELLING = (
+    "PANIC",
+    "FATAL",
+    "ERROR",
+    "WARNING",
+    "HINT",
+    "DETAIL",
+    "refus",
+    "cannot",
+    "denied",
+    "No space",
+    "aza-pg",
+)
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """``stage`` is the first one that was not reached; empty when all were."""
+
+    stage: str
+    said: str = ""
+    hopeless: bool = False
+    log: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        return not self.stage
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ready": self.ready}
+
+
+def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
+    """One pass through the stages. ``created``: this deploy made the data, so the image's own extensions must
+    be there; on an older server somebody may have dropped one, and that is drift, not a failure."""
+    found = docker.inspect(wanted.container)
+    if not found:
+        return Readiness("process", "there is no container", hopeless=True)
+    state = found[0]["State"]
+    if state["Status"] != "running":
+        restarts = found[0].get("RestartCount", 0)
+        code = state["ExitCode"]
+        reason = "the kernel killed it for want of memory" if state.get("OOMKilled") else f"exit code {code}"
+        said = (
+            state.get("Error")
+            or f"the container is {state['Status']} ({reason}, started again {restarts} times)"
+        )
+        # 78: the entrypoint refuses its configuration, and will again.
+        return Readiness("process", said, hopeless=state["Status"] == "exited" or code == 78 or restarts >= 3)
+    if found[0].get("RestartCount", 0) >= 3:
+        return Readiness("process", "the container fails and is started again and again", hopeless=True)
+    if not (Path(wanted.socket_dir) / ".s.PGSQL.5432").exists():
+        return Readiness("socket", "the server has not opened its socket yet")
+    try:
+        with server.connect(wanted.socket_dir, wanted.superuser, wanted.database) as connection:
+            in_recovery = connection.execute("select pg_is_in_recovery()").fetchone()[0]
+            stage = "extensions"
+            try:
+                lost = server.missing_extension_files(connection)
+                if lost:
+                    names = ", ".join(lost)
+                    said = f"database {wanted.database} uses {names}, which this image does not carry"
+                    return Readiness(stage, said, hopeless=True)
+                if created:
+                    expected = _expected_extensions(wanted, docker)
+                    absent = sorted(set(expected) - set(server.extensions(connection)))
+                    if absent:
+                        return Readiness(stage, f"not created yet: {', '.join(absent)}")
+                stage = "first write"
+                if not in_recovery:
+                    server.first_write(connection)
+            except Exception as error:  # whatever the server says belongs to the stage it was said in
+                return Readiness(stage, " ".join(str(error).split()))
+    except server.ServerError as error:
+        return Readiness("SQL", str(error))
+    return Readiness("")
+
+
+def _expected_extensions(wanted: Desired, docker: Docker) -> list[str]:
+    """The image says itself what it creates at a first start."""
+    done = docker.run("exec", wanted.container, "cat", "/usr/local/share/aza-pg/create", check=False)
+    return [line.split()[0] for line in done.stdout.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def wait(wanted: Desired, docker: Docker, seconds: float, created: bool = False) -> Readiness:
+    """Probe until ready, hopeless or ``seconds`` have passed; the caller decides whether to ask again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        now = probe(wanted, docker, created)
+        if now.ready or now.hopeless or time.monotonic() >= deadline:
+            return now
+        time.sleep(0.2)
+
+
+def telling_lines(lines: Sequence[str], limit: int = 12) -> list[str]:
+    """The log lines that matter: the complaints, without repetition; without any, simply the last ones."""
+    chosen: list[str] = []
+    for line in lines:
+        if any(word in line for word in _TELLING) and line not in chosen:
+            chosen.append(line)
+    return [line[:300] for line in (chosen or list(lines))[-limit:]]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The edge to PostgreSQL: one connection over the instance's Unix socket, as its administrator, by peer.
+
+No password is involved, so none can leak. Whatever the server holds is observed here in one query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import scram
+
+try:
+    import psycopg
+except ImportError:
+    psycopg = None  # type: ignore[assignment]
+
+# Linux keeps a socket's path in 108 bytes, the last of them a zero.
+SOCKET_PATH_MAX = 107
+
+_OBSERVE = """
+with automatic as (
+    select name from pg_file_settings where sourcefile like '%%/postgresql.auto.conf'
+)
+select json_build_object(
+    'version', current_setting('server_version'),
+    'in_recovery', pg_is_in_recovery(),
+    'started', extract(epoch from pg_postmaster_start_time()),
+    'config_loaded', extract(epoch from pg_conf_load_time()),
+    'settings', (select json_object_agg(name, json_build_object(
+            'value', current_setting(name), 'raw', setting, 'unit', unit, 'context', context,
+            'source', source, 'pending_restart', pending_restart))
+        from pg_settings where name = any(%(names)s)),
+    'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings
+        where pending_restart and name not in (select name from automatic)),
+    'config_errors', (select coalesce(json_agg(format('%%s: %%s', coalesce(name, sourcefile), error)), '[]')
+        from pg_file_settings where error is not null and error <> 'setting could not be applied'),
+    'hba_errors', (select coalesce(json_agg(format('line %%s: %%s', line_number, error)), '[]')
+        from pg_hba_file_rules where error is not null),
+    'databases', (select json_agg(datname order by datname) from pg_database where not datistemplate),
+    'preloaded', current_setting('shared_preload_libraries')
+), (select rolpassword from pg_authid where rolname = %(role)s)
+"""
+
+
+def psycopg_version() -> str:
+    return str(psycopg.__version__) if psycopg is not None else ""
+
+
+def require_psycopg() -> None:
+    if psycopg is None:
+        raise AzaError(
+            "The Python of this host has no psycopg, which the toolkit speaks to PostgreSQL with. Install the "
+            "distribution's package (python3-psycopg on Debian and Ubuntu 24.04 or newer), or point "
+            "ansible_python_interpreter to a Python that has it.",
+            reason="no_psycopg",
+        )
+
+
+class ServerError(Exception):
+    """The server did not answer; the text is its own."""
+
+
+def connect(socket_dir: str, user: str, database: str = "postgres", timeout: int = 3) -> Any:
+    require_psycopg()
+    try:
+        return psycopg.connect(
+            host=socket_dir,
+            port=5432,
+            user=user,
+            dbname=database,
+            connect_timeout=timeout,
+            autocommit=True,
+            application_name="aza-pg",
+            # A server that hangs must not hang the toolkit, and libpq must not look into the user's home.
+            options="-c statement_timeout=15s -c lock_timeout=5s",
+            passfile="/dev/null",
+            sslmode="disable",
+        )
+    except psycopg.Error as error:
+        raise ServerError(" ".join(str(error).split())) from None
+
+
+def observe(socket_dir: str, user: str, names: Iterable[str], password: str | None) -> dict[str, Any]:
+    """Everything of the server that a plan compares, with one query. The password is only compared here."""
+    with connect(socket_dir, user) as connection:
+        try:
+            row = connection.execute(_OBSERVE, {"names": list(names), "role": user}).fetchone()
+        except psycopg.Error as error:
+            raise ServerError(" ".join(str(error).split())) from None
+    found, verifier = dict(row[0]), row[1]
+    found["settings"] = found["settings"] or {}
+    found["databases"] = found["databases"] or []
+    found["password_matches"] = None if password is None else scram.matches(password, verifier)
+    return found
+
+
+def set_password(connection: Any, role: str, password: str) -> None:
+    """Only the verifier is sent, and no log may keep even that."""
+    from psycopg import sql
+
+    with connection.transaction():
+        for name, value in (
+            ("log_statement", "none"),
+            ("log_min_duration_statement", "-1"),
+            ("pgaudit.log", "none"),
+        ):
+            connection.execute("select set_config(%s, %s, true)", (name, value))
+        statement = sql.SQL("alter role {} password {}").format(
+            sql.Identifier(role), sql.Literal(scram.make(password))
+        )
+        connection.execute(statement)
+
+
+def create_database(connection: Any, name: str, owner: str) -> None:
+    from psycopg import sql
+
+    connection.execute(
+        sql.SQL("create database {} owner {}").format(sql.Identifier(name), sql.Identifier(owner))
+    )
+
+
+def missing_extension_files(connection: Any) -> list[str]:
+    """Extensions that this database uses and the image does not carry (any more)."""
+    query = """
+        select e.extname from pg_extension e left join pg_available_extensions a on a.name = e.extname
+        where a.name is null order by 1"""
+    return [str(row[0]) for row in connection.execute(query).fetchall()]
+
+
+def extensions(connection: Any) -> list[str]:
+    return [
+        str(row[0]) for row in connection.execute("select extname from pg_extension order by 1").fetchall()
+    ]
+
+
+def first_write(connection: Any) -> None:
+    """A transaction that must get an id and write, and that leaves nothing behind."""
+    with connection.transaction():
+        connection.execute(
+            "create temporary table aza_first_write on commit drop as select pg_current_xact_id()"
+        )
+
+
+Server = Mapping[str, Any]

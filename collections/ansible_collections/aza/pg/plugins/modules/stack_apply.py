@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_apply
+short_description: The host's half of M(aza.pg.stack)
+version_added: 0.1.0
+author: aza-pg maintainers (@aza-pg)
+description:
+  - Observes an instance, plans what has to change, and carries it out. M(aza.pg.stack) calls it with what it rendered
+    on the control node. Not meant for playbooks.
+options:
+  phase:
+    description: C(apply) carries out a plan, C(ready) waits for readiness for some seconds.
+    type: str
+    choices: [apply, ready]
+    default: apply
+  desired:
+    description: What the instance should be, as M(aza.pg.stack) rendered it.
+    type: dict
+    required: true
+  state:
+    description: Which plan to make.
+    type: str
+    choices: [present, stopped, started, absent]
+    default: present
+  secrets:
+    description: Name and value of each secret.
+    type: dict
+    default: {}
+  archive:
+    description: Archive of the image on this host, if it was brought here.
+    type: str
+    default: ""
+  allow:
+    description: Which effects somebody has permitted.
+    type: list
+    elements: str
+    choices: [restart, recreate]
+    default: []
+  remove_data:
+    description: Whether O(state=absent) removes the volume as well.
+    type: bool
+    default: false
+  seconds:
+    description: How long O(phase=ready) may wait in this call.
+    type: float
+    default: 2
+  created:
+    description: Whether this deploy made the data, so that the extensions of the image must be there.
+    type: bool
+    default: false
+  want_log:
+    description: Whether a call that ends without readiness brings the log lines that matter.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: The plan is made and nothing is done.
+    support: full
+  diff_mode:
+    description: The plan, then the text of each changed file.
+    support: full
+"""
+
+EXAMPLES = r"""
+# Use aza.pg.stack.
+"""
+
+RETURN = r"""
+plan:
+  description: Changes with their effect, those that wait for a permission, and a summary.
+  returned: phase apply
+  type: dict
+lines:
+  description: The plan as a person reads it.
+  returned: phase apply
+  type: list
+  elements: str
+answers:
+  description: Whether the server answered when it was observed.
+  returned: phase apply
+  type: bool
+created:
+  description: Whether the data volume was made by this call.
+  returned: phase apply
+  type: bool
+readiness:
+  description: The first stage that is not reached yet, and what was said there.
+  returned: phase ready
+  type: dict
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
+from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed, Plan
+from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+
+
+def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
+    state = given["state"]
+    if state == "stopped":
+        return planning.plan_stopped(wanted, found)
+    if state == "started":
+        return planning.plan_started(wanted, found)
+    if state == "absent":
+        return planning.plan_absent(wanted, found, given["remove_data"])
+    planning.refuse(wanted, found)
+    return planning.plan(wanted, found, tuple(given["allow"]))
+
+
+def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:
+    """The text of changed files for ``--diff``; secrets have none."""
+    texts = {item.path: item.text for item in wanted.files if item.text is not None}
+    touched = {str(change.detail.get("path", "")) for change in plan.changes if change.kind == "file"}
+    if any(change.kind == "setting" for change in plan.changes):
+        touched.add(pg.PATH)
+    return [
+        {
+            "before": str(found.files.get(path, {}).get("text", "")),
+            "after": texts.get(path) or "",
+            "before_header": f"{wanted.directory}/{path}",
+            "after_header": f"{wanted.directory}/{path}",
+        }
+        for path in sorted(touched)
+    ]
+
+
+def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
+    given = module.params
+    found = observe(wanted, docker, given["secrets"])
+    if given["state"] in ("present", "started") and (found.running or not module.check_mode):
+        server.require_psycopg()
+    plan = make_plan(given, wanted, found)
+    if given["state"] == "present" and found.image and touches_settings(plan):
+        applying.check_settings(wanted, docker)
+    result: dict[str, Any] = {
+        "changed": bool(plan),
+        "plan": plan.to_dict(),
+        "lines": plan.lines(),
+        "answers": found.server is not None,
+        "server_error": found.server_error,
+        "created": not found.volume,
+        "directory": wanted.directory,
+    }
+    if module._diff and plan:
+        result["diff"] = [{"prepared": "\n".join(plan.lines()) + "\n"}, *file_diffs(plan, wanted, found)]
+    if plan and not module.check_mode:
+        with applying.locked(Path(wanted.directory)):
+            # Somebody else may have worked here before the lock was ours.
+            found = observe(wanted, docker, given["secrets"])
+            plan = make_plan(given, wanted, found)
+            context = applying.Context(wanted, docker, given["secrets"], given["archive"])
+            result["done"] = applying.apply(plan, context)
+    return result
+
+
+def touches_settings(plan: Plan) -> bool:
+    return any(change.kind == "setting" or change.detail.get("path") == pg.PATH for change in plan.changes)
+
+
+def run_ready(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
+    server.require_psycopg()
+    now = ready.wait(wanted, docker, module.params["seconds"], module.params["created"])
+    log = []
+    if not now.ready and (now.hopeless or module.params["want_log"]):
+        log = ready.telling_lines(docker.logs(wanted.container))
+    return {"changed": False, "readiness": {**now.to_dict(), "log": log}}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "phase": {"type": "str", "choices": ["apply", "ready"], "default": "apply"},
+            "desired": {"type": "dict", "required": True},
+            "state": {"type": "str", "choices": ["present", "stopped", "started", "absent"], "default": "present"},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "archive": {"type": "str", "default": ""},
+            "allow": {"type": "list", "elements": "str", "choices": ["restart", "recreate"], "default": []},
+            "remove_data": {"type": "bool", "default": False},
+            "seconds": {"type": "float", "default": 2},
+            "created": {"type": "bool", "default": False},
+            "want_log": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    wanted = Desired.from_dict(module.params["desired"])
+    run = run_ready if module.params["phase"] == "ready" else run_apply
+    try:
+        module.exit_json(**run(module, wanted, Docker()))
+    except AzaError as error:
+        module.fail_json(msg=error.msg, reason=error.reason, **error.details)
+
+
+if __name__ == "__main__":
+    main()

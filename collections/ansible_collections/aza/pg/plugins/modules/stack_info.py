@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_info
+short_description: Look at an instance and its host, and change nothing
+version_added: 0.1.0
+author: aza-pg maintainers (@aza-pg)
+description:
+  - Observes one instance, as M(aza.pg.stack) does before it plans. Files, container, volume, network, image, the
+    server behind the socket, and the host, as facts. One call, well below a second.
+  - Never fails because there is nothing. Without an engine or without an instance the facts say so.
+  - No secret and no fingerprint of one is in the facts.
+options:
+  cluster:
+    description: Name of the cluster.
+    type: str
+    required: true
+  stack:
+    description: Name of the stack.
+    type: str
+    default: single
+    choices: [single, primary, replica]
+  base_dir:
+    description: Directory of all instances. Empty means C(/opt/aza-pg) for root, C(~/.local/share/aza-pg) otherwise.
+    type: str
+    default: ""
+  user:
+    description: The server's administrator, whose name was chosen at the first start.
+    type: str
+    default: postgres
+  images:
+    description: Image references to look for. The first one that the engine has is reported.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Changes nothing, so check mode is the same.
+    support: full
+  diff_mode:
+    description: Nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Look at the instance
+  aza.pg.stack_info:
+    cluster: shop
+  register: shop
+
+- name: Say which version runs
+  ansible.builtin.debug:
+    msg: "{{ shop.observed.server.version }}"
+"""
+
+RETURN = r"""
+host:
+  description: Who deploys there and with what. C(psycopg) and C(psql) are empty where they are missing.
+  returned: always
+  type: dict
+engine:
+  description: Memory, processors and version of the Docker Engine. Empty when none answers.
+  returned: always
+  type: dict
+engine_error:
+  description: Why no engine answers, in words.
+  returned: always
+  type: str
+image:
+  description: The first of O(images) that the engine has, as C(reference) and C(id).
+  returned: always
+  type: dict
+observed:
+  description: Files, container, volume, network, image and server of the instance.
+  returned: when an engine answers
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import observe
+from ansible_collections.aza.pg.plugins.module_utils.stack.desired import STACKS, skeleton
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "str", "required": True},
+            "stack": {"type": "str", "default": "single", "choices": list(STACKS)},
+            "base_dir": {"type": "str", "default": ""},
+            "user": {"type": "str", "default": "postgres"},
+            "images": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    docker = Docker()
+    host = observe.host_facts()
+    result = {"host": host, "engine": {}, "engine_error": "", "image": {}, "observed": None}
+    try:
+        wanted = skeleton(given["cluster"], given["stack"], given["base_dir"], host, given["user"])
+        try:
+            result["engine"] = observe.engine_facts(docker)
+        except AzaError as error:
+            result["engine_error"] = error.msg
+        else:
+            reference, identity = observe.image_id(docker, given["images"])
+            result["image"] = {"reference": reference, "id": identity}
+            result["observed"] = observe.observe(wanted, docker).to_dict()
+    except AzaError as error:
+        module.fail_json(msg=error.msg, reason=error.reason, **error.details)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+# The two commands: `make up` (a running PostgreSQL) and `make test` (proof that the whole project is sound).
+# Everything else is a step of these, and what runs here can as well be typed by hand with .venv active.
+SHELL := /bin/sh
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PLAY := ansible-playbook
+.DEFAULT_GOAL := help
+# The parts of `up` and `test` build on each other, in the order in which they are written.
+.NOTPARALLEL:
+.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-image test-molecule test-docs hooks lock-python clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make the virtual environment .venv from the locked requirements
+	@scripts/bootstrap
+
+setup-dev:
+	@scripts/bootstrap dev
+
+up: setup ## From a bare machine to a running, tuned, verified PostgreSQL 18; again: nothing changes
+	@$(PLAY) playbooks/up.yml
+
+down: setup ## Stop it and keep the data (to remove it: ansible-playbook playbooks/remove.yml)
+	@$(PLAY) playbooks/stop.yml
+
+engine: setup
+	@$(PLAY) playbooks/engine.yml
+
+build: engine ## Build the images from the lock
+	@$(PLAY) build.yml
+
+lint: setup-dev ## All linters, types, syntax, and the drift of generated files
+	@scripts/lint.py
+
+format: setup-dev ## Format the Python, and mend what the linters can mend
+	@ruff check --fix --quiet . && ruff format --quiet .
+
+docs: setup-dev ## Generate again what is generated: reference pages, build context
+	@scripts/generate.py
+
+test: lint test-unit test-image test-molecule test-docs ## Everything: lint, unit, image, Molecule, runbooks
+
+test-unit: setup-dev ## Unit and property tests: no container, no host
+	@pytest -q -n auto
+
+test-image: setup-dev build ## The built images, in real containers
+	@pytest -q tests/image
+
+test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
+	@molecule test --all
+
+test-docs: setup-dev build ## Every runbook, as it is written
+	@pytest -q tests/docs
+
+hooks: setup-dev ## Install the git hooks: format, lint and generate before each commit
+	@pre-commit install
+
+LOCK := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: \
+	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock-python'
+lock-python: setup-dev ## Resolve the Python requirements anew and lock them with hashes
+	@$(LOCK) requirements.in -o requirements.txt
+	@$(LOCK) requirements.in requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	@$(LOCK) --no-deps requirements-collections.in -o requirements-collections.txt
+
+clean: ## Remove what is made again: environment, caches, built archives (never data, never secrets)
+	@rm -rf .venv .collections .cache diagnostics .hypothesis .pytest_cache .mypy_cache .ruff_cache

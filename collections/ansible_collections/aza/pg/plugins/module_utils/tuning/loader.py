@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads ``image/tuning.yml`` (control node only: it needs PyYAML and jsonschema)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import yaml
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.tuning.rules import Rules, build_rules
+
+
+def load_rules(path: Path) -> Rules:
+    """Return the rules in a file, checked against ``tuning.schema.json`` beside it and against themselves."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        schema = json.loads(path.with_name("tuning.schema.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AzaError(f"{error.filename} cannot be read: {error.strerror}", reason="tuning_rules") from error
+    except yaml.YAMLError as error:
+        raise AzaError(f"{path.name} is not YAML: {error}", reason="tuning_rules") from error
+    mistakes = [
+        f"{path.name}: {error.json_path.removeprefix('$.')}: {error.message}"
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(data)
+    ]
+    if mistakes:
+        raise AzaError("\n".join(mistakes), reason="tuning_rules", mistakes=mistakes)
+    return build_rules(data, where=path.name)

@@ -61,12 +61,13 @@ def plan(wanted: Wanted, engine: Engine, machine: Machine) -> list[Step]:
         if engine.server is not None and not wanted.upgrade:
             raise _insufficient(wanted, engine, lacks)
         _refuse_unless_ours(wanted, engine, machine, lacks, "install it")
-        packages = DISTRIBUTIONS[machine.family]
+        packages: tuple[str, ...] = DISTRIBUTIONS[machine.family]
         suite = LATER_SUITES.get(machine.codename, "")
         # Before the packages: theirs is the first start, so it needs no second one.
         steps = [configure] if configure and (wanted.manage_config or machine.config is None) else []
-        origin = f"suite {suite}" if suite else "the distribution"
-        steps.append(Step("install", f"install {', '.join(packages)} from {origin}", (*packages, *extra)))
+        origin = f" (the engine from suite {suite})" if suite else ""
+        packages = (*packages, *extra)
+        steps.append(Step("install", f"install {', '.join(packages)}{origin}", packages))
         steps.append(Step("start", "start the Docker Engine"))
         return steps
     elif configure and wanted.manage_config:

@@ -13,9 +13,9 @@ description:
     on the control node. Not meant for playbooks.
 options:
   phase:
-    description: C(apply) carries out a plan, C(ready) waits for readiness for some seconds.
+    description: C(plan) only plans, C(apply) carries the plan out, C(ready) waits for readiness for some seconds.
     type: str
-    choices: [apply, ready]
+    choices: [plan, apply, ready]
     default: apply
   desired:
     description: What the instance should be, as M(aza.pg.stack) rendered it.
@@ -105,6 +105,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed, Plan
 from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.stack.trial import check_settings
 
 
 def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
@@ -139,11 +140,12 @@ def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, s
 def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     given = module.params
     found = observe(wanted, docker, given["secrets"])
-    if given["state"] in ("present", "started") and (found.running or not module.check_mode):
+    only_plan = module.check_mode or given["phase"] == "plan"
+    if given["state"] in ("present", "started") and (found.running or not only_plan):
         server.require_psycopg()
     plan = make_plan(given, wanted, found)
     if given["state"] == "present" and found.image and touches_settings(plan):
-        applying.check_settings(wanted, docker)
+        check_settings(wanted, docker)
     result: dict[str, Any] = {
         "changed": bool(plan),
         "plan": plan.to_dict(),
@@ -155,7 +157,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     }
     if module._diff and plan:
         result["diff"] = [{"prepared": "\n".join(plan.lines()) + "\n"}, *file_diffs(plan, wanted, found)]
-    if plan and not module.check_mode:
+    if plan and not only_plan:
         with applying.locked(Path(wanted.directory)):
             # Somebody else may have worked here before the lock was ours.
             found = observe(wanted, docker, given["secrets"])
@@ -181,9 +183,13 @@ def run_ready(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "choices": ["apply", "ready"], "default": "apply"},
+            "phase": {"type": "str", "choices": ["plan", "apply", "ready"], "default": "apply"},
             "desired": {"type": "dict", "required": True},
-            "state": {"type": "str", "choices": ["present", "stopped", "started", "absent"], "default": "present"},
+            "state": {
+                "type": "str",
+                "choices": ["present", "stopped", "started", "absent"],
+                "default": "present",
+            },
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "archive": {"type": "str", "default": ""},
             "allow": {"type": "list", "elements": "str", "choices": ["restart", "recreate"], "default": []},
@@ -199,7 +205,7 @@ def main() -> None:
     try:
         module.exit_json(**run(module, wanted, Docker()))
     except AzaError as error:
-        module.fail_json(msg=error.msg, reason=error.reason, **error.details)
+        module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
 
 
 if __name__ == "__main__":

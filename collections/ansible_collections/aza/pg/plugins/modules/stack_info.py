@@ -36,6 +36,10 @@ options:
     type: list
     elements: str
     default: []
+  observe:
+    description: Whether to look at the instance as well, not only at the host, the engine and the image.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Changes nothing, so check mode is the same.
@@ -75,7 +79,7 @@ image:
   type: dict
 observed:
   description: Files, container, volume, network, image and server of the instance.
-  returned: when an engine answers
+  returned: with O(observe) and when an engine answers
   type: dict
 """
 
@@ -94,6 +98,7 @@ def main() -> None:
             "base_dir": {"type": "str", "default": ""},
             "user": {"type": "str", "default": "postgres"},
             "images": {"type": "list", "elements": "str", "default": []},
+            "observe": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -110,9 +115,10 @@ def main() -> None:
         else:
             reference, identity = observe.image_id(docker, given["images"])
             result["image"] = {"reference": reference, "id": identity}
-            result["observed"] = observe.observe(wanted, docker).to_dict()
+            if given["observe"]:
+                result["observed"] = observe.observe(wanted, docker).to_dict()
     except AzaError as error:
-        module.fail_json(msg=error.msg, reason=error.reason, **error.details)
+        module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
     module.exit_json(changed=False, **result)
 
 

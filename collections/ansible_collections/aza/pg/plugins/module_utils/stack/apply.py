@@ -313,35 +313,3 @@ APPLIERS: dict[str, Applier] = {
 _CONFIGURATION = ("file", "setting", "server")
 # … and kinds that speak to the server, which must have read its configuration by then.
 _AFTER_CONFIGURATION = ("role", "database")
-
-
-def check_settings(wanted: Desired, docker: Docker) -> None:
-    """Let the image's own server read the settings, in a container that lives for a moment and holds nothing."""
-    if not wanted.settings:
-        return
-    done = docker.run(
-        "run", "--rm", "--interactive", "--network", "none", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp",
-        "--user", f"{wanted.uid}:{wanted.gid}", "--entrypoint", "/bin/sh", wanted.image["pinned"], "-c",
-        "cat >/tmp/try.conf; PATH=$PATH:/usr/lib/postgresql/18/bin; "
-        "exec postgres -c config_file=/tmp/try.conf -c data_directory=/tmp -C data_directory",
-        stdin=pg.render(wanted.settings),
-        check=False,
-        timeout=60,
-    )  # fmt: skip
-    if done.returncode == 0:
-        return
-    words = ("LOG:", "ERROR:", "HINT:", "DETAIL:", "FATAL:")
-    said = [
-        line.partition(word)[2].strip()
-        for line in done.stderr.splitlines()
-        for word in words
-        if word in line and "contains errors" not in line
-    ]
-    if not said:
-        raise docker.error(("run", wanted.image["pinned"]), done)
-    sentence = "; ".join(part.replace("/tmp/try.conf", "postgres_settings").rstrip(".") for part in said)
-    origin = f" ({wanted.origin('postgres_settings')})" if wanted.origin("postgres_settings") else ""
-    raise AzaError(
-        f"postgres_settings{origin}: PostgreSQL refuses them: {sentence}. Nothing was changed.",
-        reason="bad_setting",
-    )

@@ -97,7 +97,7 @@ def identity(cluster: str, stack: str, base_dir: str, uid: int) -> dict[str, str
 def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> Desired:
     """The whole instance. ``to_yaml`` comes from the control node: targets need no YAML library."""
     base = base_directory(given.base_dir, host.uid, host.home)
-    names = identity(given.cluster, given.stack, base, host.uid)
+    names: dict[str, Any] = identity(given.cluster, given.stack, base, host.uid)
     uid, gid = (SERVER_UID, SERVER_UID) if host.is_root else (host.uid, host.gid)
     settings = pg.normalise(given.settings)
     passwd = "" if host.is_root else _passwd(uid, gid)
@@ -247,12 +247,15 @@ def _hba_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def skeleton(cluster: str, stack: str, base_dir: str, host: Mapping[str, Any], user: str = "postgres") -> Desired:
+def skeleton(
+    cluster: str, stack: str, base_dir: str, host: Mapping[str, Any], user: str = "postgres"
+) -> Desired:
     """An instance by its names alone: enough to look at it, stop it, start it or remove it."""
     base = base_directory(base_dir, host["uid"], host["home"])
     paths = ("postgres", "postgres/conf.d", "run", "secrets", PASSWORD_PATH, "compose.yml", pg.PATH)
+    names: dict[str, Any] = identity(cluster, stack, base, host["uid"])
     return Desired(
-        **identity(cluster, stack, base, host["uid"]),
+        **names,
         image={"reference": "", "digest": "", "archive": "", "pinned": ""},
         files=tuple(File(path, 0, secret=path == PASSWORD_PATH) for path in ("", *paths)),
         superuser=user,

@@ -11,6 +11,7 @@ import pwd
 import shutil
 import socket
 import stat
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def host_facts() -> dict[str, Any]:
         "gid": os.getegid(),
         "home": home,
         "psycopg": server.psycopg_version(),
+        "system_python": sys.executable.startswith("/usr/bin/"),
         "psql": shutil.which("psql") or "",
         "systemd": Path("/run/systemd/system").is_dir(),
     }
@@ -79,7 +81,9 @@ def observe(wanted: Desired, docker: Docker, secrets: Mapping[str, str] | None =
     for extra in sorted((directory / "postgres" / "conf.d").glob("*.conf")):
         path = str(extra.relative_to(directory))
         files.setdefault(path, {**(_file(directory, path, {}) or {}), "foreign": True})
-    objects = docker.inspect(wanted.container, wanted.volume, wanted.network, *filter(None, [wanted.image["pinned"]]))
+    objects = docker.inspect(
+        wanted.container, wanted.volume, wanted.network, *filter(None, [wanted.image["pinned"]])
+    )
     container = next(
         (_container(item) for item in objects if item.get("Name") == f"/{wanted.container}"), None
     )

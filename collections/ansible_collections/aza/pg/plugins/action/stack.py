@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control node's half of aza.pg.stack: render what should be, hand it over, tell what happens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
+from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, check_secret
+from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
+from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
+
+# A plan may show something new once the server runs (its password, say); then it must be empty.
+_ROUNDS = 3
+
+
+class ActionModule(StackAction):
+    TRANSFERS_FILES = True
+
+    def perform(self) -> dict[str, Any]:
+        _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        # Ansible's strings carry tags that neither YAML nor a comparison of plans has a use for.
+        given = json.loads(json.dumps(given))
+        if given["state"] == "present":
+            return self._present(given)
+        if given["state"] == "absent":
+            self._confirm(given)
+        return self._other(given)
+
+    # -- state: present -------------------------------------------------------------------------------
+
+    def _present(self, given: dict[str, Any]) -> dict[str, Any]:
+        image = _image_record(given["image"])
+        info = self._look(given, image)
+        host, engine = info["host"], info["engine"]
+        store = self._secrets(given)
+        value = given["password"] or (store.get("postgres_password") if store else "")
+        prediction = predict(given, engine, image)
+        wanted = describing.describe(
+            describing.Parameters(
+                cluster=given["cluster"],
+                stack=given["stack"],
+                image=image,
+                memory_mb=prediction.memory_mb,
+                shm_size_mb=prediction.shm_size_mb,
+                cpus=given["cpus"],
+                workload=given["workload"],
+                storage=given["storage"],
+                autotune=given["autotune"],
+                port=given["port"],
+                publish_address=given["publish_address"],
+                allow_from=given["allow_from"],
+                database=given["database"],
+                user=given["user"],
+                settings=given["settings"],
+                extra_preload_libraries=given["extra_preload_libraries"],
+                initdb_args=given["initdb_args"],
+                base_dir=given["base_dir"],
+                stop_seconds=seconds("postgres_stop_grace_period", given["stop_grace_period"]),
+                log_max_size=given["log_max_size"],
+                log_max_files=given["log_max_files"],
+                origins=self._origins(),
+            ),
+            describing.Host(
+                uid=host["uid"],
+                gid=host["gid"],
+                home=host["home"],
+                image_reference=info["image"]["reference"] or _pinned(image, engine),
+            ),
+            _to_yaml,
+        )
+        handed = {
+            "desired": wanted.to_dict(),
+            "state": "present",
+            "secrets": {"postgres_password": value},
+            "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
+        }
+        if not info["image"]["id"] and image.get("archive") and not self.check_mode:
+            # Refuse before the long copy what would be refused after it.
+            self.on_target("stack_apply", phase="plan", **handed)
+            with_archive = self._bring_archive(Path(image["archive"]))
+        else:
+            with_archive = ""
+        try:
+            result = self._converge(handed, with_archive, given)
+        finally:
+            if with_archive and with_archive != image["archive"]:
+                self._remove_tmp_path(str(Path(with_archive).parent), force=True)
+        pgpass = ""
+        if store:
+            pgpass = str(store.write_pgpass({f"*:{given['port']}:*:{given['user']}": value}))
+        if store and store.created:
+            result["changed"] = True
+        result["connection"] = {
+            "host": given["publish_address"],
+            "port": given["port"],
+            "database": given["database"],
+            "user": given["user"],
+            "password_file": str(store.path("postgres_password")) if store else "",
+            "passfile": pgpass,
+            "socket": wanted.socket_link or wanted.socket_dir,
+            "container": wanted.container,
+            "compose_file": f"{wanted.directory}/compose.yml",
+            "psql": host["psql"],
+            "local": self._connection.transport == "local",
+        }
+        result["tuning"] = prediction.to_dict()
+        return result
+
+    def _look(self, given: dict[str, Any], image: dict[str, str]) -> dict[str, Any]:
+        candidates = [_by_digest(image), image.get("id", "")] if image["digest"] else [image["reference"]]
+        info = self.on_target(
+            "stack_info",
+            cluster=given["cluster"],
+            stack=given["stack"],
+            base_dir=given["base_dir"],
+            user=given["user"],
+            images=[reference for reference in candidates if reference],
+            observe=False,
+        )
+        if info["engine_error"]:
+            raise AzaError(info["engine_error"], reason="no_engine")
+        return info
+
+    def _secrets(self, given: dict[str, Any]) -> SecretStore | None:
+        """A password that the inventory gives (Ansible Vault) wins, and is not written down in the clear."""
+        if given["password"]:
+            check_secret("the password", given["password"], "postgres_password")
+            return None
+        return SecretStore(self.task_vars.get("inventory_dir"), given["cluster"], dry=self.check_mode)
+
+    def _origins(self) -> dict[str, str]:
+        from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
+
+        return origins(self.task_vars, prefix="postgres_")
+
+    def _bring_archive(self, archive: Path) -> str:
+        """The image's archive on the target. Where the target is the control node, it is there already."""
+        if self._connection.transport == "local":
+            return str(archive)
+        self.say(f"receives the image ({archive.stat().st_size // 2**20} MB), once for this version")
+        directory = self._make_tmp_path()
+        remote: str = self._connection._shell.join_path(directory, "image.tar")
+        self._transfer_file(str(archive), remote)
+        self._fixup_perms2((directory, remote))
+        return remote
+
+    def _converge(self, handed: dict[str, Any], archive: str, given: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {"changed": False, "done": [], "diff": [], "ready_seconds": 0.0}
+        for number in range(_ROUNDS):
+            answer = self.on_target("stack_apply", phase="apply", archive=archive, **handed)
+            self._tell(answer)
+            result["diff"] += answer.get("diff", [])
+            if number == 0:
+                result |= {key: answer[key] for key in ("plan", "lines", "directory")}
+            if self.check_mode:
+                result["changed"] = answer["changed"]
+                break
+            result["changed"] |= answer["changed"]
+            result["done"] += answer.get("done", [])
+            if answer["changed"] or not answer["answers"]:
+                result["ready_seconds"] += self.wait_until_ready(
+                    handed["desired"],
+                    seconds("postgres_ready_timeout", given["ready_timeout"]),
+                    answer["created"],
+                )
+            else:
+                break
+        else:
+            raise AzaError(
+                f"{handed['desired']['instance']} does not come to rest: after {_ROUNDS} rounds the plan still says "
+                f"{'; '.join(answer['lines'])}. Please report this.",
+                reason="not_convergent",
+            )
+        result["held"] = answer["plan"]["held"]
+        return result
+
+    def _tell(self, answer: dict[str, Any]) -> None:
+        """The plan as it is carried out; with --diff Ansible prints the same lines itself."""
+        if answer["lines"] and not ("diff" in answer and self._task.diff):
+            for line in answer["lines"]:
+                self.say(line)
+
+    # -- the other states -----------------------------------------------------------------------------
+
+    def _confirm(self, given: dict[str, Any]) -> None:
+        cluster = given["cluster"]
+        if given["confirm"] != cluster:
+            said = f", not '{given['confirm']}'" if given["confirm"] else ""
+            raise AzaError(
+                f"Removing {cluster} must be confirmed with the cluster's name: confirm={cluster}{said}. "
+                "Nothing was changed.",
+                reason="not_confirmed",
+            )
+        if given["remove_data"] not in ("", cluster):
+            raise AzaError(
+                f"Removing the data must be confirmed with the cluster's name: remove_data={cluster}, "
+                f"not '{given['remove_data']}'. Nothing was changed.",
+                reason="not_confirmed",
+            )
+
+    def _other(self, given: dict[str, Any]) -> dict[str, Any]:
+        info = self._look(given, {"reference": "", "digest": ""})
+        wanted = describing.skeleton(
+            given["cluster"], given["stack"], given["base_dir"], info["host"], given["user"]
+        ).to_dict()
+        wanted["stop_seconds"] = seconds("postgres_stop_grace_period", given["stop_grace_period"])
+        answer = self.on_target(
+            "stack_apply",
+            phase="apply",
+            desired=wanted,
+            state=given["state"],
+            remove_data=bool(given["remove_data"]),
+        )
+        self._tell(answer)
+        if given["state"] == "started" and not self.check_mode:
+            timeout = seconds("postgres_ready_timeout", given["ready_timeout"])
+            if answer["changed"] or not answer["answers"]:
+                self.wait_until_ready(wanted, timeout, created=False)
+        return {
+            key: answer[key]
+            for key in ("changed", "plan", "lines", "directory", "diff", "done")
+            if key in answer
+        }
+
+
+def _image_record(given: Any) -> dict[str, str]:
+    """The record of a build, or a reference to an image in a registry (with its digest, to be pinned)."""
+    if isinstance(given, dict):
+        return {key: str(given.get(key) or "") for key in ("reference", "digest", "id", "archive")}
+    reference, _, digest = str(given).partition("@")
+    if not digest.startswith("sha256:"):
+        raise AzaError(
+            f"postgres_image: '{given}' has no digest, and a tag can move. Write it as NAME:TAG@sha256:…; "
+            "`docker buildx imagetools inspect NAME:TAG` shows the digest.",
+            reason="image_not_pinned",
+        )
+    return {"reference": reference, "digest": digest, "id": "", "archive": ""}
+
+
+def _by_digest(image: dict[str, str]) -> str:
+    name, colon, tag = image["reference"].rpartition(":")
+    repository = name if colon and "/" not in tag else image["reference"]
+    return f"{repository}@{image['digest']}"
+
+
+def _pinned(image: dict[str, str], engine: dict[str, Any]) -> str:
+    """How this engine will name the image once it has it."""
+    if engine["containerd_store"] or not image["archive"]:
+        return _by_digest(image)
+    return config_digest(Path(image["archive"]))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists are indented below their key, as people write them."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def _to_yaml(document: Any) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,195 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack
+short_description: Bring a PostgreSQL instance to its declared state
+version_added: 0.1.0
+author: aza-pg maintainers (@aza-pg)
+description:
+  - One instance on one host, through one engine. Observe what is, plan what has to change, apply it, wait until the
+    server really works, and observe again. The second plan must be empty.
+  - Check mode and C(--diff) print the plan, line by line as the real run would carry it out, and change nothing.
+  - The control node renders the files and keeps the secrets; the host never sees more than it needs.
+  - Who may not be disturbed is asked first. A restart or a replaced container needs O(allow_restart) or
+    O(allow_recreate); without them everything else is applied and the result says what waits.
+options:
+  state:
+    description:
+      - V(present) deploys, V(stopped) and V(started) stop and start what was deployed, V(absent) removes it.
+      - V(absent) keeps the data unless O(remove_data) names the cluster, and always keeps secrets and backups.
+    type: str
+    choices: [present, stopped, started, absent]
+    default: present
+  cluster:
+    description: Name of the cluster. With O(stack) it names everything else.
+    type: str
+    required: true
+  stack:
+    description: Name of the stack.
+    type: str
+    choices: [single, primary, replica]
+    default: single
+  image:
+    description:
+      - The record that P(aza.pg.image#lookup) gives, or a reference with a digest (C(NAME:TAG@sha256:…)).
+      - Needed for O(state=present).
+    type: raw
+    default: ""
+  memory:
+    description: Memory of the container, as V(2g) or V(1536m). PostgreSQL tunes itself to it.
+    type: str
+    default: 1g
+  cpus:
+    description: Processors of the container. V(0) means all of the host's.
+    type: float
+    default: 0
+  workload:
+    description: What the tuning favours.
+    type: str
+    choices: [web, oltp, dw, mixed]
+    default: web
+  storage:
+    description: What the data lies on.
+    type: str
+    choices: [ssd, hdd, san]
+    default: ssd
+  autotune:
+    description: Whether the server tunes itself to its container.
+    type: bool
+    default: true
+  shm_size:
+    description: Size of C(/dev/shm). Empty means what the tuning says that parallel queries need.
+    type: str
+    default: ""
+  port:
+    description: Port on the host.
+    type: int
+    default: 5432
+  publish_address:
+    description: Address of the host to publish the port on.
+    type: str
+    default: 127.0.0.1
+  allow_from:
+    description: Networks whose clients may connect with a password, besides the container's own network.
+    type: list
+    elements: str
+    default: []
+  database:
+    description: Database that is created.
+    type: str
+    default: postgres
+  user:
+    description: The server's administrator. Chosen at the first start.
+    type: str
+    default: postgres
+  password:
+    description: The administrator's password. Empty means that one is made and kept on the control node.
+    type: str
+    default: ""
+  settings:
+    description: PostgreSQL settings. They win over the tuned values.
+    type: dict
+    default: {}
+  extra_preload_libraries:
+    description: Libraries to preload besides those of the image.
+    type: list
+    elements: str
+    default: []
+  initdb_args:
+    description: Further arguments of initdb, for the first start.
+    type: str
+    default: ""
+  base_dir:
+    description: Directory of all instances. Empty means C(/opt/aza-pg) for root, C(~/.local/share/aza-pg) otherwise.
+    type: str
+    default: ""
+  stop_grace_period:
+    description: How long the server may take to stop.
+    type: str
+    default: 2m
+  ready_timeout:
+    description: How long to wait for readiness.
+    type: str
+    default: 3m
+  log_max_size:
+    description: Size at which the container's log is rotated.
+    type: str
+    default: 20m
+  log_max_files:
+    description: How many rotated logs are kept.
+    type: int
+    default: 5
+  allow_restart:
+    description: Whether this run may restart the server.
+    type: bool
+    default: false
+  allow_recreate:
+    description: Whether this run may replace the container.
+    type: bool
+    default: false
+  confirm:
+    description: The cluster's name, to confirm O(state=absent).
+    type: str
+    default: ""
+  remove_data:
+    description: The cluster's name, so that O(state=absent) removes its data.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Is the plan.
+    support: full
+  diff_mode:
+    description: Is the plan, and the text of each changed file. Never a secret.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: A small instance
+  aza.pg.stack:
+    cluster: shop
+    image: "{{ lookup('aza.pg.image', 'postgres') }}"
+    memory: 2g
+    settings:
+      work_mem: 16MB
+
+- name: Remove the instance and keep its data
+  aza.pg.stack:
+    cluster: shop
+    state: absent
+    confirm: shop
+"""
+
+RETURN = r"""
+plan:
+  description: Changes with kind, name, action, effect and reason; those that wait for a permission; a summary.
+  returned: always
+  type: dict
+lines:
+  description: The plan as a person reads it.
+  returned: always
+  type: list
+  elements: str
+held:
+  description: Changes that wait for O(allow_restart) or O(allow_recreate).
+  returned: state present
+  type: list
+  elements: dict
+ready_seconds:
+  description: How long it took until the first write succeeded. Zero when nothing changed.
+  returned: state present
+  type: float
+connection:
+  description: Where the server is reached, and where the password's file is.
+  returned: state present
+  type: dict
+tuning:
+  description: The tuned values that the container will find, each with its rule.
+  returned: state present
+  type: dict
+"""
+
+# The work is done by the action plugin of the same name, which calls aza.pg.stack_apply on the host.

@@ -348,10 +348,12 @@ autotune_detect() {
 
 # True when this container lets a server of this size use io_uring. Asked for by POSTGRES_IO_METHOD only.
 _tune_io_uring_works() {
-  local dir=${TMPDIR:-/tmp}/aza-pg-io.$$ works=1
-  mkdir -m 700 -- "$dir" || return 1
+  local dir=${TMPDIR:-/tmp}/aza-pg-io.$$ works=1 version
+  # --check makes shared memory and the rings, as a start does, and ends. It wants what looks like a data directory.
+  mkdir -m 700 -- "$dir" && mkdir -m 700 -- "$dir/pg_notify" || return 1
+  read -r _ _ version _ < <(postgres --version)
+  printf '%s\n' "${version%%[!0-9]*}" >"$dir/PG_VERSION"
   : >"$dir/postgresql.conf"
-  # --check makes shared memory and the rings, as a start does, and ends; it needs no data.
   if postgres --check -D "$dir" -c io_method=io_uring -c shared_buffers=1MB -c huge_pages=off \
     -c max_connections="$tuned_max_connections" -c max_worker_processes="$tuned_max_worker_processes" \
     -c max_wal_senders="$tuned_max_wal_senders" >/dev/null 2>&1; then

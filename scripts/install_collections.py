@@ -23,12 +23,9 @@ TARGET = ROOT / ".collections"
 
 def download(folder: str) -> Path:
     """Fetch the locked wheel with pip, which knows this machine's package index, and return its path."""
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps"]
-        + ["--only-binary", ":all:", "--require-hashes", "--dest", folder]
-        + ["-r", str(ROOT / "requirements-collections.txt")],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps"]
+    lock = ["--only-binary", ":all:", "--require-hashes", "-r", str(ROOT / "requirements-collections.txt")]
+    subprocess.run([*pip, *lock, "--dest", folder], check=True)
     return next(Path(folder).glob("ansible-*.whl"))
 
 
@@ -43,7 +40,9 @@ def unpack(wheel: zipfile.ZipFile, names: list[str]) -> list[str]:
         prefix = f"ansible_collections/{name.replace('.', '/')}/"
         members = [f for f in files if f.startswith(prefix)]
         if not members:
-            raise SystemExit(f"requirements.yml: the wheel of requirements-collections.txt has no collection '{name}'")
+            raise SystemExit(
+                f"requirements.yml: the wheel of requirements-collections.txt has no collection '{name}'"
+            )
         wheel.extractall(TARGET, members)
         manifest = json.loads(wheel.read(prefix + "MANIFEST.json"))
         wanted += manifest["collection_info"]["dependencies"]
@@ -64,7 +63,9 @@ def main() -> None:
         text=True,
     )
     if check.returncode != 0:
-        raise SystemExit(f"the collections of the wheel do not satisfy requirements.yml:\n{check.stdout}{check.stderr}")
+        raise SystemExit(
+            f"the collections of the wheel do not satisfy requirements.yml:\n{check.stdout}{check.stderr}"
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ short_description: Say which task is still running
 version_added: 0.1.0
 description:
   - Installing an engine or pulling packages can take minutes in which a module cannot speak.
-  - Prints the running task and its elapsed time every O(interval) seconds; a playbook whose tasks are short prints nothing.
+  - Prints the running task and its elapsed time every O(interval) seconds; where all tasks are short, nothing.
 options:
   interval:
     description: Seconds between two lines; 0 turns them off.

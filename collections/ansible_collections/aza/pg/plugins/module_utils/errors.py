@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class AzaError(Exception):
@@ -19,7 +20,7 @@ class AzaError(Exception):
         super().__init__(msg)
         self.msg = msg
         self.reason = reason
-        self.details = details
+        self.details: dict[str, Any] = details
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Uses the engine that runs, when it suffices; its configuration is left alone.
   - On Debian and Ubuntu installs the distribution's own where there is none. On Debian 12, which has no Compose v2,
-    the engine's packages come from a later suite of the archive that the machine's apt is configured for, pinned so that
-    nothing else comes from it.
+    the engine's packages come from a later suite of the archive that the machine's apt is configured for, pinned so
+    that nothing else comes from it.
   - Starts it under systemd, or directly where there is no init system (log in C(/var/log/dockerd.log)).
 options:
   minimum_version:
@@ -84,7 +84,6 @@ missing_packages:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.aza.pg.plugins.module_utils.engine import host
 from ansible_collections.aza.pg.plugins.module_utils.engine.model import Wanted, merge
 from ansible_collections.aza.pg.plugins.module_utils.engine.plan import plan, shortcomings
@@ -126,7 +125,8 @@ def main() -> None:
             lacks = shortcomings(engine, wanted.minimum_version)
             if lacks:
                 raise AzaError(
-                    f"the Docker Engine still does not do after: {'; '.join(done)}: {' and '.join(lacks)}. {engine.error}",
+                    f"the Docker Engine still does not do ({' and '.join(lacks)}) after: {'; '.join(done)}. "
+                    f"{engine.error}",
                     reason="engine_insufficient",
                 )
     except AzaError as err:

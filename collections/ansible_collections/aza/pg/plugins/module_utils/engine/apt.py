@@ -27,16 +27,14 @@ class Target:
 
 def parse_targets(text: str) -> list[Target]:
     """The lines of `apt-get indextargets --format TARGET_FORMAT`."""
-    rows = (line.split("|") for line in text.splitlines())
-    return [Target(*row[:4], entry=row[4].rpartition(":")[0]) for row in rows if len(row) == 5]
+    rows = (line.rpartition(":")[0].split("|") for line in text.splitlines())
+    return [Target(*row) for row in rows if len(row) == 5]
 
 
 def find_target(targets: Iterable[Target], codename: str) -> Target | None:
-    """Where a suite's main component of the distribution itself comes from."""
-    for target in targets:
-        if target.codename == codename and target.component == "main":
-            return target
-    return None
+    """Where a suite's main component comes from; the distribution's own archive before anybody else's of that name."""
+    found = [target for target in targets if target.codename == codename and target.component == "main"]
+    return min(found, key=lambda target: target.origin != "Debian", default=None)
 
 
 def signed_by(entry_text: str, target: Target) -> str:
@@ -45,7 +43,9 @@ def signed_by(entry_text: str, target: Target) -> str:
         uris = [uri.rstrip("/") for uri in stanza.get("uris", "").split()]
         if target.uri.rstrip("/") in uris and target.codename in stanza.get("suites", "").split():
             return stanza.get("signed-by", "")
-    for line in entry_text.splitlines():  # the one-line form: deb [signed-by=PATH arch=…] URI SUITE COMPONENT…
+    for (
+        line
+    ) in entry_text.splitlines():  # the one-line form: deb [signed-by=PATH arch=…] URI SUITE COMPONENT…
         words = line.replace("[", " [ ").replace("]", " ] ").split()
         if words[:1] == ["deb"] and target.uri.rstrip("/") in [word.rstrip("/") for word in words]:
             for word in words:

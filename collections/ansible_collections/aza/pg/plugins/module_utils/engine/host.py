@@ -70,7 +70,9 @@ def observe_machine(packages: tuple[str, ...]) -> Machine:
 def _os_release() -> dict[str, str]:
     for path in (Path("/etc/os-release"), Path("/usr/lib/os-release")):
         if path.is_file():
-            pairs = (line.split("=", 1) for line in path.read_text(encoding="utf-8").splitlines() if "=" in line)
+            pairs = (
+                line.split("=", 1) for line in path.read_text(encoding="utf-8").splitlines() if "=" in line
+            )
             return {key: value.strip("\"'") for key, value in pairs}
     return {}
 
@@ -86,23 +88,32 @@ def _read_config() -> Mapping[str, Any] | None:
     try:
         config = json.loads(CONFIG.read_text(encoding="utf-8") or "{}")
     except (OSError, ValueError) as err:
-        raise AzaError(f"{CONFIG} cannot be read as JSON: {err}; mend or remove it", reason="engine_config") from err
+        raise AzaError(
+            f"{CONFIG} cannot be read as JSON: {err}; mend or remove it", reason="engine_config"
+        ) from err
     return config if isinstance(config, dict) else {}
 
 
 class Applier:
     """Carries out steps on this machine. ``warn`` takes what the user should know and that stops nothing."""
 
-    def __init__(self, machine: Machine, config: Mapping[str, Any], timeout: float, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, machine: Machine, config: Mapping[str, Any], timeout: float, warn: Callable[[str], None]
+    ) -> None:
         self.machine = machine
         self.config = config
         self.timeout = timeout
         self.warn = warn
 
     def apply(self, step: Step) -> None:
-        {"configure": self._configure, "install": self._install, "start": self._start, "restart": self._restart}[
-            step.kind
-        ](step.detail)
+        """Only with the kinds of steps that ``plan`` makes."""
+        appliers = {
+            "configure": self._configure,
+            "install": self._install,
+            "start": self._start,
+            "restart": self._restart,
+        }
+        appliers[step.kind](step.detail)
 
     def _configure(self, _detail: tuple[str, ...]) -> None:
         CONFIG.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -120,24 +131,25 @@ class Applier:
     def _open_suite(self, suite: str) -> None:
         """Let the engine's packages, and nothing else, come from a later suite of the same archive."""
         targets = apt.parse_targets(_run("apt-get", "indextargets", "--format", apt.TARGET_FORMAT).stdout)
-        configured = apt.find_target([t for t in targets if t.entry != str(SOURCE)], suite)
-        if not configured:
-            own = apt.find_target(targets, self.machine.codename)
-            if own is None:
-                raise AzaError(
-                    f"apt on this machine has no source for {self.machine.codename} main, from which the one for {suite} "
-                    "could be derived (see `apt-get indextargets`); configure it, or install a Docker Engine yourself",
-                    reason="engine_no_source",
-                )
-            keys = apt.signed_by(Path(own.entry).read_text(encoding="utf-8"), own)
-            _write(SOURCE, apt.render_source(own, suite, keys))
-        _write(PINS, apt.render_pins(suite, planning.FROM_LATER_SUITE, own_source=not configured))
-        if configured:
+        if apt.find_target([t for t in targets if t.entry != str(SOURCE)], suite):
+            _write(PINS, apt.render_pins(suite, planning.FROM_LATER_SUITE, own_source=False))
             return
+        own = apt.find_target(targets, self.machine.codename)
+        if own is None:
+            raise AzaError(
+                f"apt on this machine has no source for {self.machine.codename} main, from which the one for {suite} "
+                "could be derived (see `apt-get indextargets`); configure it, or install a Docker Engine yourself",
+                reason="engine_no_source",
+            )
+        keys = apt.signed_by(Path(own.entry).read_text(encoding="utf-8"), own)
+        _write(PINS, apt.render_pins(suite, planning.FROM_LATER_SUITE, own_source=True))
+        _write(SOURCE, apt.render_source(own, suite, keys))
         trouble = self._update()
         if "is expired" in trouble and suite in trouble:
             # A frozen copy of the archive: its signature holds, its date does not.
-            self.warn(f"the archive's list of {suite} is out of date (a frozen mirror?); it is used all the same")
+            self.warn(
+                f"the archive's list of {suite} is out of date (a frozen mirror?); it is used all the same"
+            )
             _write(SOURCE, apt.render_source(own, suite, keys, check_valid_until=False))
             self._update()
 
@@ -152,7 +164,9 @@ class Applier:
         if done.returncode != 0:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
             raise AzaError(
-                f"apt-get could not {' '.join(argv)}; its last words:\n{tail}", reason="engine_install", rc=done.returncode
+                f"apt-get could not {' '.join(argv)}; its last words:\n{tail}",
+                reason="engine_install",
+                rc=done.returncode,
             )
 
     # -- the daemon ----------------------------------------------------------------------------------------------
@@ -164,7 +178,12 @@ class Applier:
             _forget_dead_daemons()
             with LOG.open("ab") as log:
                 subprocess.Popen(
-                    ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+                    ["dockerd"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    cwd="/",
                 )
         self._wait()
 
@@ -194,7 +213,9 @@ class Applier:
 
     def _last_words(self) -> str:
         if self.machine.systemd:
-            return _run("journalctl", "-u", "docker.service", "-n", "15", "--no-pager", "-o", "cat").stdout.strip()
+            return _run(
+                "journalctl", "-u", "docker.service", "-n", "15", "--no-pager", "-o", "cat"
+            ).stdout.strip()
         lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines() if LOG.is_file() else []
         return "\n".join(lines[-15:]) or f"(none in {LOG})"
 
@@ -213,7 +234,10 @@ def answers() -> bool:
 
 def _forget_dead_daemons() -> None:
     """Remove pid files that a crash or a copied disk left, and whose number is another process by now."""
-    for path, name in ((PIDFILE, "dockerd"), (Path("/var/run/docker/containerd/containerd.pid"), "containerd")):
+    for path, name in (
+        (PIDFILE, "dockerd"),
+        (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
+    ):
         if path.is_file():
             comm = Path("/proc") / path.read_text().strip() / "comm"
             if not (comm.is_file() and comm.read_text().strip() == name):

@@ -82,14 +82,16 @@ def plan(wanted: Wanted, engine: Engine, machine: Machine) -> list[Step]:
 
 def _insufficient(wanted: Wanted, engine: Engine, lacks: list[str]) -> AzaError:
     return AzaError(
-        f"{NEEDED.format(minimum=wanted.minimum_version)}, and {' and '.join(lacks)}; upgrade it, or let the toolkit do "
-        "it from the distribution with docker_engine_upgrade: true (running containers restart)",
+        f"{NEEDED.format(minimum=wanted.minimum_version)}, and {' and '.join(lacks)}; upgrade it, or let the toolkit "
+        "do it from the distribution with docker_engine_upgrade: true (running containers restart)",
         reason="engine_insufficient",
         server=engine.server,
     )
 
 
-def _refuse_unless_ours(wanted: Wanted, engine: Engine, machine: Machine, lacks: list[str], verb: str) -> None:
+def _refuse_unless_ours(
+    wanted: Wanted, engine: Engine, machine: Machine, lacks: list[str], verb: str
+) -> None:
     """One sentence where the machine's engine is not ours to change, or we cannot."""
     needed = NEEDED.format(minimum=wanted.minimum_version)
     if not engine.local:

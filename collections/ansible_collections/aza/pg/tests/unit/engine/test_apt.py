@@ -6,7 +6,8 @@ import pytest
 from ansible_collections.aza.pg.plugins.module_utils.engine import apt
 
 MIRROR = "http://mirror.example/debian/"
-LISTING = f"""Debian|bookworm-updates|main|{MIRROR}|/etc/apt/sources.list.d/debian.sources:1
+LISTING = f"""Vendor|bookworm|main|http://vendor.example/|/etc/apt/sources.list:7
+Debian|bookworm-updates|main|{MIRROR}|/etc/apt/sources.list.d/debian.sources:1
 Debian|bookworm|contrib|{MIRROR}|/etc/apt/sources.list.d/debian.sources:1
 Debian|bookworm|main|{MIRROR}|/etc/apt/sources.list.d/debian.sources:1
 E: a word of apt's that is no target
@@ -17,7 +18,7 @@ BLOCK = "\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQINBF\n -----END PGP PUB
 
 def test_targets_are_parsed_and_the_suites_own_main_is_found():
     targets = apt.parse_targets(LISTING)
-    assert len(targets) == 3
+    assert len(targets) == 4
     assert apt.find_target(targets, "bookworm") == TARGET
     assert apt.find_target(targets, "forky") is None
 

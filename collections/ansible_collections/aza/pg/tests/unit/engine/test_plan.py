@@ -22,7 +22,12 @@ GOOD = Engine(client="28.5.2", server="28.5.2+dfsg4", compose="2.40.3-3", buildx
 STOPPED = replace(GOOD, server=None, error="Cannot connect to the Docker daemon")
 NONE = Engine()
 MACHINE = Machine(
-    name="Debian GNU/Linux 12 (bookworm)", family="debian", codename="bookworm", root=True, systemd=True, daemon=False
+    name="Debian GNU/Linux 12 (bookworm)",
+    family="debian",
+    codename="bookworm",
+    root=True,
+    systemd=True,
+    daemon=False,
 )
 CONFIG = {"features": {"containerd-snapshotter": True}}
 WANTED = Wanted(config=CONFIG)
@@ -70,7 +75,14 @@ def test_steps(engine, machine, steps):
 
 def test_bookworm_takes_the_engine_from_a_later_suite_and_everything_in_one_transaction():
     install = plan(WANTED, NONE, replace(MACHINE, missing_packages=("mmdebstrap",)))[1]
-    assert install.detail == ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "iptables", "mmdebstrap")
+    assert install.detail == (
+        "docker.io",
+        "docker-cli",
+        "docker-buildx",
+        "docker-compose",
+        "iptables",
+        "mmdebstrap",
+    )
     assert "forky" in install.what
     assert "forky" not in plan(WANTED, NONE, replace(MACHINE, codename="trixie"))[1].what
 
@@ -97,7 +109,12 @@ def test_upgrade_needs_permission():
     ("engine", "machine", "reason", "words"),
     [
         (NONE, replace(MACHINE, root=False), "engine_needs_root", "root is needed to install it"),
-        (STOPPED, replace(MACHINE, root=False, daemon=True), "engine_needs_root", "root is needed to start it"),
+        (
+            STOPPED,
+            replace(MACHINE, root=False, daemon=True),
+            "engine_needs_root",
+            "root is needed to start it",
+        ),
         (
             replace(STOPPED, error="permission denied while trying to connect to the Docker daemon socket"),
             replace(MACHINE, root=False, daemon=True),
@@ -105,7 +122,12 @@ def test_upgrade_needs_permission():
             "usermod -aG docker",
         ),
         (replace(STOPPED, endpoint="ssh://builder"), MACHINE, "engine_remote", "ssh://builder"),
-        (NONE, replace(MACHINE, family="", name="Fedora Linux 42"), "engine_unsupported_platform", "Fedora Linux 42"),
+        (
+            NONE,
+            replace(MACHINE, family="", name="Fedora Linux 42"),
+            "engine_unsupported_platform",
+            "Fedora Linux 42",
+        ),
         (NONE, replace(MACHINE, codename="bullseye"), "engine_unsupported_platform", "Debian 12"),
         (NONE, replace(MACHINE, foreign=True), "engine_foreign", "docker-compose-plugin"),
     ],
@@ -123,7 +145,10 @@ def test_docker_info_of_a_running_engine():
         "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
         "ClientInfo": {
             "Version": "28.2.2",
-            "Plugins": [{"Name": "buildx", "Version": "0.29.1+ds1"}, {"Name": "compose", "Version": "2.40.3-3"}],
+            "Plugins": [
+                {"Name": "buildx", "Version": "0.29.1+ds1"},
+                {"Name": "compose", "Version": "2.40.3-3"},
+            ],
         },
     }
     engine = parse_info(json.dumps(info), "", LOCAL)
@@ -146,4 +171,5 @@ def test_versions_compare_as_numbers():
 
 
 def test_merge_goes_key_by_key():
-    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "d": {"e": 5}}) == {"a": {"b": 1, "c": 4}, "d": {"e": 5}}
+    base = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert merge(base, {"a": {"c": 4}, "d": {"e": 5}}) == {"a": {"b": 1, "c": 4}, "d": {"e": 5}}

@@ -1,4 +1,4 @@
-"""scripts/bootstrap picks the newest Python that can make a virtual environment, or says in one sentence what is missing."""
+"""scripts/bootstrap picks the newest Python that can make an environment, or says what is missing in one sentence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,12 @@ class Machine:
         return self.program(path, f"{minor} {self.root / path}")
 
     def run(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
-        clean = {"PATH": str(self.binaries), "HOME": str(self.root), "PYENV_ROOT": str(self.root / "pyenv"), **env}
+        clean = {
+            "PATH": str(self.binaries),
+            "HOME": str(self.root),
+            "PYENV_ROOT": str(self.root / "pyenv"),
+            **env,
+        }
         return subprocess.run([self.script, *argv], capture_output=True, text=True, check=False, env=clean)
 
 
@@ -75,9 +80,8 @@ def test_the_users_choice_is_the_only_one(machine):
     old = machine.program("opt/old", "version 3.9", rc=1)
     refused = machine.run("--python", PYTHON=old)
     assert refused.returncode == 1
-    assert refused.stderr.splitlines() == [
-        f"bootstrap: PYTHON={old} does not do (version 3.9): Python 3.11 or newer with venv, ensurepip and ssl is needed."
-    ]
+    assert len(refused.stderr.splitlines()) == 1
+    assert f"PYTHON={old} does not do (version 3.9): Python 3.11 or newer" in refused.stderr
 
 
 def test_only_older_ones_is_one_sentence(machine):
@@ -95,7 +99,9 @@ def test_debian_without_the_venv_package(machine, root):
     machine.program("bin/python3", "no module named ensurepip", rc=1)
     # The package brings the module: from then on the same Python does.
     apt = machine.binaries / "apt-get"
-    apt.write_text(f'#!/bin/sh\necho "apt-get $*"\necho \'#!/bin/sh\necho "11 $0"\' > {machine.binaries}/python3\n')
+    apt.write_text(
+        f'#!/bin/sh\necho "apt-get $*"\necho \'#!/bin/sh\necho "11 $0"\' > {machine.binaries}/python3\n'
+    )
     apt.chmod(0o755)
     done = machine.run("--python")
     if root:

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Run every linter over the repository, side by side; print one line for each, and what it objects to.
+
+lint.py            all of them
+lint.py NAME ...   some of them
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = Path("collections/ansible_collections/aza/pg/plugins")
+LONGEST_FILE = 500
+Command = list[str]
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """What git tracks or would track: neither caches nor what others wrote."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return tuple(
+        path for path in map(Path, sorted(filter(None, listing.split("\0")))) if (ROOT / path).is_file()
+    )
+
+
+def shell_files() -> list[str]:
+    """Scripts by their ending or first line. Templates and parts are checked as what is rendered from them."""
+
+    def is_shell(path: Path) -> bool:
+        if path.is_relative_to("image/templates") or path.is_relative_to(PLUGINS):
+            return False
+        if path.suffix or path.name == "Makefile":
+            return path.suffix in (".sh", ".bash")
+        with (ROOT / path).open("rb") as file:
+            return file.readline().startswith((b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash"))
+
+    return [str(path) for path in files() if is_shell(path)]
+
+
+def plugin_docs() -> list[Command]:
+    """ansible-doc reads each plugin's documentation as strictly as Ansible does."""
+    commands = []
+    for kind in ("modules", "lookup", "callback", "filter"):
+        names = sorted(
+            path.stem for path in files() if path.parent == PLUGINS / kind and path.suffix == ".py"
+        )
+        if names:
+            commands.append(
+                ["ansible-doc", "-t", kind.removesuffix("s"), *(f"aza.pg.{name}" for name in names)]
+            )
+    return commands
+
+
+def playbooks() -> list[str]:
+    doors = [
+        path for path in files() if path.parent == Path() and path.suffix == ".yml" and path.name[0] != "."
+    ]
+    return [str(p) for p in doors if p.name != "requirements.yml"] + [
+        str(p) for p in files() if p.parent == Path("playbooks") and p.suffix == ".yml"
+    ]
+
+
+def house_rules() -> str:
+    """Long files, and what was left open."""
+    words = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
+    problems = []
+    for path in files():
+        generated = path.parts[:2] in (("image", "build"), ("image", "locks"))
+        if generated or path.suffix not in (".py", ".sh", ".yml", ".j2", ".md", ""):
+            continue
+        lines = (ROOT / path).read_text(encoding="utf-8", errors="replace").splitlines()
+        if len(lines) > LONGEST_FILE and path.suffix in (".py", ".sh", ".j2", ".yml"):
+            problems.append(f"{path}: {len(lines)} lines, at most {LONGEST_FILE}: two rooms?")
+        problems += [
+            f"{path}:{number}: '{word}': do it or file it"
+            for number, line in enumerate(lines, 1)
+            for word in words
+            if word in line.split()  # as a word of its own: mktemp's XXXXXX is none
+        ]
+    return "\n".join(problems)
+
+
+# The slowest first: they decide how long all of it takes.
+CHECKS: dict[str, Callable[[], list[Command] | str]] = {
+    "ansible-lint": lambda: [["ansible-lint", "--quiet", "--nocolor"]],
+    "mypy": lambda: [["mypy"]],
+    "generated": lambda: [[sys.executable, "scripts/generate.py", "--check"]],
+    "syntax": lambda: [["ansible-playbook", "--syntax-check", *playbooks()]],
+    "ansible-doc": plugin_docs,
+    "yamllint": lambda: [["yamllint", "--strict", "."]],
+    "ruff": lambda: [
+        ["ruff", "check", "--output-format", "concise", "."],
+        ["ruff", "format", "--check", "."],
+    ],
+    "shellcheck": lambda: [["shellcheck", *shell_files()]],
+    "hadolint": lambda: [["hadolint", *(str(path) for path in files() if path.name == "Dockerfile")]],
+    "house rules": house_rules,
+}
+
+
+def run(name: str) -> tuple[str, float, str]:
+    """Return the name, its duration and what it objects to."""
+    started = time.monotonic()
+    work = CHECKS[name]()
+    if isinstance(work, str):
+        return name, time.monotonic() - started, work
+    objections = []
+    for command in work:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            objections.append((done.stdout + done.stderr).strip() or f"exit code {done.returncode}")
+    return name, time.monotonic() - started, "\n".join(objections)
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(CHECKS)
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(CHECKS)}")
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    failed = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for name, seconds, objections in pool.map(run, names):
+            print(f"{'FAILED' if objections else 'ok':8} {name:14} {seconds:5.1f} s", flush=True)
+            if objections:
+                failed.append(name)
+                print(objections, flush=True)
+    print(f"{len(names) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

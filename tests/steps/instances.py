@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An instance on a test host: its names, what it is right now, and how to speak to its server."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+# Everything about a host that a run could change, one fact a line. Times of modification are part of it: writing the
+# same text again is a change too. Not the sockets, which belong to the server.
+_FACTS = r"""
+cd / && for base in /opt/aza-pg /run/aza-pg; do
+  [ -e $base ] || continue
+  find $base -path '*/run/*' -prune -o -printf 'path %p %y %m %U:%G %T@ %l\n'
+  find $base -path '*/run/*' -prune -o -type f -print0 | xargs -0 -r sha256sum
+done
+docker ps -aq --no-trunc | xargs -r docker inspect --format \
+  'container {{.Name}} {{.Id}} {{.Image}} {{.State.Status}} {{.State.StartedAt}} {{.RestartCount}}'
+docker volume ls -q | sed 's/^/volume /'
+docker network ls -q --no-trunc | sed 's/^/network /'
+docker images -q --no-trunc | sed 's/^/image /'
+"""
+
+_SERVER_FACTS = """
+select 'started '||pg_postmaster_start_time()||' loaded '||pg_conf_load_time();
+select concat_ws(' ', 'setting', name, setting, source, pending_restart) from pg_settings where source <> 'session';
+select concat_ws(' ', 'role', rolname, rolsuper, md5(rolpassword)) from pg_authid;
+select concat_ws(' ', 'database', datname, datdba) from pg_database;
+"""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """``host`` is testinfra's; the names are what the documentation promises to operators."""
+
+    host: Any
+    name: str
+    variables: dict[str, Any]
+
+    @property
+    def cluster(self) -> str:
+        return str(self.variables["postgres_cluster"])
+
+    @property
+    def instance(self) -> str:
+        return f"{self.cluster}-{self.variables.get('postgres_stack', 'single')}"
+
+    @property
+    def container(self) -> str:
+        return f"aza-pg-{self.instance}-postgres"
+
+    @property
+    def volume(self) -> str:
+        return f"aza-pg-{self.instance}-data"
+
+    @property
+    def directory(self) -> str:
+        return f"/opt/aza-pg/{self.instance}"
+
+    @property
+    def socket(self) -> str:
+        return f"/run/aza-pg/{self.instance}"
+
+    @property
+    def port(self) -> int:
+        return int(self.variables.get("postgres_port", 5432))
+
+    @property
+    def database(self) -> str:
+        return str(self.variables.get("postgres_database", "postgres"))
+
+    def run(self, command: str) -> str:
+        """The output of a command on the host that must succeed."""
+        done = self.host.run(command)
+        assert done.rc == 0, f"{self.name}: {command}\n{done.stdout}{done.stderr}"
+        return str(done.stdout)
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """In the container, so that it needs nothing of the host."""
+        quoted = shlex.quote(statement)
+        return self.run(f"docker exec {self.container} psql -qAtX -U postgres -d {database} -c {quoted}").strip()
+
+    def inspect(self) -> dict[str, Any]:
+        found: list[dict[str, Any]] = json.loads(self.run(f"docker inspect {self.container}"))
+        return found[0]
+
+    def identity(self) -> tuple[str, str]:
+        """Changes when the container is replaced, or its server restarted."""
+        return self.inspect()["Id"], self.sql("select pg_postmaster_start_time()")
+
+    def facts(self) -> set[str]:
+        """What the host and its server are, for comparing with later."""
+        lines = self.run(_FACTS).splitlines()
+        if f"/{self.container} " in "\n".join(lines) and self.inspect()["State"]["Running"]:
+            lines += self.sql(_SERVER_FACTS).splitlines()
+        return set(lines)

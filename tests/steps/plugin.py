@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pytest plugin of all Molecule scenarios: the instances as fixtures, and a diagnostics folder for each failure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+
+from steps.diagnostics import collect
+from steps.instances import Instance
+from steps.playbooks import ROOT, Run, run_playbook
+
+INVENTORY = ROOT / "molecule/inventory"
+
+
+def _instance(host: Any) -> Instance:
+    variables = host.ansible.get_variables()
+    return Instance(host, variables["inventory_hostname"], variables)
+
+
+@functools.cache
+def all_instances() -> dict[str, Instance]:
+    hosts = testinfra.get_hosts(["ansible://all"], ansible_inventory=str(INVENTORY))
+    return {found.name: found for found in map(_instance, hosts)}
+
+
+@pytest.fixture
+def instance(host: Any) -> Instance:
+    """The instance of the host that the test runs for (each test once a host)."""
+    return _instance(host)
+
+
+@pytest.fixture(scope="session")
+def instances() -> dict[str, Instance]:
+    """All instances by the name of their host, for what one run does to all of them."""
+    return all_instances()
+
+
+@pytest.fixture(scope="session")
+def playbook() -> Callable[..., Run]:
+    """``playbook("deploy-single.yml", "--check", extra={...})`` on the test hosts."""
+    return functools.partial(run_playbook, inventory=INVENTORY)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        folder = ROOT / "diagnostics" / item.name.replace("/", "_")
+        for name in all_instances():
+            collect(name, folder)
+        report.sections.append(("diagnostics", str(Path(folder).relative_to(ROOT))))
+    return report

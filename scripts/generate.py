@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Write what is generated from data: the reference pages and the images' build context.
+
+generate.py            write what differs, and say which
+generate.py --check    write nothing; fail where something differs
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "collections"))
+
+# The path has to be there first.
+from ansible_collections.aza.pg.plugins.module_utils.catalog import load_catalog, solve  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.image import render  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source  # noqa: E402
+
+IMAGE = ROOT / "image"
+CONTEXT = IMAGE / "build"
+# The committed context is the one that everybody's first build makes.
+SOURCE, FLAVOUR = "debian", "standard"
+
+PAGES: dict[str, Callable[[], str]] = {}
+
+
+def context() -> render.Tree:
+    """The build context, as `ansible-playbook build.yml` writes it with the defaults."""
+    catalog = load_catalog(IMAGE)
+    selection = solve(catalog, SOURCE, FLAVOUR, None)
+    return render.render(IMAGE, catalog, load_source(IMAGE, SOURCE), load_lock(IMAGE, SOURCE), selection)
+
+
+def page_difference(path: Path, wanted: str) -> str:
+    """A unified diff from the page that is there to the wanted one; empty when they are equal."""
+    found = path.read_text(encoding="utf-8") if path.is_file() else ""
+    name = str(path.relative_to(ROOT))
+    lines = difflib.unified_diff(
+        found.splitlines(), wanted.splitlines(), name, f"{name} (generated)", n=1, lineterm=""
+    )
+    return "\n".join(list(lines)[:40])
+
+
+def main() -> int:
+    check = sys.argv[1:] == ["--check"]
+    differences = []
+    for name, page in PAGES.items():
+        path, text = ROOT / name, page()
+        difference = page_difference(path, text)
+        if difference:
+            differences.append(difference if check else f"wrote {name}")
+            if not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    tree = context()
+    drift = render.drift(tree, CONTEXT)
+    if drift:
+        differences.append(
+            render.text_diff(tree, CONTEXT, 40) if check else f"wrote {', '.join(drift.paths)}"
+        )
+        if not check:
+            render.write(tree, CONTEXT)
+    print("\n".join(differences) or "generated files are what their source says")
+    if check and differences:
+        print(
+            "these differ from what image/ and the argument specs say; write them with: make docs",
+            file=sys.stderr,
+        )
+    return int(check and bool(differences))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except AzaError as error:
+        sys.exit(error.msg)

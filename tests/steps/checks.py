@@ -28,15 +28,21 @@ def assert_check_mode_is_exact(
     assert _files(secrets) == kept, "check mode wrote secrets"
     made = deploy("--diff")
     for name in instances:
-        assert made.plan(name) == foretold.plan(name), f"{name}: the run did something else than check mode said"
+        assert made.plan(name) == foretold.plan(name), (
+            f"{name}: the run did something else than check mode said"
+        )
         assert made.held(name) == foretold.held(name), name
         assert made.changed(name) == foretold.changed(name), name
         if not foretold.changed(name):
-            assert instances[name].facts() == before[name], f"{name}: a run that said nothing changed something"
+            assert instances[name].facts() == before[name], (
+                f"{name}: a run that said nothing changed something"
+            )
     return foretold, made
 
 
-def assert_second_run_changes_nothing(deploy: Deploy, instances: Mapping[str, Instance], most_tasks: int) -> Run:
+def assert_second_run_changes_nothing(
+    deploy: Deploy, instances: Mapping[str, Instance], most_tasks: int
+) -> Run:
     """Not only ``changed=0``: no file is written, no container is replaced, no server restarted or reloaded."""
     before = {name: found.facts() for name, found in instances.items()}
     again = deploy()

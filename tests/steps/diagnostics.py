@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-_SETTINGS = "select name, setting, unit, source, sourcefile, pending_restart from pg_settings order by source, name"
+_SETTINGS = (
+    "select name, setting, unit, source, sourcefile, pending_restart from pg_settings order by source, name"
+)
 
 # File name → command on the host. The instance's secrets are not among them.
 _COMMANDS = {
@@ -33,7 +35,9 @@ def collect(host: str, directory: Path) -> Path:
     """Each command may fail: what can be had is kept. Returns the folder."""
     folder = directory / host
     folder.mkdir(parents=True, exist_ok=True)
-    own = subprocess.run(["docker", "logs", "--tail", "500", host], capture_output=True, text=True, check=False)
+    own = subprocess.run(
+        ["docker", "logs", "--tail", "500", host], capture_output=True, text=True, check=False
+    )
     (folder / "host.log").write_text(own.stdout + own.stderr)
     for name, command in _COMMANDS.items():
         done = subprocess.run(

@@ -80,7 +80,9 @@ class Instance:
     def sql(self, statement: str, database: str = "postgres") -> str:
         """In the container, so that it needs nothing of the host."""
         quoted = shlex.quote(statement)
-        return self.run(f"docker exec {self.container} psql -qAtX -U postgres -d {database} -c {quoted}").strip()
+        return self.run(
+            f"docker exec {self.container} psql -qAtX -U postgres -d {database} -c {quoted}"
+        ).strip()
 
     def inspect(self) -> dict[str, Any]:
         found: list[dict[str, Any]] = json.loads(self.run(f"docker inspect {self.container}"))

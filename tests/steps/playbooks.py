@@ -49,7 +49,9 @@ class Run:
         ]
 
     def held(self, host: str) -> list[dict[str, Any]]:
-        return [change for task in self.of(host) for change in (task.result.get("plan") or {}).get("held", [])]
+        return [
+            change for task in self.of(host) for change in (task.result.get("plan") or {}).get("held", [])
+        ]
 
     def failure(self, host: str) -> str:
         """What the first failed task said."""
@@ -103,5 +105,7 @@ def run_playbook(
     run = Run(tuple(command), done.returncode, done.stdout, seconds, tasks)
     if (run.code != 0) is not expect_failure:
         expected = "a failure" if expect_failure else "success"
-        raise AssertionError(f"{' '.join(command)}: {expected} was expected, exit code {run.code}\n{run.output}")
+        raise AssertionError(
+            f"{' '.join(command)}: {expected} was expected, exit code {run.code}\n{run.output}"
+        )
     return run

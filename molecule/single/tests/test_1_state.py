@@ -22,7 +22,9 @@ def test_only_loopback_is_published(instance: Instance) -> None:
     assert ports == {"5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(instance.port)}]}
     listening = instance.run("ss -Hltn").split()
     assert f"127.0.0.1:{instance.port}" in listening
-    assert not [where for where in listening if where.endswith(f":{instance.port}") and "127.0.0.1" not in where]
+    assert not [
+        where for where in listening if where.endswith(f":{instance.port}") and "127.0.0.1" not in where
+    ]
 
 
 def test_container_has_no_rights_to_spare(instance: Instance) -> None:
@@ -33,10 +35,11 @@ def test_container_has_no_rights_to_spare(instance: Instance) -> None:
     assert not host["CapAdd"]
     assert [option.split(":")[0] for option in host["SecurityOpt"]] == ["no-new-privileges"]
     assert not host["Privileged"]
-    assert instance.run(f"docker exec {instance.container} id -u").strip() == "999"
-    assert instance.run(f"docker exec {instance.container} grep ^Cap /proc/1/status").count("0000000000000000") >= 4
-    assert instance.run(f"docker exec {instance.container} sh -c 'find / -xdev -perm /6000 -type f 2>/dev/null; :'") == ""
-    assert instance.host.run(f"docker exec {instance.container} touch /etc/written").rc != 0
+    inside = f"docker exec {instance.container}"
+    assert instance.run(f"{inside} id -u").strip() == "999"
+    assert instance.run(f"{inside} grep ^Cap /proc/1/status").count("0000000000000000") >= 4
+    assert instance.run(f"{inside} sh -c 'find / -xdev -perm /6000 -type f 2>/dev/null; :'") == ""
+    assert instance.host.run(f"{inside} touch /etc/written").rc != 0
 
 
 def test_limits_are_those_that_were_declared(instance: Instance) -> None:
@@ -90,7 +93,9 @@ with psycopg.connect(host={socket!r}, user="postgres", dbname={database!r}) as c
 
 def test_root_of_the_host_needs_no_password(instance: Instance) -> None:
     script = _ASK.format(socket=instance.socket, database=instance.database)
-    assert instance.run(f"python3 -c {shlex.quote(script)}").strip() == str(("postgres", True, instance.database))
+    assert instance.run(f"python3 -c {shlex.quote(script)}").strip() == str(
+        ("postgres", True, instance.database)
+    )
     if instance.host.exists("psql"):
         line = f"psql -h {instance.socket} -U postgres -d {instance.database} -qAtX -c 'select 1'"
         assert instance.run(line).strip() == "1"

@@ -46,14 +46,18 @@ def test_restart_waits_for_permission(instances: Instances, playbook: Playbook) 
         assert found.sql("show max_locks_per_transaction") == before[name]
     assert "postgres_allow_restart" in foretold.output
 
-    permitted = functools.partial(playbook, "deploy-single.yml", extra={**wish, "postgres_allow_restart": True})
+    permitted = functools.partial(
+        playbook, "deploy-single.yml", extra={**wish, "postgres_allow_restart": True}
+    )
     assert_check_mode_is_exact(permitted, instances)
     for name, found in instances.items():
         assert found.sql("show max_locks_per_transaction") == "333"
         assert found.identity()[0] == identity[name][0], "a restart does not need a new container"
 
 
-def test_new_limit_recreates_the_container_and_keeps_the_data(instances: Instances, playbook: Playbook) -> None:
+def test_new_limit_recreates_the_container_and_keeps_the_data(
+    instances: Instances, playbook: Playbook
+) -> None:
     for found in instances.values():
         found.sql("create table kept as select 42 as answer")
     wish = {"postgres_memory": "900m", "postgres_allow_recreate": True}

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-
 from steps.checks import assert_check_mode_is_exact
 from steps.instances import Instance
 from steps.playbooks import Run
@@ -29,7 +28,9 @@ class Damage:
 DAMAGES = {
     "container killed": Damage("docker kill {container}", "start container"),
     "container removed": Damage("docker rm -f {container}", "create container"),
-    "compose file edited": Damage("sed -i s/mem_limit:.*/mem_limit:\\ 5g/ {directory}/compose.yml", "compose.yml"),
+    "compose file edited": Damage(
+        "sed -i s/mem_limit:.*/mem_limit:\\ 5g/ {directory}/compose.yml", "compose.yml"
+    ),
     "settings edited": Damage("echo work_mem=99MB >> $(ls {directory}/postgres/conf.d/*.conf)", "work_mem"),
     "foreign settings added": Damage("echo work_mem=98MB > {directory}/postgres/conf.d/zz.conf", "zz.conf"),
     "HBA opened": Damage("echo host all all all trust >> {directory}/postgres/pg_hba.conf", "pg_hba.conf"),
@@ -77,7 +78,9 @@ def test_check_finds_drift_and_passes_without(instances: Instances, playbook: Pl
 def test_reboot_of_the_hosts(instances: Instances, playbook: Playbook) -> None:
     """/run is empty afterwards. One host starts its engine itself; the other has no init system, and is told so."""
     subprocess.run(["docker", "restart", "--time", "20", *instances], check=True, capture_output=True)
-    own = next(name for name, found in instances.items() if found.variables["test_host_command"] == ["dockerd"])
+    own = next(
+        name for name, found in instances.items() if found.variables["test_host_command"] == ["dockerd"]
+    )
     without = next(name for name in instances if name != own)
     _wait_for_engine(instances[own])
     said = playbook("deploy-single.yml", expect_failure=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes each task's result as one line of JSON to the file $AZA_RESULTS, so that tests need not read Ansible's prose."""
+"""Writes each task's result as a line of JSON to the file $AZA_RESULTS: tests need not read Ansible's prose."""
 
 from __future__ import annotations
 

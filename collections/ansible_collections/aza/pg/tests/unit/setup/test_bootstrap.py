@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,15 @@ def test_the_system_behind_a_failing_shim_is_found(machine):
     good = machine.python("bin/python3", 11)
     done = machine.run("--python", PATH=f"{machine.root}/shims:{machine.binaries}")
     assert done.stdout.strip() == good
+
+
+def test_an_active_environment_is_never_built_upon(machine):
+    """Also not our own, which comes first in the search path and is about to be made anew."""
+    real = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
+    subprocess.run([real, "-m", "venv", "--without-pip", machine.root / "old"], check=True)
+    found = machine.run("--python", PATH=f"{machine.root}/old/bin:{machine.binaries}").stdout.strip()
+    assert Path(found).resolve() == real
+    assert not found.startswith(str(machine.root))
 
 
 def test_the_users_choice_is_the_only_one(machine):

@@ -96,7 +96,7 @@ def house_rules() -> str:
 
 # The slowest first: they decide how long all of it takes.
 CHECKS: dict[str, Callable[[], list[Command] | str]] = {
-    "ansible-lint": lambda: [["ansible-lint", "--quiet", "--nocolor"]],
+    "ansible-lint": lambda: [["ansible-lint", "-q", "--nocolor"]],
     "mypy": lambda: [["mypy"]],
     "generated": lambda: [[sys.executable, "scripts/generate.py", "--check"]],
     "syntax": lambda: [["ansible-playbook", "--syntax-check", *playbooks()]],

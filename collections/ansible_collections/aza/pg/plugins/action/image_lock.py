@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write, or keep, the lock of an image source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, Selection
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.image import base, engine, lock, records, resolve
+from ansible_collections.aza.pg.plugins.module_utils.image.render import package_names
+from ansible_collections.aza.pg.plugins.module_utils.image.source import Source
+from ansible_collections.aza.pg.plugins.plugin_utils.image_action import (
+    ARCHIVE_ARGUMENTS,
+    CHOICE_ARGUMENTS,
+    SUPPLY_ARGUMENTS,
+    ImageAction,
+    chosen,
+    question,
+)
+
+
+class ActionModule(ImageAction):
+    ARGUMENTS = {  # noqa: RUF012
+        **SUPPLY_ARGUMENTS,
+        **ARCHIVE_ARGUMENTS,
+        **CHOICE_ARGUMENTS,
+        "dist_dir": {"type": "path", "required": True},
+        "architectures": {"type": "list", "elements": "str", "default": []},
+        "base": {"type": "str", "choices": ["auto", "bootstrap", "registry"], "default": "auto"},
+        "refresh": {"type": "str", "choices": ["never", "auto", "always"], "default": "always"},
+    }
+
+    def perform(self, given: dict[str, Any]) -> dict[str, Any]:
+        image_dir, source, catalog, selection = chosen(given)
+        path = lock.path_of(image_dir, source.name)
+        old = _existing(image_dir, source.name) if given["refresh"] != "always" or path.is_file() else None
+        because = "asked for"
+        if given["refresh"] != "always":
+            because = "" if given["refresh"] == "never" else self._why(given, source, catalog, selection, old)
+            if not because:
+                return {
+                    "changed": False,
+                    "path": str(path),
+                    "because": "",
+                    "summary": "not asked",
+                    "difference": [],
+                }
+            self.say(f"lock: {because}; locking again")
+        asked = question(given, source)
+        if old and because == _DIGEST:
+            new = resolve.with_digest(asked, old)
+        else:
+            new = resolve.resolve(asked, catalog, old, self.say)
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        after = lock.dump_lock(new)
+        summary, lines = resolve.explain(old, new)
+        result: dict[str, Any] = {
+            "changed": before != after,
+            "path": str(path),
+            "because": because,
+            "summary": summary,
+            "difference": lines,
+        }
+        if result["changed"]:
+            self.say(f"lock: {summary}")
+            for line in lines if old else []:
+                self.say(f"  {line}")
+            if self._task.diff:
+                result["diff"] = {"prepared": "\n".join(lines) + "\n"}
+            if not self.check_mode:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial = path.with_suffix(".partial")
+                partial.write_text(after, encoding="utf-8")
+                partial.rename(path)
+        return result
+
+    def _why(
+        self,
+        given: dict[str, Any],
+        source: Source,
+        catalog: Catalog,
+        selection: Selection,
+        old: lock.Lock | None,
+    ) -> str:
+        """Return why the lock has to be made again, or an empty string; asks the network only when a build is due."""
+        if old is None:
+            return "there is no usable lock"
+        try:
+            resolve.require_known(old, catalog, source)
+            architectures = given["architectures"] or [engine.host_architecture()]
+            names = {
+                name: package_names(catalog, source, old, selection, name)
+                for name in architectures
+                if old.for_architecture(name)
+            }
+        except AzaError as error:
+            return error.msg
+        past = records.read(Path(given["dist_dir"])).values()
+        if past and all(record.get("locked_at") == old.resolved_at for record in past):
+            return ""
+        if (
+            old.digest is None
+            and given["base"] != "bootstrap"
+            and (given["base"] == "registry" or base.why_no_bootstrap())
+        ):
+            return _DIGEST
+        gone = resolve.out_of_date(question(given, source), old, architectures, names)
+        return (
+            f"the mirror no longer serves {len(gone)} of the locked packages ({', '.join(gone[:3])})"
+            if gone
+            else ""
+        )
+
+
+_DIGEST = "the digest of the base image is not known yet"
+
+
+def _existing(image_dir: Path, source: str) -> lock.Lock | None:
+    """Return the lock that is there; a missing or damaged one is what this action mends."""
+    try:
+        return lock.load_lock(image_dir, source)
+    except AzaError:
+        return None

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was built last (``.cache/dist/images.json``): by it later steps find the images, and a build its own past."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
+
+Record = dict[str, Any]
+
+
+def path_of(dist_dir: Path) -> Path:
+    """Return where the records stand."""
+    return dist_dir / "images.json"
+
+
+def read(dist_dir: Path) -> dict[str, Record]:
+    """Return all records; none when nothing has been built. A damaged file counts as none: a build makes it anew."""
+    try:
+        found = json.loads(path_of(dist_dir).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def find(dist_dir: Path, image: str) -> Record:
+    """Return the record of ``image``."""
+    records = read(dist_dir)
+    if image in records:
+        return records[image]
+    if records:
+        raise AzaError(
+            f"the image '{image}' has not been built{did_you_mean(image, records)}; "
+            f"built are: {', '.join(sorted(records))}",
+            reason="image_missing",
+        )
+    raise AzaError("no image has been built: run 'ansible-playbook build.yml'", reason="image_missing")
+
+
+def store(dist_dir: Path, records: Mapping[str, Record]) -> None:
+    """Add ``records`` to the file, atomically."""
+    dist_dir.mkdir(parents=True, exist_ok=True)
+    path = path_of(dist_dir)
+    partial = path.with_suffix(".partial")
+    partial.write_text(
+        json.dumps({**read(dist_dir), **records}, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    partial.rename(path)

@@ -13,6 +13,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import desired as des
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, check_secret
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
+from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
@@ -42,7 +43,7 @@ class ActionModule(StackAction):
         host, engine = info["host"], info["engine"]
         store = self._secrets(given)
         value = given["password"] or (store.get("postgres_password") if store else "")
-        prediction = predict(given, engine, image)
+        prediction = predict(given, engine, Path(self._loader.get_basedir()))
         wanted = describing.describe(
             describing.Parameters(
                 cluster=given["cluster"],
@@ -137,9 +138,7 @@ class ActionModule(StackAction):
         return SecretStore(self.task_vars.get("inventory_dir"), given["cluster"], dry=self.check_mode)
 
     def _origins(self) -> dict[str, str]:
-        from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
-
-        return origins(self.task_vars, prefix="postgres_")
+        return origins(self.task_vars, self._loader, prefix="postgres_")
 
     def _bring_archive(self, archive: Path) -> str:
         """The image's archive on the target. Where the target is the control node, it is there already."""
@@ -180,11 +179,16 @@ class ActionModule(StackAction):
                 reason="not_convergent",
             )
         result["held"] = answer["plan"]["held"]
+        result["version"] = answer["version"]
         return result
 
     def _tell(self, answer: dict[str, Any]) -> None:
         """The plan as it is carried out; with --diff Ansible prints the same lines itself."""
-        if answer["lines"] and not ("diff" in answer and self._task.diff):
+        if (
+            answer["lines"]
+            and not self._task.args.get("quiet")
+            and not ("diff" in answer and self._task.diff)
+        ):
             for line in answer["lines"]:
                 self.say(line)
 
@@ -211,6 +215,7 @@ class ActionModule(StackAction):
         wanted = describing.skeleton(
             given["cluster"], given["stack"], given["base_dir"], info["host"], given["user"]
         ).to_dict()
+        wanted["database"] = given["database"]
         wanted["stop_seconds"] = seconds("postgres_stop_grace_period", given["stop_grace_period"])
         answer = self.on_target(
             "stack_apply",

@@ -138,6 +138,10 @@ options:
     description: The cluster's name, so that O(state=absent) removes its data.
     type: str
     default: ""
+  quiet:
+    description: Whether to keep the plan's lines to the result.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Is the plan.
@@ -186,6 +190,10 @@ connection:
   description: Where the server is reached, and where the password's file is.
   returned: state present
   type: dict
+version:
+  description: Version of the server.
+  returned: state present
+  type: str
 tuning:
   description: The tuned values that the container will find, each with its rule.
   returned: state present

@@ -87,6 +87,10 @@ created:
   description: Whether the data volume was made by this call.
   returned: phase apply
   type: bool
+version:
+  description: Version of the server, empty when it did not answer.
+  returned: phase apply
+  type: str
 readiness:
   description: The first stage that is not reached yet, and what was said there.
   returned: phase ready
@@ -124,7 +128,13 @@ def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, s
     """The text of changed files for ``--diff``; secrets have none."""
     texts = {item.path: item.text for item in wanted.files if item.text is not None}
     touched = {str(change.detail.get("path", "")) for change in plan.changes if change.kind == "file"}
-    if any(change.kind == "setting" for change in plan.changes):
+    changed = [change for change in plan.changes if change.kind == "setting"]
+    if changed:
+        # Only those that are carried out: what waits for a permission is not written.
+        values = pg.parse(str(found.files[pg.PATH].get("text", "")))
+        values.update({change.name: change.detail["value"] for change in changed})
+        kept = {name: value for name, value in sorted(values.items()) if value is not None}
+        texts[pg.PATH] = pg.render(kept)
         touched.add(pg.PATH)
     return [
         {
@@ -154,6 +164,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         "server_error": found.server_error,
         "created": not found.volume,
         "directory": wanted.directory,
+        "version": (found.server or {}).get("version", ""),
     }
     if module._diff and plan:
         result["diff"] = [{"prepared": "\n".join(plan.lines()) + "\n"}, *file_diffs(plan, wanted, found)]

@@ -40,6 +40,11 @@ options:
     description: Whether to look at the instance as well, not only at the host, the engine and the image.
     type: bool
     default: true
+  settings:
+    description: PostgreSQL settings to bring along, by name.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Changes nothing, so check mode is the same.
@@ -83,6 +88,8 @@ observed:
   type: dict
 """
 
+from dataclasses import replace
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import observe
@@ -99,6 +106,7 @@ def main() -> None:
             "user": {"type": "str", "default": "postgres"},
             "images": {"type": "list", "elements": "str", "default": []},
             "observe": {"type": "bool", "default": True},
+            "settings": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -108,6 +116,7 @@ def main() -> None:
     result = {"host": host, "engine": {}, "engine_error": "", "image": {}, "observed": None}
     try:
         wanted = skeleton(given["cluster"], given["stack"], given["base_dir"], host, given["user"])
+        wanted = replace(wanted, settings=dict.fromkeys(given["settings"], ""))
         try:
             result["engine"] = observe.engine_facts(docker)
         except AzaError as error:

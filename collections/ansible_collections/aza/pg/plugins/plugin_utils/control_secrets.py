@@ -34,7 +34,10 @@ class SecretStore:
                 "-i inventories/NAME, or give postgres_password through Ansible Vault.",
                 reason="no_inventory_dir",
             )
-        if not any(re.search(pattern, "secrets") for pattern in C.INVENTORY_IGNORE_PATTERNS):
+        if not any(
+            re.search(pattern, "secrets")
+            for pattern in C.config.get_config_value("INVENTORY_IGNORE_PATTERNS")
+        ):
             raise AzaError(
                 "Ansible would read the secrets as hosts of the inventory, and print them. Add to the ansible.cfg in "
                 "use: [inventory] ignore_patterns = ^secrets$ (the one in this repository has it).",

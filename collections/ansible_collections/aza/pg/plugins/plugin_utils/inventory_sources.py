@@ -1,7 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
+"""From Ansible's variables to the places they were written at."""
+
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from ansible.utils.vars import load_extra_vars
+from ansible_collections.aza.pg.plugins.module_utils.inventory.sources import Sources, read
 
-def origins(task_vars: dict[str, Any], prefix: str) -> dict[str, str]:
-    return {}
+
+def sources_of(task_vars: Mapping[str, Any]) -> Sources:
+    inventories = [Path(str(source)) for source in task_vars.get("ansible_inventory_sources") or []]
+    playbook = task_vars.get("playbook_dir")
+    return read([path for path in inventories if path.exists()], Path(str(playbook)) if playbook else None)
+
+
+def extra_variables(loader: Any) -> set[str]:
+    """The names that the command line gave with -e."""
+    return set(load_extra_vars(loader))
+
+
+def origins(task_vars: Mapping[str, Any], loader: Any, prefix: str) -> dict[str, str]:
+    """For this host: variable → where it was declared."""
+    sources, extra = sources_of(task_vars), extra_variables(loader)
+    host, groups = str(task_vars["inventory_hostname"]), list(map(str, task_vars.get("group_names") or []))
+    names = {path[0] for tables in sources.found.values() for table in tables for path in table} | extra
+    return {
+        str(name): f"{place}: {name}" if ":" not in place else place
+        for name in sorted(names)
+        if name.startswith(prefix) and (place := sources.find((name,), host, groups, extra))
+    }

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the container will find and tune itself to, before it exists."""
+"""What the container will find and tune itself to, told before it exists: by the rules that the image carries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes
+from ansible_collections.aza.pg.plugins.module_utils.tuning.evaluate import Inputs, Result, evaluate
+from ansible_collections.aza.pg.plugins.module_utils.tuning.loader import load_rules
+from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_cpus, parse_memory
+
+_FACTS = Path("image/build/postgres/rootfs/usr/local/share/aza-pg")
 
 
 @dataclass(frozen=True)
@@ -15,13 +21,65 @@ class Prediction:
     memory_mb: int
     cpus: int
     shm_size_mb: int
-    values: tuple[Mapping[str, str], ...] = ()
+    result: Result | None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Settings with their text and rule, and the memory budget, as facts for people and for checks."""
+        facts: dict[str, Any] = {
+            "memory_mb": self.memory_mb,
+            "cpus": self.cpus,
+            "shm_size_mb": self.shm_size_mb,
+            "values": [],
+            "budget_mb": 0,
+        }
+        if self.result is not None:
+            facts["budget_mb"] = self.result.budget_kb // 1024
+            facts["values"] = [
+                {"name": value.name, "value": value.text, "rule": value.rule}
+                for value in self.result.values.values()
+                if not value.internal
+            ]
+        return facts
 
 
-def predict(given: Mapping[str, Any], engine: Mapping[str, Any], image: Mapping[str, Any]) -> Prediction:
-    memory = megabytes("postgres_memory", given["memory"])
-    shm = megabytes("postgres_shm_size", given["shm_size"]) if given["shm_size"] else max(64, memory // 4)
-    return Prediction(memory_mb=memory, cpus=int(given["cpus"]) or engine["cpus"], shm_size_mb=shm)
+def predict(given: Mapping[str, Any], engine: Mapping[str, Any], start: Path) -> Prediction:
+    """``engine``: facts of the host's engine. ``start``: where the checkout is looked for, upwards."""
+    root = checkout(start)
+    memory = parse_memory(given["memory"], "postgres_memory")
+    cpus = parse_cpus(str(given["cpus"]), "postgres_cpus") if given["cpus"] else int(engine["cpus"])
+    result = evaluate(
+        load_rules(root / "image" / "tuning.yml"),
+        Inputs(
+            memory_mb=memory,
+            cpus=cpus,
+            workload=given["workload"],
+            storage=given["storage"],
+            disk_mb=engine["disk_mb"] or 0,
+            preload_workers=_preload_workers(root / _FACTS, given["extra_preload_libraries"]),
+        ),
+    )
+    wanted = given["shm_size"]
+    shm = megabytes("postgres_shm_size", wanted) if wanted else int(result.values["shm_size_mb"].value)
+    return Prediction(memory, cpus, shm, result if given["autotune"] else None)
+
+
+def checkout(start: Path) -> Path:
+    """The directory with ``image/tuning.yml`` that ``start`` lies in, or that this collection lies in."""
+    here = Path(__file__).resolve()
+    for directory in (start.absolute(), *start.absolute().parents, *here.parents):
+        if (directory / "image" / "tuning.yml").is_file():
+            return directory
+    return start
+
+
+def _preload_workers(facts: Path, extra: Iterable[str]) -> int:
+    """How many background workers the preloaded libraries bring: by default, and of those that were added."""
+    default = _table(facts / "preload")
+    available = _table(facts / "preload-available")
+    return sum(default.values()) + sum(available.get(name, 0) for name in set(extra) - set(default))
+
+
+def _table(path: Path) -> dict[str, int]:
+    """Lines of ``LIBRARY WORKERS``, as the image carries them."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return {parts[0]: int(parts[1]) for line in lines if len(parts := line.split()) == 2}

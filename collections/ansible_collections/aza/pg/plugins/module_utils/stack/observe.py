@@ -47,13 +47,14 @@ def engine_facts(docker: Docker) -> dict[str, Any]:
     info = docker.info()
     root = Path(str(info["root"]))
     try:
-        free = shutil.disk_usage(root).free // 2**20
+        disk = shutil.disk_usage(root)
     except OSError:
-        free = None  # an ordinary user, or an engine elsewhere: not ours to see
+        disk = None  # an ordinary user, or an engine elsewhere: not ours to see
     return {
         "memory_mb": int(info["memory"]) // 2**20,
         "cpus": int(info["cpus"]),
-        "disk_free_mb": free,
+        "disk_mb": disk.total // 2**20 if disk else None,
+        "disk_free_mb": disk.free // 2**20 if disk else None,
         "engine": info["version"],
         "containerd_store": any("containerd" in str(value) for _, value in info["store"] or []),
     }

@@ -218,9 +218,9 @@ def _settings(wanted: Desired, found: Observed) -> Iterator[Change]:
 def _container(wanted: Desired, found: Observed) -> Iterator[Change]:
     for name in found.strangers:
         yield Change("container", name, "remove", effect="restart", why="it is no longer part of the stack")
-    is_now = found.container
+    is_now, pinned = found.container, wanted.image["pinned"]
     if is_now is None:
-        yield Change("container", wanted.container, "create", after=_short(wanted.image["pinned"]))
+        yield Change("container", wanted.container, "create", after=_short(pinned))
         return
     alive = is_now["state"] in ("running", "restarting", "paused")
     # Replacing or starting what does not run disconnects nobody.
@@ -234,8 +234,8 @@ def _container(wanted: Desired, found: Observed) -> Iterator[Change]:
             wanted.container,
             "recreate",
             effect="recreate" if is_now["state"] == "running" else "none",
-            before=_short(is_now["image_reference"]),
-            after=_short(wanted.image["pinned"]),
+            before=_short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
+            after=_short(pinned) if is_now["image_reference"] != pinned else "",
             why=why,
         )
     elif is_now["state"] != "running":

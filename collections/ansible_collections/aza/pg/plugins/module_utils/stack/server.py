@@ -31,7 +31,7 @@ select json_build_object(
     'config_loaded', extract(epoch from pg_conf_load_time()),
     'settings', (select json_object_agg(name, json_build_object(
             'value', current_setting(name), 'raw', setting, 'unit', unit, 'context', context,
-            'source', source, 'pending_restart', pending_restart))
+            'source', source, 'file', sourcefile, 'pending_restart', pending_restart))
         from pg_settings where name = any(%(names)s)),
     'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings
         where pending_restart and name not in (select name from automatic)),

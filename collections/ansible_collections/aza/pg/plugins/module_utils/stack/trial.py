@@ -44,7 +44,10 @@ def check_settings(wanted: Desired, docker: Docker) -> None:
         raise docker.error(("run", wanted.image["pinned"]), done)
     if any(_UNKNOWN.match(line) for line in said):
         known = _known_settings(wanted, docker)
-        said = [_UNKNOWN.sub(lambda m: f"there is no setting '{m[1]}'{did_you_mean(m[1], known)}", x) for x in said]
+        said = [
+            _UNKNOWN.sub(lambda m: f"there is no setting '{m[1]}'{did_you_mean(m[1], known)}", x)
+            for x in said
+        ]
     where = f" ({wanted.origin('postgres_settings')})" if wanted.origin("postgres_settings") else ""
     raise AzaError(
         f"postgres_settings{where}: PostgreSQL refuses them: {'; '.join(said)}. Nothing was changed.",
@@ -54,7 +57,15 @@ def check_settings(wanted: Desired, docker: Docker) -> None:
 
 
 def _container(wanted: Desired, *options: str) -> list[str]:
-    isolated = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--user", f"{wanted.uid}:{wanted.gid}"]
+    isolated = [
+        "--network",
+        "none",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "--user",
+        f"{wanted.uid}:{wanted.gid}",
+    ]
     return ["run", "--rm", *isolated, *options, "--entrypoint", "/bin/sh", wanted.image["pinned"]]
 
 

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connection block: what a person needs after a deploy, and nothing that must stay secret."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+# The values that people ask for first; all of them are in docs/reference/tuning.md.
+_HEADLINES = (
+    "shared_buffers",
+    "effective_cache_size",
+    "work_mem",
+    "maintenance_work_mem",
+    "max_connections",
+    "max_wal_size",
+    "max_parallel_workers",
+    "random_page_cost",
+)
+
+
+class ActionModule(ActionBase):
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("result", "instance"))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(
+            argument_spec={
+                "result": {"type": "dict", "required": True},
+                "instance": {"type": "str", "required": True},
+            }
+        )
+        deployed = json.loads(json.dumps(given["result"]))
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        lines = list(_lines(deployed, str(given["instance"]), host))
+        if not self._task.check_mode:
+            Display().display("\n" + "\n".join(f"  {line}".rstrip() for line in lines) + "\n")
+        return {**result, "changed": False, "lines": lines}
+
+
+def _lines(deployed: Mapping[str, Any], instance: str, host: str) -> Iterator[str]:
+    where = deployed["connection"]
+    took = f", first write after {deployed['ready_seconds']:.1f} s" if deployed["ready_seconds"] else ""
+    yield f"PostgreSQL {deployed['version'].split(' ')[0]}, {instance} on {host}, is ready{took}."
+    yield ""
+    yield f"host      {where['host']}"
+    yield f"port      {where['port']}"
+    yield f"database  {where['database']}"
+    yield f"user      {where['user']}"
+    yield f"password  {'in ' + _near(where['password_file']) if where['password_file'] else 'in Ansible Vault'}"
+    yield f"connect   {connect_line(where)}"
+    yield ""
+    yield from _tuning(deployed["tuning"])
+    if deployed["held"]:
+        yield ""
+        yield "Not everything was carried out. These wait for a permission:"
+        for change in deployed["held"]:
+            yield f"  {change['action']} {change['kind']} {change['name']}  (-e postgres_allow_{change['effect']}=true)"
+    yield ""
+    yield "Next      ansible-playbook check.yml     is everything as declared?"
+    yield "          ansible-playbook stop.yml      stop it and keep the data"
+    yield "          docs/runbooks/                 settings, extensions, start and stop"
+
+
+def _tuning(tuning: Mapping[str, Any]) -> Iterator[str]:
+    if not tuning["values"]:
+        yield "Not tuned (postgres_autotune: false): PostgreSQL has its stock values."
+        return
+    budget = f"{tuning['budget_mb']} MB of it are planned for"
+    yield f"Tuned to {tuning['memory_mb']} MB of memory ({budget}) and {tuning['cpus']} processors:"
+    found = {value["name"]: value for value in tuning["values"]}
+    for name in _HEADLINES:
+        if name in found:
+            yield f"  {name:<22}{found[name]['value']:<9}{found[name]['rule']}"
+    yield f"  and {len(found) - len(_HEADLINES)} more. Your own values win: postgres_settings in the inventory."
+
+
+def connect_line(where: Mapping[str, Any]) -> str:
+    """What works as it is pasted on the control node, or on the host when only the host reaches the port."""
+    psql = where["psql"] if where["local"] else shutil.which("psql")
+    loopback = where["host"].startswith("127.") or where["host"] == "::1"
+    reachable = where["local"] or not loopback
+    if reachable and psql and where["passfile"]:
+        parts = {
+            "host": where["host"],
+            "port": where["port"],
+            "dbname": where["database"],
+            "user": where["user"],
+            "passfile": where["passfile"],
+        }
+        return 'psql "' + " ".join(f"{key}={_quoted(str(value))}" for key, value in parts.items()) + '"'
+    on_host = "" if where["local"] else "on the host:  "
+    if where["psql"]:
+        return f"{on_host}psql -h {where['socket']} -U {where['user']} -d {where['database']}"
+    return f"{on_host}docker exec -it {where['container']} psql -U {where['user']} -d {where['database']}"
+
+
+def _quoted(value: str) -> str:
+    """For a connection string: quoted when it holds anything but the plain."""
+    plain = value.replace("\\", "\\\\").replace("'", "\\'")
+    return value if value and all(c.isalnum() or c in "./_-:" for c in value) else f"'{plain}'"
+
+
+def _near(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path

@@ -21,6 +21,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.image import apt, base, engine, mirror, records
+from ansible_collections.aza.pg.plugins.module_utils.image.archive import add_docker_manifest
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import Lock
 from ansible_collections.aza.pg.plugins.module_utils.image.process import Progress, output, stream
 from ansible_collections.aza.pg.plugins.module_utils.image.progress import BuildEvents
@@ -255,6 +256,7 @@ def _build(
         raise _failure(order, task, events, log)
     if not containerd:
         return _classic_record(order, task, archive, time.monotonic() - started)
+    add_docker_manifest(partial, task.tag)
     partial.rename(archive)
     progress.step(f"{task.image}: into the engine")
     engine.load(archive)

@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Installing an engine or pulling packages can take minutes in which a module cannot speak.
   - Prints the running task and its elapsed time every O(interval) seconds; where all tasks are short, nothing.
+  - Silent for the actions of this collection that run on the control node; these tell their progress themselves.
 options:
   interval:
     description: Seconds between two lines; 0 turns them off.
@@ -33,6 +34,7 @@ import time
 from ansible.executor.stats import AggregateStats
 from ansible.playbook.task import Task
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import action_loader
 
 
 class CallbackModule(CallbackBase):
@@ -48,7 +50,9 @@ class CallbackModule(CallbackBase):
         self._ticker: threading.Thread | None = None
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
-        self._running = (task.get_name().strip(), time.monotonic())
+        # Our own actions tell their progress themselves, and better.
+        speaks = task.action.startswith("aza.pg.") and action_loader.has_plugin(task.action)
+        self._running = ("" if speaks else task.get_name().strip(), time.monotonic())
         interval = self.get_option("interval")
         if self._ticker is None and interval > 0:
             self._ticker = threading.Thread(target=self._tick, args=(interval,), daemon=True)
@@ -64,7 +68,7 @@ class CallbackModule(CallbackBase):
             if running != seen:
                 seen, told = running, 0
             elapsed = int(time.monotonic() - started)
-            if elapsed >= told + interval:
+            if name and elapsed >= told + interval:
                 told = elapsed
                 # Straight to the terminal: Ansible forks its workers, and a lock of its display that this thread
                 # held at that moment would never be released in the child.

@@ -127,7 +127,8 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
 def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:
     """The text of changed files for ``--diff``; secrets have none."""
     texts = {item.path: item.text for item in wanted.files if item.text is not None}
-    touched = {str(change.detail.get("path", "")) for change in plan.changes if change.kind == "file"}
+    touched = {str(change.detail.get("path", "")) for change in plan.changes if change.kind in ("file", "container")}
+    touched.discard("")
     changed = [change for change in plan.changes if change.kind == "setting"]
     if changed:
         # Only those that are carried out: what waits for a permission is not written.

@@ -67,7 +67,7 @@ class SecretStore:
         """A passfile for libpq beside the secret. ``lines``: ``host:port:database:user`` → password."""
         text = "".join(f"{where}:{pgpass_escape(value)}\n" for where, value in lines.items())
         path = self.path("pgpass")
-        if not self.dry and (not path.exists() or path.read_text() != text):
+        if not self.dry and (not path.exists() or path.read_text(encoding="utf-8") != text):
             temporary = self._temporary(path, text)
             temporary.replace(path)
         return path
@@ -102,7 +102,7 @@ class SecretStore:
         try:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
                 path.chmod(0o600)
-            value = path.read_text().rstrip("\r\n")
+            value = path.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise AzaError(
                 f"The secret {path} cannot be read: {error.strerror}.", reason="unreadable_secret"

@@ -81,5 +81,5 @@ def _preload_workers(facts: Path, extra: Iterable[str]) -> int:
 
 def _table(path: Path) -> dict[str, int]:
     """Lines of ``LIBRARY WORKERS``, as the image carries them."""
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return {parts[0]: int(parts[1]) for line in lines if len(parts := line.split()) == 2}

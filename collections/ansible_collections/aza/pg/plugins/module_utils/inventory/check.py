@@ -70,7 +70,7 @@ def check_value(path: tuple[str, ...], value: Any, option: Option) -> Iterator[t
     if not has_type(value, option.type):
         yield path, f"{show(path, value)} is {_name(value)}; expected {_MEANING[option.type]}"
         return
-    if option.choices and str(value) not in [str(choice) for choice in option.choices]:
+    if option.choices and option.type != "list" and str(value) not in [str(choice) for choice in option.choices]:
         hint = did_you_mean(str(value), map(str, option.choices))
         choices = ", ".join(map(str, option.choices))
         yield path, f"{show(path, value)} is not one of {choices}{hint}"
@@ -87,7 +87,8 @@ def check_value(path: tuple[str, ...], value: Any, option: Option) -> Iterator[t
 def _parts(path: tuple[str, ...], value: Any, option: Option) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is inside lists and dictionaries."""
     if option.type == "list":
-        inner = Option(option.name, option.elements or "raw", options=option.options)
+        # As Ansible does it: the choices of a list are those of its entries.
+        inner = Option(option.name, option.elements or "raw", options=option.options, choices=option.choices)
         for number, item in enumerate(value):
             yield from check_value((*path, str(number)), item, inner)
     elif option.type == "dict" and option.options:

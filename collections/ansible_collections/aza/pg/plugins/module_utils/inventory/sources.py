@@ -74,7 +74,7 @@ def _variable_files(directory: Path) -> Iterator[tuple[str, Path]]:
 def _compose(path: Path) -> yaml.Node | None:
     """The tree with its marks. Tags (!vault) are only names here: nothing is built from them."""
     try:
-        node: yaml.Node | None = yaml.compose(path.read_text(), Loader=_LOADER)
+        node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (yaml.YAMLError, OSError, UnicodeDecodeError):
         return None  # Ansible itself says what is wrong with it
     return node
@@ -124,7 +124,7 @@ def _mapping(node: yaml.Node) -> Mapping[str, yaml.Node]:
 def _ini(path: Path, sources: Sources) -> None:
     section = "ungrouped"
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return
     for number, line in enumerate(lines, 1):

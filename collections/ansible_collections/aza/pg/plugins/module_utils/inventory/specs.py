@@ -36,7 +36,7 @@ def load_specs(role_directories: Iterable[Path]) -> dict[str, Option]:
     for directory in role_directories:
         for path in sorted(directory.glob("*/meta/argument_specs.yml")):
             try:
-                document = yaml.safe_load(path.read_text()) or {}
+                document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             except yaml.YAMLError as error:
                 raise AzaError(f"{path} is no YAML: {error}", reason="bad_argument_specs") from None
             role = path.parent.parent.name

@@ -182,7 +182,7 @@ def _setting(context: Context, change: Change) -> None:
     """One setting at a time, so that those that wait for a permission stay as they are."""
     item = context.file(pg.PATH)
     path = context.directory / pg.PATH
-    values = pg.parse(path.read_text())
+    values = pg.parse(path.read_text(encoding="utf-8"))
     if change.detail["value"] is None:
         values.pop(change.name, None)
     else:
@@ -226,6 +226,8 @@ def _container(context: Context, change: Change) -> None:
         context.docker.run("unpause", change.name, check=False)
         context.docker.run("restart", "--time", stop, change.name, timeout=wait)
     else:
+        if change.detail.get("path"):
+            _file(context, change)
         compose = str(context.directory / "compose.yml")
         again = ["--force-recreate"] if change.action == "recreate" else []
         context.docker.run(

@@ -73,7 +73,7 @@ def base_directory(wanted: str, uid: int, home: str) -> str:
 
 def identity(cluster: str, stack: str, base_dir: str, uid: int) -> dict[str, str]:
     """All derived names of an instance: the one place where they are made."""
-    if not CLUSTER_NAME.match(cluster):
+    if not CLUSTER_NAME.fullmatch(cluster):
         raise AzaError(
             f"postgres_cluster: '{cluster}' is no cluster name. Use lower-case letters, digits and dashes, a letter "
             "first, at most 40 characters.",

@@ -26,6 +26,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 DISK_FLOOR_MB = 1024
 SOCKET_PATH_MAX = 107
 
+COMPOSE = "compose.yml"
+
 Planner = Callable[[Desired, Observed], Iterator[Change]]
 
 
@@ -109,6 +111,8 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
     for item in wanted.files:
         if item.path == pg.PATH and item.path in found.files and found.server is not None:
             continue  # its settings are changes of their own
+        if item.path == COMPOSE and _replaces(wanted, found):
+            continue  # written when the container is replaced, not while that waits for a permission
         yield from _file(item, wanted, found)
     for path, state in found.files.items():
         if state.get("foreign"):
@@ -224,9 +228,9 @@ def _container(wanted: Desired, found: Observed) -> Iterator[Change]:
         return
     alive = is_now["state"] in ("running", "restarting", "paused")
     # Replacing or starting what does not run disconnects nobody.
-    if is_now["config_hash"] != wanted.config_hash or (found.image and is_now["image"] != found.image):
-        compose = next(item for item in wanted.files if item.path == "compose.yml")
-        why = _difference(str(found.files.get("compose.yml", {}).get("text", "")), compose.text or "")
+    if _differs(wanted, found):
+        compose = next(item for item in wanted.files if item.path == COMPOSE)
+        why = _difference(str(found.files.get(COMPOSE, {}).get("text", "")), compose.text or "")
         if why == "its text was changed":
             why = "it was not made from this compose.yml"
         yield Change(
@@ -237,11 +241,21 @@ def _container(wanted: Desired, found: Observed) -> Iterator[Change]:
             before=_short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
             after=_short(pinned) if is_now["image_reference"] != pinned else "",
             why=why,
+            detail={"path": COMPOSE},
         )
     elif is_now["state"] != "running":
         words = {"restarting": "it fails and is started again and again"}
         why = words.get(is_now["state"], f"it is {is_now['state']}")
         yield Change("container", wanted.container, "restart" if alive else "start", why=why)
+
+
+def _differs(wanted: Desired, found: Observed) -> bool:
+    is_now = found.container or {}
+    return is_now["config_hash"] != wanted.config_hash or bool(found.image and is_now["image"] != found.image)
+
+
+def _replaces(wanted: Desired, found: Observed) -> bool:
+    return found.running and _differs(wanted, found)
 
 
 def _short(reference: str) -> str:

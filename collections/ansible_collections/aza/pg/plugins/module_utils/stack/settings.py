@@ -78,13 +78,13 @@ def render(settings: Mapping[str, str]) -> str:
     return head + "".join(f"{name} = {literal(value)}\n" for name, value in settings.items())
 
 
-_LINE = re.compile(r"^\s*([A-Za-z_][\w.$]*)\s*=?\s*(?:'((?:[^'\\]|''|\\.)*)'|([^#'\s]+))\s*(?:#.*)?$")
+_LINE = re.compile(r"^\s*([A-Za-z_][\w.$]*)(?:\s*=\s*|\s+)(?:'((?:[^'\\]|''|\\.)*)'|([^#'\s]+))\s*(?:#.*)?$")
 
 
 def parse(text: str) -> dict[str, str]:
     """Read a file of that form again (also one that a person edited): the last line of a name wins."""
     result = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         found = _LINE.match(line)
         if found:
             name, quoted, bare = found.groups()

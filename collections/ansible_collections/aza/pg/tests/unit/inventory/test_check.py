@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.aza.pg.plugins.module_utils.inventory.check import (
+    Problem,
+    Unresolved,
+    check_host,
+    check_value,
+    has_type,
+)
+from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import LIMITS
+from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import Option, load_specs
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROLES = next(
+    parent / "roles" for parent in Path(__file__).resolve().parents if (parent / "roles" / "stack").is_dir()
+)
+SPECS = load_specs([ROLES])
+
+
+def said(**values: Any) -> list[str]:
+    return [f"{'.'.join(problem.path)}: {problem.said}" for problem in check_host("db1", values, SPECS)]
+
+
+def test_the_stack_role_declares_every_limit() -> None:
+    assert set(LIMITS) <= set(SPECS)
+
+
+def test_every_default_is_a_good_value() -> None:
+    for name, option in SPECS.items():
+        if option.default is not None:
+            assert list(check_value((name,), option.default, option)) == []
+
+
+def test_the_defaults_of_the_role_are_those_that_are_documented() -> None:
+    import yaml
+
+    defaults = yaml.safe_load((ROLES / "stack/defaults/main.yml").read_text())
+    documented = {
+        name: option.default
+        for name, option in SPECS.items()
+        if option.role == "stack" and not option.required
+    }
+    documented["postgres_image"] = defaults["postgres_image"]
+    assert documented == defaults
+
+
+def test_a_good_inventory_has_no_problem() -> None:
+    assert said(postgres_cluster="shop", postgres_memory="2g", postgres_port="5433", other_variable=1) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("postgres_memroy", "2g", "there is no such variable; did you mean 'postgres_memory'?"),
+        ("postgres_port", 70000, "70000 is not between 1 and 65535"),
+        ("postgres_port", "http", "'http' is text; expected a whole number"),
+        ("postgres_port", True, "True is true or false; expected a whole number"),
+        ("postgres_port", None, "the value is missing"),
+        ("postgres_port", 5432.5, "expected a whole number"),
+        ("postgres_cpus", [2], "[2] is a list; expected a number"),
+        ("postgres_cpus", -1, "-1 is not between 0 and 1024"),
+        ("postgres_memory", "lots", "'lots' is refused: which is not a size"),
+        ("postgres_memory", "256m", "at least 512 MB are needed"),
+        ("postgres_memory", True, "True is true or false; expected text"),
+        ("postgres_workload", "wbe", "is not one of web, oltp, dw, mixed; did you mean 'web'?"),
+        ("postgres_autotune", "maybe", "'maybe' is text; expected true or false"),
+        ("postgres_allow_from", "10.0.0.0/8", "expected a list"),
+        ("postgres_allow_from", ["10.0.0.1/8"], "has a wrong entry: '10.0.0.1/8' is not a network"),
+        ("postgres_allow_from", [["x"]], "is a list; expected text"),
+        ("postgres_settings", ["x"], "expected a dictionary"),
+        ("postgres_settings", {"port": 1}, "use postgres_port"),
+        ("postgres_database", "x" * 64, "1 to 63 bytes"),
+        ("postgres_user", "pg_me", "begins with pg_"),
+        ("postgres_stop_grace_period", "soon", "is not a duration"),
+        ("postgres_publish_address", "localhost", "is not an IP address"),
+        ("postgres_base_dir", "relative", "is not an absolute path"),
+        ("postgres_log_max_size", "20 MB", "is not a size that Docker knows"),
+        ("postgres_shm_size", "x", "is not a size"),
+        ("postgres_cluster", "Shop", "is not a cluster name"),
+        ("postgres_autotune", Unresolved("'x' is undefined"), "cannot be resolved: 'x' is undefined"),
+    ],
+)
+def test_each_mistake_has_its_sentence(name: str, value: Any, words: str) -> None:
+    (problem,) = said(**{name: value})
+    assert problem.startswith(name)
+    assert words in problem
+
+
+def test_a_password_is_never_shown() -> None:
+    for value in ("hunter2", ["hunter2"], {"hunter2": 1}):
+        (problem,) = said(postgres_password=value)
+        assert "hunter2" not in problem
+
+
+def test_all_problems_at_once() -> None:
+    assert len(said(postgres_port=0, postgres_memroy=1, postgres_workload="x", image_nonsense=1)) == 4
+
+
+def test_values_that_contradict_each_other() -> None:
+    (problem,) = said(postgres_cluster="shop", postgres_publish_address="10.0.0.1")
+    assert "postgres_allow_from" in problem
+    good = {"postgres_publish_address": "10.0.0.1", "postgres_allow_from": ["10.0.0.0/24"]}
+    assert said(postgres_cluster="shop", **good) == []
+    assert said(postgres_cluster="shop", postgres_publish_address="::1") == []
+
+
+def test_the_choices_of_a_list_are_those_of_its_entries() -> None:
+    option = Option("x", "list", elements="str", choices=("amd64", "arm64"))
+    assert list(check_value(("x",), ["amd64"], option)) == []
+    ((path, text),) = check_value(("x",), ["amd64", "amr64"], option)
+    assert (path, text) == (("x", "1"), "'amr64' is not one of amd64, arm64; did you mean 'amd64'?")
+
+
+def test_inside_of_dictionaries() -> None:
+    inner = {"name": Option("name", required=True), "owner": Option("owner")}
+    option = Option("x", "list", elements="dict", options=inner)
+    found = [(path, text) for path, text in check_value(("x",), [{"nmae": 1}, {"name": []}], option)]
+    assert found == [
+        (("x", "0", "nmae"), "there is no such key; did you mean 'name'?"),
+        (("x", "0"), "the key 'name' is missing"),
+        (("x", "1", "name"), "[] is a list; expected text"),
+    ]
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SPECS)), anything, max_size=6))
+def test_no_value_whatever_breaks_the_check(values: dict[str, Any]) -> None:
+    for problem in check_host("db1", values, SPECS):
+        assert isinstance(problem, Problem)
+        assert problem.path[0] in values
+        assert problem.said and "\n" not in problem.said.replace("\\n", "")
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_an_unknown_name_of_ours_is_always_found(rest: str) -> None:
+    name = f"postgres_{rest}"
+    assert (name in SPECS) == (said(**{name: SPECS[name].default if name in SPECS else 1}) == [])
+
+
+@given(anything)
+def test_types_exclude_each_other(value: Any) -> None:
+    assert has_type(value, "raw")
+    if has_type(value, "list") or has_type(value, "dict"):
+        assert not has_type(value, "str") and not has_type(value, "int")
+    if has_type(value, "int"):
+        assert has_type(value, "float")

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The appliers on a real directory, with a docker that only writes down what it was asked."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.stack import ready
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.stack.apply import Context, apply, locked, write_atomic
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Plan
+from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+
+CANARY = "canary-password-0123456789"
+
+
+class FakeDocker(Docker):
+    """Says what a fresh engine says, and remembers its commands."""
+
+    def __init__(self, fails_at: str = "") -> None:
+        super().__init__()
+        self.commands: list[str] = []
+        self.fails_at = fails_at
+
+    def run(self, *arguments: str, **_: Any) -> Any:
+        line = " ".join(arguments)
+        self.commands.append(line)
+        if self.fails_at and self.fails_at in line:
+            raise AzaError("no", reason="docker_failed")
+
+        class Done:
+            returncode, stdout, stderr = 0, "", ""
+
+        return Done()
+
+    def info(self) -> dict[str, Any]:
+        return {"memory": 64 * 2**30, "cpus": 8, "root": "/", "version": "28", "store": []}
+
+    def inspect(self, *names: str) -> list[dict[str, Any]]:
+        return []
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Desired:
+    given = describing.Parameters(
+        cluster="shop",
+        stack="single",
+        image={"reference": "x:18", "digest": "sha256:" + "a" * 64, "archive": "/x.tar"},
+        memory_mb=1024,
+        shm_size_mb=64,
+        base_dir=str(tmp_path / "base"),
+        port=0,
+        settings={"work_mem": "1MB"},
+    )
+    # An ordinary user's instance: its files belong to who runs the test, whoever that is.
+    host = describing.Host(
+        uid=os.getuid() or 1, gid=os.getgid(), home=str(tmp_path), image_reference="x@sha256:a"
+    )
+    described = describing.describe(given, host, yaml.safe_dump)
+    return replace(described, uid=os.getuid(), gid=os.getgid())
+
+
+def context(wanted: Desired, docker: Docker) -> Context:
+    return Context(wanted, docker, {"postgres_password": CANARY}, "/x.tar")
+
+
+def test_files_are_as_planned_and_the_second_plan_has_none(wanted: Desired) -> None:
+    docker = FakeDocker()
+    secrets = {"postgres_password": CANARY}
+    apply(planning.plan(wanted, observe(wanted, docker, secrets)), context(wanted, docker))
+    base = Path(wanted.directory)
+    assert stat.S_IMODE((base / "secrets").stat().st_mode) == 0o700
+    assert stat.S_IMODE((base / "secrets/postgres_password").stat().st_mode) == 0o400
+    assert (base / "secrets/postgres_password").read_text() == CANARY
+    again = planning.plan(wanted, observe(wanted, docker, secrets))
+    assert {change.kind for change in again.changes} == {"image", "volume", "container"}
+    assert not [path for path in base.rglob(".*") if path.is_file()]
+
+
+def test_no_command_carries_a_secret(wanted: Desired) -> None:
+    docker = FakeDocker()
+    found = observe(wanted, docker, {"postgres_password": CANARY})
+    plan = planning.plan(wanted, found)
+    apply(plan, context(wanted, docker))
+    again = observe(wanted, docker, {"postgres_password": CANARY})
+    assert CANARY not in " ".join(docker.commands)
+    assert CANARY not in repr(plan) + repr(plan.lines()) + repr(again)
+    assert again.files["secrets/postgres_password"]["matches"] is True
+    other = observe(wanted, docker, {"postgres_password": "something else"})
+    assert other.files["secrets/postgres_password"]["matches"] is False
+
+
+def test_the_first_failure_stops_and_says_what_was_done(wanted: Desired) -> None:
+    docker = FakeDocker(fails_at="volume create")
+    plan = planning.plan(wanted, observe(wanted, docker))
+    with pytest.raises(AzaError, match="stopped at “create volume") as caught:
+        apply(plan, context(wanted, docker))
+    assert len(caught.value.details["done"]) + len(caught.value.details["not_done"]) == len(plan.changes)
+    assert caught.value.details["not_done"][-1].startswith("create container")
+    assert not any(command.startswith("compose") for command in docker.commands)
+
+
+def test_one_setting_at_a_time(wanted: Desired) -> None:
+    docker = FakeDocker()
+    apply(planning.plan(wanted, observe(wanted, docker)), context(wanted, docker))
+    change = Change("setting", "work_mem", "change", effect="restart", detail={"value": "2MB"})
+    other = Change("setting", "fsync", "add", effect="reload", detail={"value": "on"})
+    docker.commands.clear()
+    apply(Plan((change, other)), context(wanted, docker))
+    assert pg.parse((Path(wanted.directory) / pg.PATH).read_text()) == {"work_mem": "2MB", "fsync": "on"}
+    assert [command.split()[0] for command in docker.commands] == ["restart"]
+    apply(Plan((replace(change, detail={"value": None}),)), context(wanted, docker))
+    assert pg.parse((Path(wanted.directory) / pg.PATH).read_text()) == {"fsync": "on"}
+
+
+def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, b"new", 0o600, (os.getuid(), os.getgid()))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_second_run_is_told_who_works(tmp_path: Path) -> None:
+    directory = tmp_path / "shop-single"
+    with locked(directory):
+        caught: list[AzaError] = []
+
+        def second() -> None:
+            try:
+                with locked(directory):
+                    pass
+            except AzaError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert caught[0].reason == "locked"
+    assert f"process {os.getpid()}" in caught[0].msg
+    with locked(directory):
+        pass
+
+
+def test_observing_never_fails_where_there_is_nothing(wanted: Desired) -> None:
+    found = observe(wanted, FakeDocker())
+    assert (found.files, found.container, found.server, found.volume) == ({}, None, None, False)
+
+
+def test_a_foreign_file_among_the_settings_is_seen(wanted: Desired) -> None:
+    docker = FakeDocker()
+    apply(planning.plan(wanted, observe(wanted, docker)), context(wanted, docker))
+    (Path(wanted.directory) / "postgres/conf.d/99-mine.conf").write_text("fsync = off\n")
+    plan = planning.plan(wanted, observe(wanted, docker))
+    assert "remove file postgres/conf.d/99-mine.conf" in " ".join(plan.lines())
+
+
+def test_the_log_lines_that_matter() -> None:
+    log = ["LOG: a", "FATAL:  no space", "LOG: b", "FATAL:  no space", "HINT:  free some"]
+    assert ready.telling_lines(log) == ["FATAL:  no space", "HINT:  free some"]
+    assert ready.telling_lines(["one", "two"]) == ["one", "two"]
+    assert len(ready.telling_lines([f"ERROR {n}" for n in range(50)])) == 12

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def describe(uid: int = 0, **changes: Any) -> Desired:
+    parameters = describing.Parameters(
+        **{
+            "cluster": "shop",
+            "stack": "single",
+            "image": {"reference": "aza-pg/postgres:18", "digest": DIGEST, "archive": "/x.tar"},
+            "memory_mb": 2048,
+            "shm_size_mb": 200,
+            **changes,
+        }
+    )
+    host = describing.Host(uid=uid, gid=uid, home="/home/me", image_reference=f"aza-pg/postgres@{DIGEST}")
+    return describing.describe(parameters, host, yaml.safe_dump)
+
+
+def text_of(wanted: Desired, path: str) -> str:
+    return next(item.text or "" for item in wanted.files if item.path == path)
+
+
+def service(wanted: Desired) -> dict[str, Any]:
+    return dict(yaml.safe_load(text_of(wanted, "compose.yml"))["services"]["postgres"])
+
+
+def test_the_container_is_hardened_and_limited() -> None:
+    found = service(describe(cpus=2.0))
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert (found["mem_limit"], found["cpus"], found["shm_size"]) == ("2048m", 2, "200m")
+    assert found["ports"] == ["127.0.0.1:5432:5432"]
+    assert found["image"].endswith(DIGEST)
+    assert found["pull_policy"] == "never"
+    assert "user" not in found
+
+
+def test_no_secret_is_in_any_file_or_in_the_environment() -> None:
+    wanted = describe()
+    assert service(wanted)["environment"]["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
+    assert "POSTGRES_PASSWORD" not in service(wanted)["environment"]
+    secret = next(item for item in wanted.files if item.secret)
+    assert (secret.text, secret.mode, secret.owner) == (None, 0o400, "server")
+
+
+def test_the_data_volume_is_out_of_reach_of_compose() -> None:
+    project = yaml.safe_load(text_of(describe(), "compose.yml"))
+    assert project["volumes"]["data"] == {"name": "aza-pg-shop-single-data", "external": True}
+
+
+def test_an_ordinary_user() -> None:
+    wanted = describe(uid=1000)
+    assert wanted.directory == "/home/me/.local/share/aza-pg/shop-single"
+    assert wanted.socket_link == ""
+    assert service(wanted)["user"] == "1000:1000"
+    assert "./passwd:/etc/passwd:ro" in service(wanted)["volumes"]
+    assert "postgres:x:1000:1000:" in text_of(wanted, "passwd")
+
+
+def test_root() -> None:
+    wanted = describe()
+    assert (wanted.directory, wanted.socket_link) == ("/opt/aza-pg/shop-single", "/run/aza-pg/shop-single")
+    assert describe(base_dir="/srv/pg/").directory == "/srv/pg/shop-single"
+
+
+def test_hba_lets_in_nobody_who_was_not_named() -> None:
+    rules = [
+        line.split() for line in text_of(describe(), "postgres/pg_hba.conf").splitlines() if line[0] != "#"
+    ]
+    assert rules == [
+        ["local", "all", '"postgres"', "peer", "map=aza"],
+        ["local", "all", "all", "scram-sha-256"],
+        ["host", "all", "all", "samenet", "scram-sha-256"],
+    ]
+    assert "10.0.0.0/8  scram-sha-256" in text_of(describe(allow_from=["10.0.0.0/8"]), "postgres/pg_hba.conf")
+
+
+def test_a_name_with_quotes_stays_a_name() -> None:
+    wanted = describe(user='a"b')
+    assert '"a""b"  peer' in text_of(wanted, "postgres/pg_hba.conf")
+    assert 'root  "a""b"' in text_of(wanted, "postgres/pg_ident.conf")
+
+
+def test_the_hash_follows_what_the_container_is_made_of_and_nothing_else() -> None:
+    base = describe()
+    assert describe().config_hash == base.config_hash
+    assert describe(settings={"work_mem": "1MB"}).config_hash == base.config_hash
+    assert describe(allow_from=["10.0.0.0/8"]).config_hash == base.config_hash
+    for changed in (
+        {"memory_mb": 4096},
+        {"port": 1234},
+        {"workload": "dw"},
+        {"extra_preload_libraries": ["x"]},
+    ):
+        assert describe(**changed).config_hash != base.config_hash
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "1a", "a_b", "a" * 41, "ä", "a b", "a\n"])
+def test_bad_cluster_names(name: str) -> None:
+    with pytest.raises(AzaError, match="postgres_cluster"):
+        describe(cluster=name)
+
+
+@pytest.mark.parametrize("name", ["a", "a1", "shop-eu-1", "a" * 40])
+def test_good_cluster_names(name: str) -> None:
+    assert describe(cluster=name).instance == f"{name}-single"
+
+
+def test_ipv6() -> None:
+    assert service(describe(publish_address="::1"))["ports"] == ["[::1]:5432:5432"]

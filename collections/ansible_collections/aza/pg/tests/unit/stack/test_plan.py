@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan on simulated hosts: applied once it is empty, in order, with the effect it will have."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.stack.apply import APPLIERS
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    EFFECTS,
+    Change,
+    Desired,
+    Observed,
+    Plan,
+    hold,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+POSTMASTER = ("max_connections", "shared_buffers", "wal_level")
+SIGHUP = ("work_mem", "log_line_prefix", "autovacuum_naptime")
+HOST = {"uid": 0, "gid": 0, "home": "/root", "memory_mb": 65536, "cpus": 64, "disk_free_mb": 99999}
+EVERYTHING = ("restart", "recreate")
+
+
+def parameters(**changes: Any) -> describing.Parameters:
+    base = {
+        "cluster": "shop",
+        "stack": "single",
+        "image": {"reference": "aza-pg/postgres:18", "digest": "sha256:" + "a" * 64, "archive": "/x.tar"},
+        "memory_mb": 1024,
+        "shm_size_mb": 128,
+    }
+    return describing.Parameters(**{**base, **changes})
+
+
+def describe(uid: int = 0, **changes: Any) -> Desired:
+    given_now = parameters(**changes)
+    reference = f"aza-pg/postgres@{given_now.image['digest']}"
+    host = describing.Host(uid=uid, gid=uid, home="/home/me", image_reference=reference)
+    return describing.describe(given_now, host, yaml.safe_dump)
+
+
+def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
+    """What the appliers do to a host and its server, without a host and a server."""
+    files = {path: dict(state) for path, state in found.files.items()}
+    now: dict[str, Any] = {}
+    server = dict(found.server) if found.server else None
+    clock = max(
+        [float(server["config_loaded"]) if server else 0, *(f.get("modified", 0) for f in files.values())]
+    )
+    for change in plan.changes:
+        clock += 1
+        path = change.detail.get("path", "")
+        if change.kind in ("directory", "file", "secret") or (change.kind == "container" and path):
+            if change.action == "remove":
+                files.pop(path, None)
+                continue
+            item = next(item for item in wanted.files if item.path == path)
+            owner = (wanted.uid, wanted.gid) if item.owner == "server" else (HOST["uid"], HOST["gid"])
+            old = files.get(path, {})
+            rights = {"mode": item.mode, "uid": owner[0], "gid": owner[1]}
+            if change.action.startswith("set rights"):
+                files[path] = {**old, **rights}
+            else:
+                files[path] = {
+                    "type": "directory" if item.is_directory else "file",
+                    "modified": clock,
+                    **rights,
+                }
+                if item.secret:
+                    files[path]["matches"] = True
+                elif item.text is not None:
+                    files[path] |= {
+                        "text": item.text,
+                        "sha256": hashlib.sha256(item.text.encode()).hexdigest(),
+                    }
+        elif change.kind == "setting":
+            values = pg.parse(files[pg.PATH]["text"])
+            values.pop(change.name, None)
+            if change.detail["value"] is not None:
+                values[change.name] = change.detail["value"]
+            text = pg.render(dict(sorted(values.items())))
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            files[pg.PATH] = {**files[pg.PATH], "text": text, "sha256": digest, "modified": clock}
+        elif change.kind == "link":
+            now["socket_link"] = wanted.socket_dir
+        elif change.kind == "image":
+            now["image"] = "sha256:" + "b" * 64
+        elif change.kind == "volume":
+            now["volume"] = True
+        elif change.kind == "container" and change.action == "remove":
+            now["strangers"] = ()
+        elif change.kind == "role" and server:
+            server["password_matches"] = True
+        elif change.kind == "database" and server:
+            server["databases"] = [*server["databases"], change.name]
+    effects = {change.effect for change in plan.changes}
+    started = any(change.kind == "container" and change.action != "remove" for change in plan.changes)
+    if started:
+        now["container"] = {
+            "state": "running",
+            "config_hash": wanted.config_hash,
+            "image": now.get("image", found.image),
+            "image_reference": wanted.image["pinned"],
+            "project": wanted.project,
+        }
+    if server and (started or effects & {"reload", "restart"}):
+        server["config_loaded"] = clock + 1
+        server["pending_restart"] = []
+    return replace(found, files=files, server=server, **now)
+
+
+def running(wanted: Desired, **server: Any) -> Observed:
+    """A host on which exactly this was deployed."""
+    empty = Observed(host=HOST)
+    found = simulate(planning.plan(wanted, empty, EVERYTHING), wanted, empty)
+    contexts = dict.fromkeys(POSTMASTER, "postmaster") | dict.fromkeys(SIGHUP, "sighup")
+    facts = {
+        "settings": {name: {"context": context, "value": "tuned"} for name, context in contexts.items()},
+        "pending_restart": [],
+        "config_loaded": 1e6,
+        "password_matches": True,
+        "databases": ["postgres", wanted.database],
+    }
+    return replace(found, server={**facts, **server})
+
+
+values = st.text(st.characters(blacklist_characters="\n\r\0", blacklist_categories=("Cs",)), max_size=12)
+some_settings = st.dictionaries(st.sampled_from(POSTMASTER + SIGHUP), values, max_size=5)
+some_parameters = st.fixed_dictionaries(
+    {},
+    optional={
+        "settings": some_settings,
+        "memory_mb": st.sampled_from((512, 1024, 4096)),
+        "cpus": st.sampled_from((0, 1.5, 4)),
+        "port": st.integers(1024, 65535),
+        "allow_from": st.lists(st.sampled_from(("10.0.0.0/8", "192.168.1.0/24")), unique=True),
+        "workload": st.sampled_from(("web", "dw")),
+        "database": st.sampled_from(("postgres", "shop")),
+        "extra_preload_libraries": st.lists(st.sampled_from(("set_user", "x")), unique=True),
+    },
+)
+
+
+@given(some_parameters)
+def test_a_new_host_needs_one_plan_and_disconnects_nobody(given_now: dict[str, Any]) -> None:
+    wanted, empty = describe(**given_now), Observed(host=HOST)
+    plan = planning.plan(wanted, empty)
+    assert not plan.held
+    assert {change.effect for change in plan.changes} == {"none"}
+    assert not planning.plan(wanted, simulate(plan, wanted, empty))
+
+
+@given(some_parameters, some_parameters)
+def test_from_any_state_to_any_other_one_plan_is_enough(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    found = running(describe(**before))
+    wanted = describe(**after)
+    plan = planning.plan(wanted, found, EVERYTHING)
+    then = simulate(plan, wanted, found)
+    assert planning.plan(wanted, then, EVERYTHING) == Plan()
+    assert not any(change.effect == "data" for change in plan.changes)
+
+
+@given(some_parameters, some_parameters)
+def test_without_permission_nobody_is_disconnected_and_nothing_is_done_twice(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    found = running(describe(**before))
+    wanted = describe(**after)
+    plan = planning.plan(wanted, found)
+    assert not {"restart", "recreate", "data"} & {change.effect for change in plan.changes}
+    again = planning.plan(wanted, simulate(plan, wanted, found))
+    assert not again.changes
+    assert again.held == plan.held
+
+
+@given(some_parameters, st.lists(st.integers(0, 40), max_size=4))
+def test_an_interrupted_apply_is_continued(given_now: dict[str, Any], cuts: list[int]) -> None:
+    wanted, found = describe(**given_now), Observed(host=HOST)
+    for cut in cuts:
+        plan = planning.plan(wanted, found, EVERYTHING)
+        found = simulate(Plan(plan.changes[:cut]), wanted, found)
+    found = simulate(planning.plan(wanted, found, EVERYTHING), wanted, found)
+    assert not planning.plan(wanted, found, EVERYTHING)
+
+
+def test_every_kind_that_is_planned_can_be_applied() -> None:
+    wanted = describe(settings={"work_mem": "1MB", "wal_level": "logical"}, database="shop")
+    found = running(describe(), password_matches=False, databases=["postgres"], pending_restart=["wal_level"])
+    kinds = {change.kind for change in planning.plan(wanted, found, EVERYTHING).changes}
+    kinds |= {change.kind for change in planning.plan(wanted, Observed(host=HOST)).changes}
+    kinds |= {change.kind for change in planning.plan_absent(wanted, found, remove_data=True).changes}
+    assert kinds <= set(APPLIERS)
+    assert {"setting", "role", "database", "server", "container", "file", "secret", "volume"} <= kinds
+
+
+def test_order_files_before_container_before_sql() -> None:
+    wanted = describe(memory_mb=2048, settings={"work_mem": "1MB"}, database="shop")
+    kinds = [
+        c.kind for c in planning.plan(wanted, running(describe(), databases=["postgres"]), EVERYTHING).changes
+    ]
+    assert kinds == ["setting", "container", "database"]
+    kinds = [change.kind for change in planning.plan(wanted, Observed(host=HOST)).changes]
+    assert kinds.index("image") < kinds.index("file") < kinds.index("volume") < kinds.index("container")
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "effect"),
+    [
+        ({"settings": {"work_mem": "16MB"}}, "setting", "reload"),
+        ({"settings": {"max_connections": "300"}}, "setting", "restart"),
+        ({"settings": {"pgaudit.log": "all"}}, "setting", "reload"),
+        ({"allow_from": ["10.0.0.0/8"]}, "file", "reload"),
+        ({"memory_mb": 2048}, "container", "recreate"),
+        ({"port": 6000}, "container", "recreate"),
+    ],
+)
+def test_effects(changed: dict[str, Any], kind: str, effect: str) -> None:
+    plan = planning.plan(describe(**changed), running(describe()), EVERYTHING)
+    assert [(c.kind, c.effect) for c in plan.changes if c.effect != "none"] == [(kind, effect)]
+
+
+def test_the_reason_of_a_new_container_is_the_line_that_changed() -> None:
+    plan = planning.plan(describe(memory_mb=2048), running(describe()), EVERYTHING)
+    assert "mem_limit: 1024m → mem_limit: 2048m" in plan.changes[-1].why
+    assert "config-hash" not in plan.changes[-1].why
+
+
+def test_drift_is_found() -> None:
+    wanted = describe(settings={"work_mem": "1MB"})
+    found = running(wanted)
+
+    def edited(path: str, **state: Any) -> Observed:
+        return replace(found, files={**found.files, path: {**found.files.get(path, {}), **state}})
+
+    cases = {
+        "change file compose.yml": edited("compose.yml", sha256="0", text="x"),
+        "set rights of secret secrets/postgres_password": edited("secrets/postgres_password", mode=0o644),
+        "change secret secrets/postgres_password": edited("secrets/postgres_password", matches=False),
+        "remove file postgres/conf.d/99-mine.conf": edited(
+            "postgres/conf.d/99-mine.conf", foreign=True, type="file", modified=0
+        ),
+        "reload server shop-single": edited("postgres/pg_hba.conf", modified=2e6),
+        "remove container stray": replace(found, strangers=("stray",)),
+        "start container aza-pg-shop-single-postgres": replace(
+            found, server=None, container={**(found.container or {}), "state": "exited"}
+        ),
+        "set the password of role postgres": replace(
+            found, server={**(found.server or {}), "password_matches": False}
+        ),
+    }
+    for said, now in cases.items():
+        texts = [change.text() for change in planning.plan(wanted, now, EVERYTHING).changes]
+        assert any(text.startswith(said) for text in texts), (said, texts)
+
+
+def test_a_setting_that_somebody_edited_in_the_file_is_put_back() -> None:
+    wanted = describe(settings={"work_mem": "1MB"})
+    found = running(wanted)
+    text = pg.render({"work_mem": "9MB"})
+    found = replace(
+        found, files={**found.files, pg.PATH: {**found.files[pg.PATH], "text": text, "sha256": "0"}}
+    )
+    plan = planning.plan(wanted, found)
+    assert [(c.name, c.before, c.after) for c in plan.changes] == [("work_mem", "9MB", "1MB")]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"port_problem": "taken"}, "postgres_port"),
+        ({"port_problem": "no_address"}, "postgres_publish_address"),
+        ({"host": {**HOST, "memory_mb": 512}}, "postgres_memory"),
+        ({"host": {**HOST, "disk_free_mb": 100}}, "make room"),
+        ({"container": {"project": "other", "state": "running"}}, "exists already"),
+        ({"server_error": 'FATAL: role "postgres" does not exist'}, "postgres_user"),
+    ],
+)
+def test_refusals_name_the_variable_and_change_nothing(found: dict[str, Any], words: str) -> None:
+    with pytest.raises(AzaError, match=words) as caught:
+        planning.refuse(describe(), Observed(**{"host": HOST, **found}))
+    assert "Nothing was changed." in caught.value.msg
+
+
+def test_all_refusals_at_once() -> None:
+    host = {**HOST, "memory_mb": 100, "cpus": 1}
+    assert len(planning.problems(describe(cpus=2), Observed(host=host, port_problem="taken"))) == 3
+    assert planning.problems(describe(), Observed(host=HOST)) == []
+
+
+def test_a_long_path_is_refused_before_linux_does() -> None:
+    long = describe(base_dir="/" + "x" * 90)
+    assert "postgres_base_dir" in planning.problems(long, Observed(host=HOST))[0]
+
+
+def test_a_file_where_a_directory_should_be() -> None:
+    found = Observed(host=HOST, files={"run": {"type": "other", "mode": 0, "uid": 0, "gid": 0}})
+    with pytest.raises(AzaError, match="Move it away"):
+        planning.plan(describe(), found)
+
+
+def test_absent_keeps_the_data_unless_it_is_named() -> None:
+    wanted = describe()
+    found = replace(running(wanted), network=True)
+    kept = planning.plan_absent(wanted, found, remove_data=False)
+    assert [c.kind for c in kept.changes] == ["container", "network", "link", "directory"]
+    assert kept.summary().endswith("nothing is lost")
+    gone = planning.plan_absent(wanted, found, remove_data=True)
+    assert gone.changes[-1].effect == "data"
+    assert "LOST: every database of shop-single" in gone.summary()
+    assert not planning.plan_absent(wanted, Observed(), remove_data=True)
+
+
+def test_stop_and_start() -> None:
+    wanted = describe()
+    found = running(wanted)
+    stopped = replace(found, container={**(found.container or {}), "state": "exited"})
+    assert [c.action for c in planning.plan_stopped(wanted, found).changes] == ["stop"]
+    assert not planning.plan_stopped(wanted, stopped)
+    assert [c.action for c in planning.plan_started(wanted, stopped).changes] == ["start"]
+    assert not planning.plan_started(wanted, found)
+    with pytest.raises(AzaError, match="Deploy it first"):
+        planning.plan_started(wanted, Observed())
+
+
+effects = st.sampled_from(EFFECTS)
+changes = st.builds(Change, st.just("file"), st.text("abc", min_size=1), st.just("change"), effect=effects)
+
+
+@given(st.lists(changes, max_size=8), st.sets(st.sampled_from(EVERYTHING)))
+def test_hold_loses_nothing_and_lines_are_worst_first(all_changes: list[Change], allowed: set[str]) -> None:
+    plan = hold(all_changes, allowed)
+    assert sorted([*plan.changes, *plan.held], key=repr) == sorted(all_changes, key=repr)
+    assert all(change.effect in ("restart", "recreate") for change in plan.held)
+    heads = [line.split(":")[0] for line in plan.lines() if line.split(":")[0] in EFFECTS]
+    assert heads == sorted(heads, key=EFFECTS.index)
+    assert all(any(change.text() in line for line in plan.lines()) for change in all_changes)
+
+
+def test_desired_survives_json() -> None:
+    wanted = describe(settings={"work_mem": "1MB"})
+    assert Desired.from_dict(wanted.to_dict()) == wanted

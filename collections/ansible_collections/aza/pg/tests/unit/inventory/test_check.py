@@ -113,8 +113,8 @@ def test_values_that_contradict_each_other() -> None:
 def test_the_choices_of_a_list_are_those_of_its_entries() -> None:
     option = Option("x", "list", elements="str", choices=("amd64", "arm64"))
     assert list(check_value(("x",), ["amd64"], option)) == []
-    ((path, text),) = check_value(("x",), ["amd64", "amr64"], option)
-    assert (path, text) == (("x", "1"), "'amr64' is not one of amd64, arm64; did you mean 'amd64'?")
+    ((path, text),) = check_value(("x",), ["amd64", "x86"], option)
+    assert (path, text) == (("x", "1"), "'x86' is not one of amd64, arm64")
 
 
 def test_inside_of_dictionaries() -> None:

@@ -40,7 +40,7 @@ _tune_parse_memory() {
   text=${text,,}
   if ! [[ $text =~ ^([0-9]+)[[:space:]]*(([kmgt])(i?b)?|b)?$ ]]; then
     if [[ $text == -* ]]; then
-      _tune_refuse "$name" "$given" ", but memory cannot be negative; $forms"
+      _tune_refuse "$name" "$given" ", but a size cannot be negative; $forms"
     elif [[ $text =~ ^[0-9]*\.[0-9]+[[:space:]]*[a-z]*$ ]]; then
       _tune_refuse "$name" "$given" '; fractions are not understood: write 1536MB for one and a half GB'
     fi

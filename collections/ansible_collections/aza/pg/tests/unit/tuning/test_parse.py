@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_cpus, parse_memory, parse_word
+from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import (
+    parse_cpus,
+    parse_memory,
+    parse_size,
+    parse_word,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,8 +57,8 @@ BAD_MEMORY = [
     ("0x400", "is '0x400', which is not a size"),
     ("1ib", "is '1ib', which is not a size"),
     ("2g;id", "is '2g;id', which is not a size"),
-    ("-1", "is '-1', but memory cannot be negative"),
-    ("-512MB", "is '-512MB', but memory cannot be negative"),
+    ("-1", "is '-1', but a size cannot be negative"),
+    ("-512MB", "is '-512MB', but a size cannot be negative"),
     ("1.5g", "is '1.5g'; fractions are not understood: write 1536MB for one and a half GB"),
     (
         "0",
@@ -119,6 +124,17 @@ def test_bad_cpus_have_their_sentence(library: Path, text: str, said: str) -> No
         'source "$1"; autotune_detect', str(library), env={"POSTGRES_CPUS": text, "POSTGRES_MEMORY": "1g"}
     )
     assert (done.returncode, done.stderr) == (78, f"aza-pg: {caught.value.msg}\n")
+
+
+def test_a_disk_may_be_of_any_size() -> None:
+    assert [parse_size(text, "disk") for text in ("0", "100", "40g", "900TB")] == [
+        0,
+        100,
+        40_960,
+        943_718_400,
+    ]
+    with pytest.raises(AzaError, match="disk is '2000000TB', which is more than any disk has"):
+        parse_size("2000000TB", "disk")
 
 
 def test_words() -> None:

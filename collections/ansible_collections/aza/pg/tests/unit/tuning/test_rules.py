@@ -90,6 +90,7 @@ def test_the_parser_and_the_rules_know_the_same_limits(rules: Rules) -> None:
     memory, cpus = rules.inputs["memory_mb"], rules.inputs["cpus"]
     assert (memory.least, memory.most) == (parse.LEAST_MEMORY_MB, parse.MOST_MEMORY_MB)
     assert cpus.most == parse.MOST_CPUS
+    assert rules.inputs["disk_mb"].most == parse.MOST_DISK_MB
 
 
 def test_every_value_is_explained(rules: Rules) -> None:

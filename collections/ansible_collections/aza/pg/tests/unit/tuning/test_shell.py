@@ -50,7 +50,7 @@ def _generated(number: int) -> Iterator[Inputs]:
             cpus=random.choice([random.randint(1, 16), random.randint(1, 1024)]),
             workload=random.choice(["web", "oltp", "dw", "mixed"]),
             storage=random.choice(["ssd", "hdd", "san"]),
-            disk_mb=random.choice([0, random.randint(1, 100_000), random.randint(1, 1_152_921_504_606)]),
+            disk_mb=random.choice([0, random.randint(1, 100_000), random.randint(1, 1 << 40)]),
             preload_workers=random.randint(0, 64),
             wal_segment_mb=random.choice([1, 16, 1024]),
             wal_level=random.choice(["replica", "logical"]),

@@ -21,13 +21,19 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError  # n
 from ansible_collections.aza.pg.plugins.module_utils.image import render  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
 
 IMAGE = ROOT / "image"
 CONTEXT = IMAGE / "build"
 # The committed context is the one that everybody's first build makes.
 SOURCE, FLAVOUR = "debian", "standard"
 
-PAGES: dict[str, Callable[[], str]] = {}
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/tuning.md": lambda: render_tuning_page(load_rules(IMAGE / "tuning.yml")),
+}
 
 
 def context() -> render.Tree:

@@ -57,7 +57,7 @@ check_sums() { # every deb that is about to be installed is the one that was loc
 }
 
 verify() {
-    local name have path entry missing=() broken
+    local name have path entry missing=() places=() broken
     declare -A found=()
     while IFS='|' read -r name have; do found[$name]=$have; done < <(installed)
     for name in "${!version[@]}"; do
@@ -72,9 +72,14 @@ verify() {
     [[ ${#missing[@]} == 0 ]] || die "missing after the installation:" "${missing[@]}"
 
     # A shared library that cannot find another one would fail at the user's first CREATE EXTENSION.
-    broken=$(find /usr/lib/postgresql/*/lib /usr/lib/postgresql/*/bin /usr/sbin/pgbouncer /usr/bin/prometheus-* \
-        -type f \( -name '*.so' -o -perm /111 \) -exec ldd {} + 2>/dev/null |
-        awk '/:$/{path=$1} /not found/{print path, $0}') || true
+    for path in /usr/lib/postgresql/*/lib /usr/lib/postgresql/*/bin /usr/sbin/pgbouncer /usr/bin/prometheus-*; do
+        if [[ -e $path ]]; then places+=("$path"); fi
+    done
+    [[ ${#places[@]} != 0 ]] || return 0
+    command -v ldd >/dev/null || die "ldd is not there"
+    # ldd's exit code is of no use: it is 1 as soon as one of the files is a script or linked statically.
+    broken=$({ find "${places[@]}" -type f \( -name '*.so' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } |
+        awk '/:$/{path=$1} /not found/{print path, $0}')
     [[ -z $broken ]] || die "shared libraries are missing:" "$broken"
 }
 
@@ -99,7 +104,7 @@ install_locked() {
 clean() {
     # Not reproducible, or nobody's business: logs, caches, backups, the build machine's identity.
     rm -rf /var/cache/{apt,debconf,ldconfig,man,fontconfig}/* /var/lib/apt/lists/* /var/log/* /tmp/* /var/tmp/* \
-        /etc/{passwd,group,shadow,gshadow,subuid,subgid}- /etc/.pwd.lock /var/lib/dpkg/*-old /var/backups/* \
+        /etc/{passwd,group,shadow,gshadow,subuid,subgid}- /etc/.pwd.lock /run/adduser /var/lib/dpkg/*-old /var/backups/* \
         /var/lib/systemd/*
     : >/etc/machine-id
     sed -i -E 's/^([^:]*:[^:]*:)[0-9]*/\1/' /etc/shadow # the day on which an account was made
@@ -110,6 +115,7 @@ clean() {
     find /usr/share/doc -mindepth 1 -not -type d -not -name copyright -delete
     find /usr/share/doc -mindepth 1 -type d -empty -delete
     rm -rf /usr/share/{man,info,lintian}/* /usr/lib/postgresql/*/lib/bitcode /usr/share/postgresql-common/*example*
+    find /usr/lib -name __pycache__ -prune -exec rm -rf {} + # some extensions bring Python; it works without
     find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 }
 

@@ -50,6 +50,10 @@ class ActionModule(ImageAction):
             vcs_ref=given["vcs_ref"] or None,
             no_cache=given["no_cache"],
         )
+        with build.alone(order.cache_dir, self.say):
+            return self._carry_out(order)
+
+    def _carry_out(self, order: build.Order) -> dict[str, Any]:
         planned = build.plan(order)
         actions = {task.image: task.action for task in planned.tasks}
         result: dict[str, Any] = {"changed": planned.changed, "actions": actions, "base": planned.base}

@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, Selection
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.image import base, engine, lock, records, resolve
-from ansible_collections.aza.pg.plugins.module_utils.image.render import package_names
+from ansible_collections.aza.pg.plugins.module_utils.image.render import locked_versions, packages_fingerprint
 from ansible_collections.aza.pg.plugins.module_utils.image.source import Source
 from ansible_collections.aza.pg.plugins.plugin_utils.image_action import (
     ARCHIVE_ARGUMENTS,
@@ -18,6 +18,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.image_action import (
     ImageAction,
     chosen,
     question,
+    rendered,
 )
 
 
@@ -26,6 +27,7 @@ class ActionModule(ImageAction):
         **SUPPLY_ARGUMENTS,
         **ARCHIVE_ARGUMENTS,
         **CHOICE_ARGUMENTS,
+        "images": {"type": "list", "elements": "str", "default": ["postgres", "pgbouncer", "exporter"]},
         "dist_dir": {"type": "path", "required": True},
         "architectures": {"type": "list", "elements": "str", "default": []},
         "base": {"type": "str", "choices": ["auto", "bootstrap", "registry"], "default": "auto"},
@@ -89,16 +91,13 @@ class ActionModule(ImageAction):
             return "there is no usable lock"
         try:
             resolve.require_known(old, catalog, source)
-            architectures = given["architectures"] or [engine.host_architecture()]
-            names = {
-                name: package_names(catalog, source, old, selection, name)
-                for name in architectures
-                if old.for_architecture(name)
-            }
+            tree = rendered(Path(given["image_dir"]), source, catalog, selection)
         except AzaError as error:
             return error.msg
-        past = records.read(Path(given["dist_dir"])).values()
-        if past and all(record.get("locked_at") == old.resolved_at for record in past):
+        past = records.read(Path(given["dist_dir"]))
+        if all(
+            past.get(name, {}).get("packages") == packages_fingerprint(tree, name) for name in given["images"]
+        ):
             return ""
         if (
             old.digest is None
@@ -106,7 +105,10 @@ class ActionModule(ImageAction):
             and (given["base"] == "registry" or base.why_no_bootstrap())
         ):
             return _DIGEST
-        gone = resolve.out_of_date(question(given, source), old, architectures, names)
+        architectures = given["architectures"] or [engine.host_architecture()]
+        gone = resolve.out_of_date(
+            question(given, source), {name: locked_versions(tree, name) for name in architectures}
+        )
         return (
             f"the mirror no longer serves {len(gone)} of the locked packages ({', '.join(gone[:3])})"
             if gone

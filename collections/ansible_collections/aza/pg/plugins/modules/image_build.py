@@ -60,7 +60,7 @@ options:
     type: str
     default: ""
   mirrors:
-    description: Addresses of the package archives by name. By default those of this machine's apt, or of the base image.
+    description: Addresses of the package archives by name. By default those of this machine's apt or of the base.
     type: dict
     default: {}
   build_date:
@@ -68,7 +68,7 @@ options:
     type: str
     default: ""
   vcs_ref:
-    description: VCS_REF. By default the last commit that touched the build context, C(-dirty) when it was changed since.
+    description: VCS_REF. By default the last commit that touched the build context, C(-dirty) if it was changed.
     type: str
     default: ""
   no_cache:

@@ -37,8 +37,9 @@ options:
     default: ""
   refresh:
     description:
-      - V(always) asks the archives. V(auto) does so when a build is due (no image on record is of this lock) and the lock
-        does not serve it, because packages are gone, unknown or without the digest it needs. V(never) does nothing.
+      - V(always) asks the archives. V(never) does nothing.
+      - V(auto) asks when a build needs packages that the images on record do not have, and the lock does not serve it,
+        because packages are gone, are unknown, or the base's digest is missing.
     type: str
     choices: [never, auto, always]
     default: always
@@ -51,6 +52,11 @@ options:
     type: list
     elements: str
     default: []
+  images:
+    description: With O(refresh=auto), the images that are to be built.
+    type: list
+    elements: str
+    default: [postgres, pgbouncer, exporter]
   architectures:
     description: With O(refresh=auto), the Debian architectures that are to be built. By default the engine's.
     type: list

@@ -7,13 +7,15 @@ there, so that what runs is what was made.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import struct
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,7 +28,12 @@ from ansible_collections.aza.pg.plugins.module_utils.image.lock import Lock
 from ansible_collections.aza.pg.plugins.module_utils.image.process import Progress, output, stream
 from ansible_collections.aza.pg.plugins.module_utils.image.progress import BuildEvents
 from ansible_collections.aza.pg.plugins.module_utils.image.records import Record
-from ansible_collections.aza.pg.plugins.module_utils.image.render import Tree, fingerprint, read_tree
+from ansible_collections.aza.pg.plugins.module_utils.image.render import (
+    Tree,
+    fingerprint,
+    packages_fingerprint,
+    read_tree,
+)
 from ansible_collections.aza.pg.plugins.module_utils.image.source import KEYS_IN_BUILD, Source, deb822
 
 # gzip: every engine and registry takes it. Level 1: the export of a 330 MB image is 20 s faster than at the default
@@ -155,6 +162,19 @@ def _action(record: Record | None, inputs: str, *, no_cache: bool) -> str:
     return "none" if engine.image_id(record["reference"]) == record["id"] else "load"
 
 
+@contextmanager
+def alone(cache_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Let one build at a time use the cache and the record of this checkout."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with (cache_dir / "build.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another build of this checkout")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def execute(order: Order, planned: Plan, say: Callable[[str], None]) -> tuple[dict[str, Record], list[str]]:
     """Carry the plan out; return the records of all images of the order, and notices for the user."""
     containerd = engine.require()
@@ -246,7 +266,7 @@ def _build(
         f"--output={exporter}",
         str(order.build_dir),
     ]
-    events = BuildEvents(lambda text: progress.step(f"{task.image}: {text}"))
+    events = BuildEvents(lambda text: progress.step(f"{task.image}: {text}"), progress.detail)
     progress.step(f"{task.image}: starting the build")
     code = stream(
         argv, log, line=events.feed, tick=progress.tick, env={"SOURCE_DATE_EPOCH": str(order.lock.epoch)}
@@ -275,13 +295,15 @@ def _build(
 
 
 def _record(order: Order, task: Task, archive: Path, seconds: float) -> Record:
+    tree = read_tree(order.build_dir)
     return {
         "reference": task.tag,
         "archive": str(archive),
         "source": order.source.name,
-        "flavour": _facts(read_tree(order.build_dir), task.image)["flavour"],
+        "flavour": _facts(tree, task.image)["flavour"],
         "architectures": list(order.architectures),
         "inputs": task.inputs,
+        "packages": packages_fingerprint(tree, task.image),
         "locked_at": order.lock.resolved_at,
         "duration": round(seconds, 1),
         "built_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's dependency fields: which of the locked packages satisfy what a package asks for (Debian Policy, chapter 7)."""
+"""Debian's dependency fields: which of the locked packages satisfy what a package asks for (Policy, chapter 7)."""
 
 from __future__ import annotations
 

@@ -168,17 +168,17 @@ def dump_lock(lock: Lock) -> str:
         "---",
         f"# Written by '{RELOCK}'; do not edit.",
         f"source: {lock.source}",
-        f"resolved_at: '{lock.resolved_at}'",
+        f"resolved_at: {_quoted(lock.resolved_at)}",
         "base:",
         f"  image: {lock.image}",
-        f"  digest: {lock.digest or 'null'}",
+        f"  digest: {_quoted(lock.digest)}",
         f"  suite: {lock.suite}",
         "architectures:",
     ]
     for name, architecture in sorted(lock.architectures.items()):
         lines += [
             f"  {name}:",
-            f"    rootfs: {architecture.rootfs or 'null'}",
+            f"    rootfs: {_quoted(architecture.rootfs)}",
             f"    base: {_flow(list(architecture.base))}",
             "    packages:",
         ]
@@ -192,6 +192,11 @@ def dump_lock(lock: Lock) -> str:
             }
             lines.append(f"      {package_name}: {_flow(facts)}")
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str | None) -> str:
+    """Return text that YAML cannot take for a number or a date: a checksum may have no letter in it."""
+    return f"'{text}'" if text else "null"
 
 
 def _flow(value: object) -> str:

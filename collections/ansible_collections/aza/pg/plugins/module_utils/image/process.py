@@ -46,19 +46,24 @@ class Progress:
         self, say: Callable[[str], None], silence: float = 15.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._say, self._silence, self._clock = say, silence, clock
-        self._text = ""
+        self._text = self._detail = ""
         self._since = self._told = clock()
 
     def step(self, text: str) -> None:
         """A new step begins, or the same goes on."""
         if text != self._text:
-            self._text, self._since = text, self._clock()
+            self._text, self._detail, self._since = text, "", self._clock()
             self._tell(text)
+
+    def detail(self, text: str) -> None:
+        """What the step is at; told only after a silence."""
+        self._detail = text if len(text) <= 70 else text[:69] + "…"
 
     def tick(self) -> None:
         """Called at least every second while something runs."""
         if self._text and self._clock() - self._told >= self._silence:
-            self._tell(f"{self._text} · {self._clock() - self._since:.0f} s")
+            elapsed = f"{self._clock() - self._since:.0f} s"
+            self._tell(" · ".join(part for part in (self._text, elapsed, self._detail) if part))
 
     def _tell(self, line: str) -> None:
         self._told = self._clock()

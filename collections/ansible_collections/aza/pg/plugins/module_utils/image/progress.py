@@ -21,10 +21,11 @@ class BuildEvents:
     """The state of one build, fed line by line.
 
     :param step: told what the build is doing, in a few words, whenever that changes.
+    :param detail: told each line that the step prints.
     """
 
-    def __init__(self, step: Callable[[str], None]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[[str], None], detail: Callable[[str], None]) -> None:
+        self._step, self._detail = step, detail
         self._names: dict[str, str] = {}
         self._logs: dict[str, deque[str]] = {}
         self._failed: str | None = None
@@ -52,6 +53,7 @@ class BuildEvents:
             for text in base64.b64decode(log.get("data") or "").decode(errors="replace").splitlines():
                 if text.strip():
                     lines.append(text.rstrip())
+                    self._detail(text.strip())
 
     def _vertex(self, vertex: dict[str, Any]) -> None:
         name = self._names.setdefault(vertex["digest"], vertex.get("name", ""))

@@ -87,15 +87,6 @@ def render(image_dir: Path, catalog: Catalog, source: Source, lock: Lock, select
     return dict(sorted(tree.items()))
 
 
-def package_names(
-    catalog: Catalog, source: Source, lock: Lock, selection: Selection, architecture: str
-) -> list[str]:
-    """Return every package that the images of ``selection`` get."""
-    plan = _Plan(catalog, source, lock, selection)
-    layers = ("common", *catalog.manifest.images)
-    return sorted({name for layer in layers for name in plan.packages(layer, architecture)})
-
-
 class _Plan:
     """What the templates need to know, computed from the inputs."""
 
@@ -301,15 +292,35 @@ def _lines(file: File | None) -> list[str]:
 
 def fingerprint(tree: Mapping[str, File], image: str) -> str:
     """Return a hash of those files of the context that the image ``image`` is built from."""
-    parts = {"Dockerfile", "install-packages.sh", "install-rootfs.sh"}
-    digest = hashlib.sha256()
-    used = [name for name in sorted(tree) if name in parts or name.split("/")[0] in (image, "common", "keys")]
-    if "Dockerfile" not in used:
+    if "Dockerfile" not in tree:
         raise AzaError(
             "the build context is not there: make it with 'ansible-playbook build.yml --tags render'",
             reason="context_missing",
         )
-    for name in used:
+    shared = {"Dockerfile", "install-packages.sh", "install-rootfs.sh"}
+    return _hash(
+        tree, [name for name in tree if name in shared or name.split("/")[0] in (image, "common", "keys")]
+    )
+
+
+def packages_fingerprint(tree: Mapping[str, File], image: str) -> str:
+    """Return a hash of the packages that the image gets: while it is the same, no archive is asked for new ones."""
+    return _hash(tree, [name for name in tree if name.startswith((f"{image}/locked/", "common/locked/"))])
+
+
+def locked_versions(tree: Mapping[str, File], architecture: str) -> dict[str, str]:
+    """Return every package that the images of the context get, with its version."""
+    versions: dict[str, str] = {}
+    for name, file in tree.items():
+        if name.endswith(f"/locked/packages.{architecture}"):
+            lines = (line.split() for line in file.content.decode().splitlines() if not line.startswith("#"))
+            versions |= {package: version for package, version, *_ in lines}
+    return versions
+
+
+def _hash(tree: Mapping[str, File], names: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(names):
         file = tree[name]
         digest.update(f"{name}\0{file.executable}\0{len(file.content)}\0".encode() + file.content)
     return digest.hexdigest()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,15 +110,11 @@ def with_digest(question: Question, lock: Lock) -> Lock:
     return replace(lock, digest=base.registry_digest(question.base_image or question.source.base.image))
 
 
-def out_of_date(
-    question: Question, lock: Lock, architectures: Sequence[str], packages: Mapping[str, Sequence[str]]
-) -> list[str]:
-    """Return which locked ``packages`` (names by architecture) the archives no longer serve, as ``NAME VERSION``."""
+def out_of_date(question: Question, wanted: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return which of the ``wanted`` versions (by architecture and name) the archives no longer serve."""
     uris = mirror.mirrors(question.source, question.mirrors)
     gone: dict[str, None] = {}
-    for architecture in architectures:
-        locked = lock.for_architecture(architecture).packages
-        versions = {name: locked[name].version for name in packages[architecture]}
+    for architecture, versions in wanted.items():
         for name, version in question.apt(architecture, uris).not_served(versions).items():
             gone[f"{name} {version}"] = None
     return list(gone)

@@ -49,7 +49,7 @@ def _table(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
     head = {"state": "STATE", "host": "HOST", "what": "WHAT", "said": "FINDING"}
     for row in [head, *rows]:
         first = "  ".join(row[key].ljust(wide[key]) for key in wide)
-        lines = textwrap.wrap(row["said"], _WIDTH) or [""]
+        lines = textwrap.wrap(row["said"], _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
             yield row["state"], f"{first if not number else ' ' * len(first)}  {line}"
     yield "", ""

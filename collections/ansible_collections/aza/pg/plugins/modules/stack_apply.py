@@ -127,7 +127,9 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
 def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:
     """The text of changed files for ``--diff``; secrets have none."""
     texts = {item.path: item.text for item in wanted.files if item.text is not None}
-    touched = {str(change.detail.get("path", "")) for change in plan.changes if change.kind in ("file", "container")}
+    touched = {
+        str(change.detail.get("path", "")) for change in plan.changes if change.kind in ("file", "container")
+    }
     touched.discard("")
     changed = [change for change in plan.changes if change.kind == "setting"]
     if changed:
@@ -176,6 +178,8 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             plan = make_plan(given, wanted, found)
             context = applying.Context(wanted, docker, given["secrets"], given["archive"])
             result["done"] = applying.apply(plan, context)
+            if given["state"] == "absent":
+                applying.lock_path(Path(wanted.directory)).unlink()
     return result
 
 

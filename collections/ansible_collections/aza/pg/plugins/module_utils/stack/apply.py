@@ -80,25 +80,36 @@ def apply(plan: Plan, context: Context) -> list[str]:
 # -- lock ------------------------------------------------------------------------------------------
 
 
+def lock_path(directory: Path) -> Path:
+    """Beside the instance's directory, so that it outlives the directory's removal."""
+    return directory.with_name(f".{directory.name}.lock")
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """One run at a time for an instance; a second one is told who holds it."""
-    path = directory.with_name(f".{directory.name}.lock")
+    path = lock_path(directory)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(directory, f"({_holder(handle)})") from None
+        if not path.exists() or path.stat().st_ino != os.fstat(handle).st_ino:
+            raise _busy(directory, "and has just removed it")
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": int(time.time())}).encode(), 0)
         yield
-    except BlockingIOError:
-        raise AzaError(
-            f"Another run works on {directory.name} at this moment ({_holder(handle)}). Wait for it, "
-            "then run again.",
-            reason="locked",
-        ) from None
     finally:
         os.close(handle)
+
+
+def _busy(directory: Path, who: str) -> AzaError:
+    return AzaError(
+        f"Another run works on {directory.name} at this moment {who}. Wait for it, then run again.",
+        reason="locked",
+    )
 
 
 def _holder(handle: int) -> str:

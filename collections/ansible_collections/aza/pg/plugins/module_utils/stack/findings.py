@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import short
+
 Finding = dict[str, str]
 SEVERITY = ("red", "yellow", "green")
 TUNED_FILE = "/run/aza-pg/tuned.conf"
@@ -54,7 +56,7 @@ def container(observed: Mapping[str, Any]) -> Iterator[Finding]:
         yield finding(
             "container", "yellow", f"it was started again {found['restarts']} times after a failure"
         )
-    yield finding("image", "green", f"runs {found['image_reference']}")
+    yield finding("image", "green", f"runs {short(found['image_reference'])}")
 
 
 def tuning(predicted: Sequence[Mapping[str, str]], server: Mapping[str, Any] | None) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ EFFECTS = ("data", "recreate", "restart", "reload", "sql", "none")
 EFFECT_MEANING = {
     "data": "data is lost",
     "recreate": "the container is replaced; clients are disconnected for seconds",
-    "restart": "the server stops and starts; clients are disconnected for seconds",
+    "restart": "clients are disconnected",
     "reload": "active at once, nobody is disconnected",
     "sql": "a statement on the running server",
     "none": "nothing that runs is touched",
@@ -234,3 +234,9 @@ class Observed:
 
 
 CONFIG_HASH = "io.aza-pg.config-hash"
+
+
+def short(reference: str) -> str:
+    """A digest in 12 characters is enough for a person."""
+    head, separator, digest = reference.rpartition("sha256:")
+    return f"{head}{separator}{digest[:12]}" if separator else reference

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
@@ -20,6 +19,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Observed,
     Plan,
     hold,
+    short,
 )
 
 # Smallest free space with which a first start is honest: initdb, WAL and the first checkpoints.
@@ -224,7 +224,7 @@ def _container(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield Change("container", name, "remove", effect="restart", why="it is no longer part of the stack")
     is_now, pinned = found.container, wanted.image["pinned"]
     if is_now is None:
-        yield Change("container", wanted.container, "create", after=_short(pinned))
+        yield Change("container", wanted.container, "create", after=short(pinned))
         return
     alive = is_now["state"] in ("running", "restarting", "paused")
     # Replacing or starting what does not run disconnects nobody.
@@ -238,8 +238,8 @@ def _container(wanted: Desired, found: Observed) -> Iterator[Change]:
             wanted.container,
             "recreate",
             effect="recreate" if is_now["state"] == "running" else "none",
-            before=_short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
-            after=_short(pinned) if is_now["image_reference"] != pinned else "",
+            before=short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
+            after=short(pinned) if is_now["image_reference"] != pinned else "",
             why=why,
             detail={"path": COMPOSE},
         )
@@ -256,13 +256,6 @@ def _differs(wanted: Desired, found: Observed) -> bool:
 
 def _replaces(wanted: Desired, found: Observed) -> bool:
     return found.running and _differs(wanted, found)
-
-
-def _short(reference: str) -> str:
-    """A digest in 12 characters is enough for a person."""
-    path = PurePosixPath(reference).name or reference
-    head, separator, digest = path.rpartition("sha256:")
-    return f"{head}{separator}{digest[:12]}" if separator else path
 
 
 def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:

@@ -27,7 +27,7 @@ from docker.models.volumes import Volume
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / ".cache" / "dist" / "images.json"
 DIAGNOSTICS = ROOT / "diagnostics"
-PGDATA = "/var/lib/postgresql/18/docker"
+VOLUME = Path("/var/lib/postgresql")
 # Only the real server is process 1; the temporary one of a first start is not.
 READY = re.compile(r"\[1\] LOG: +database system is ready to accept (read-only )?connections")
 
@@ -56,6 +56,11 @@ class Box:
 
     def logs(self) -> str:
         return str(self.container.logs().decode(errors="replace"))
+
+    @staticmethod
+    def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+        """Wait until ``condition`` holds; see :func:`eventually`."""
+        return eventually(condition, what, seconds)
 
     def running(self) -> bool:
         self.container.reload()
@@ -187,7 +192,7 @@ class Launcher:
         return f"azatest-{secrets.token_hex(4)}"
 
     def volume(self, size: str = "") -> str:
-        """Return the name of a new volume; with a size it is a tmpfs that fills up."""
+        """Return the name of a new volume; with a size it is a tmpfs, which fills up."""
         options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},mode=1777"} if size else {}
         made = self.engine.volumes.create(self.new_name(), driver="local", driver_opts=options)
         self.volumes.append(made)
@@ -247,13 +252,22 @@ class Launcher:
 
 
 def _tar(files: dict[str, str | bytes]) -> bytes:
+    """Return an archive of the files; what lies in the data volume belongs to postgres, with its directories."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, content in files.items():
             data = content.encode() if isinstance(content, str) else content
+            owner = 999 if path.startswith(f"{VOLUME}/") else 0
+            for parent in reversed(Path(path).parents):
+                if parent.is_relative_to(VOLUME) and parent != VOLUME:
+                    directory = tarfile.TarInfo(str(parent).lstrip("/"))
+                    directory.type, directory.mode = tarfile.DIRTYPE, 0o700
+                    directory.uid = directory.gid = owner
+                    archive.addfile(directory)
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size = len(data)
             entry.mode = 0o755 if data.startswith(b"#!") else 0o644
+            entry.uid = entry.gid = owner
             archive.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
 

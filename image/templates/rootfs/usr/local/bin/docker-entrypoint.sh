@@ -178,9 +178,13 @@ stock_floors() { # for POSTGRES_AUTOTUNE=off: stock values, but a standby must b
     done
 }
 
-configure() {
+check_run_dir() {
     : 2>/dev/null >>"$tuned_conf" ||
         misconfigured "user $EUID cannot write $tuned_conf: add --tmpfs $run_dir:mode=1777 (Compose: tmpfs: ['$run_dir:mode=1777'])"
+}
+
+configure() {
+    check_run_dir
     # shellcheck source=/dev/null
     source "$lib/autotune.sh"
     # shellcheck disable=SC2034 # read by autotune.sh

@@ -14,7 +14,8 @@
 hold='' work='' in_place='' socket_dir=$run_dir/init
 
 first_start() { # ARGUMENT…: the server's arguments
-    local parent=${PGDATA%/*} status=0
+    local parent=${PGDATA%/*}
+    check_run_dir
     first_start_place "$parent"
     discard_leftover
     if [[ $POSTGRES_ROLE == replica ]]; then
@@ -28,15 +29,15 @@ first_start() { # ARGUMENT…: the server's arguments
     begin_work
 
     if [[ $POSTGRES_ROLE == replica ]]; then
-        run_worker replica_clone || status=$?
+        run_worker replica_clone
     else
         data_probe=${in_place:+$PGDATA} data_probe=${data_probe:-$parent}
         configure
-        run_worker primary_create "$@" || status=$?
+        run_worker primary_create "$@"
     fi
-    if [[ $status != 0 || ! -s $PGDATA/PG_VERSION || -e $PGDATA/$marker ]]; then
+    if [[ $worker_status != 0 || ! -s $PGDATA/PG_VERSION || -e $PGDATA/$marker ]]; then
         end_worker
-        if [[ $status == 0 ]]; then warn "a script in /docker-entrypoint-initdb.d called exit"; fi
+        if [[ $worker_status == 0 ]]; then warn "a script in /docker-entrypoint-initdb.d called exit"; fi
         refuse "the first start failed, see above: nothing of it is kept, the next start begins again"
     fi
     worker=''
@@ -130,14 +131,15 @@ discard() { # what the marker says is ours, the marker last
 }
 
 # --- worker --------------------------------------------------------------------------------------------------------
-run_worker() { # FUNCTION ARGUMENT…: its status; PID 1 waits, and can be interrupted by a signal while it does
-    local status=0
+# PID 1 waits, and can be interrupted by a signal while it does. The status comes in a variable: a function whose status
+# is tested with || or if runs without errexit, and a failing step would not end it.
+run_worker() { # FUNCTION ARGUMENT…: $worker_status
+    worker_status=0
     set -m # a process group of its own
     "$@" &
     worker=$!
     set +m
-    wait "$worker" || status=$?
-    return "$status"
+    wait "$worker" || worker_status=$?
 }
 
 end_worker() { # whatever it is doing, and the temporary server with it; then discard
@@ -311,10 +313,22 @@ run_scripts() {
                 set -euo pipefail
             fi
             ;;
-        *.sql) say "running $script" && docker_process_sql -f "$script" ;;
-        *.sql.gz) say "running $script" && gzip -dc "$script" | docker_process_sql ;;
-        *.sql.xz) say "running $script" && xz -dc "$script" | docker_process_sql ;;
-        *.sql.zst) say "running $script" && zstd -dc "$script" | docker_process_sql ;;
+        *.sql)
+            say "running $script"
+            docker_process_sql -f "$script"
+            ;;
+        *.sql.gz)
+            say "running $script"
+            gzip -dc "$script" | docker_process_sql
+            ;;
+        *.sql.xz)
+            say "running $script"
+            xz -dc "$script" | docker_process_sql
+            ;;
+        *.sql.zst)
+            say "running $script"
+            zstd -dc "$script" | docker_process_sql
+            ;;
         */'*') ;; # no scripts
         *) say "ignoring $script: neither .sh nor .sql, .sql.gz, .sql.xz, .sql.zst" ;;
         esac

@@ -26,7 +26,7 @@ write_passfile() { # on tmpfs, for libpq alone; the server reads it again whenev
     local user=${POSTGRES_PRIMARY_USER//\\/\\\\} password=${POSTGRES_REPLICATION_PASSWORD//\\/\\\\}
     rm -f "$passfile"
     (umask 077 && printf '*:*:*:%s:%s\n' "${user//:/\\:}" "${password//:/\\:}" >"$passfile") ||
-        misconfigured "user $EUID cannot write $passfile: add --tmpfs $run_dir:mode=1777"
+        misconfigured "user $EUID cannot write $passfile"
 }
 
 conninfo() { # [MORE]: quoted as libpq wants it

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""POSTGRES_ROLE=replica: a standby is cloned before any server starts, and never refuses to start for being smaller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+PASSWORD = r"a:b\c'd e"
+PRIMARY_INIT = {
+    "/docker-entrypoint-initdb.d/1.sql": "CREATE ROLE replicator LOGIN REPLICATION PASSWORD E'a:b\\\\c''d e';\n"
+    "CREATE TABLE t AS SELECT 42 AS answer;",
+    "/docker-entrypoint-initdb.d/2.sh": "echo 'host replication replicator all scram-sha-256' >>$PGDATA/pg_hba.conf\n",
+}
+
+
+def replica_env(primary: str, **more: str) -> dict[str, str]:
+    return {
+        "POSTGRES_ROLE": "replica",
+        "POSTGRES_PRIMARY_HOST": primary,
+        "POSTGRES_REPLICATION_PASSWORD": PASSWORD,
+        "POSTGRES_REPLICATION_SLOT": "second",
+        **more,
+    }
+
+
+def start_primary(run_container: Any, **options: Any) -> tuple[Any, str]:
+    network = run_container.network()
+    arguments = (
+        "-c",
+        "max_connections=333",
+        "-c",
+        "max_locks_per_transaction=99",
+        "-c",
+        "max_prepared_transactions=7",
+    )
+    primary = run_container(*arguments, files=PRIMARY_INIT, network=network, **options)
+    return primary, network
+
+
+def test_replica(run_container: Any) -> None:
+    primary, network = start_primary(run_container, mem_limit="2g")
+    env = replica_env(primary.name)
+    replica = run_container(password=None, env=env, network=network, mem_limit="512m")
+    assert replica.sql("SELECT pg_is_in_recovery(), answer FROM t") == "t|42"
+    assert replica.show("max_connections") == "333", (
+        "a smaller standby takes the primary's value as its floor"
+    )
+    assert replica.show("max_locks_per_transaction") == "99"
+    assert replica.show("max_prepared_transactions") == "7"
+    assert replica.show("shared_buffers") == "128MB", "what is not a floor is tuned to the standby itself"
+    assert replica.show("primary_slot_name") == "second"
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'second'"
+    replica.until(lambda: primary.sql(active) == "t", "the slot to be used")
+    assert replica.run("aza-healthcheck")[0] == 0
+
+    # The password is where libpq alone looks for it.
+    assert replica.check("stat", "-c", "%a", "/run/aza-pg/replication.passfile") == "600"
+    everything = replica.check(
+        "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/1/environ $PGDATA/*.conf | tr '\\0' ' '"
+    )
+    for text in (everything, replica.logs()):
+        assert PASSWORD not in text and "a:b" not in text
+
+    # The primary grows while the standby is down: pg_control does not know it yet, the primary does.
+    replica.container.stop(timeout=20)
+    primary.sql("ALTER SYSTEM SET max_wal_senders = 23")
+    primary.restart()
+    replica.start().wait_ready()
+    assert replica.show("max_wal_senders") == "23"
+
+    # Without the primary its own data says what it needs.
+    primary.container.stop(timeout=20)
+    replica.restart()
+    assert "does not answer" in replica.logs()
+    assert (replica.show("max_wal_senders"), replica.show("max_connections")) == ("23", "333")
+
+    # Promoted, it is a primary, whatever its environment says, and stays one.
+    replica.sql("SELECT pg_promote()")
+    replica.restart()
+    assert replica.sql("SELECT pg_is_in_recovery()") == "f"
+    assert "is a primary's (no standby.signal; promoted?)" in replica.logs()
+
+
+@pytest.mark.parametrize("tune", ["on", "off"])
+def test_standby_data_stays_a_standby(run_container: Any, tune: str) -> None:
+    """Truth comes from the data: started as a primary, without the primary's address, it follows and starts."""
+    primary, network = start_primary(run_container)
+    mounts = {run_container.volume(): {"bind": "/var/lib/postgresql", "mode": "rw"}}
+    replica = run_container(password=None, env=replica_env(primary.name), network=network, volumes=mounts)
+    replica.container.stop(timeout=20)
+    again = run_container(env={"POSTGRES_AUTOTUNE": tune}, network=network, volumes=mounts, mem_limit="512m")
+    assert again.sql("SELECT pg_is_in_recovery()") == "t"
+    assert again.show("max_connections") == "333"
+    assert "is a standby's (standby.signal)" in again.logs()
+
+
+def test_waits_for_the_primary_and_says_so(run_container: Any) -> None:
+    """Two containers that start together: the standby is there first."""
+    network = run_container.network()
+    name = run_container.new_name()
+    replica = run_container(password=None, env=replica_env(name), network=network, wait="none")
+    replica.wait_log(f"waiting up to 300 s for the primary {name}:5432 to accept replicator")
+    replica.wait_log("still waiting for the primary")
+    assert replica.run("aza-healthcheck")[0] == 1
+    primary = run_container(files=PRIMARY_INIT, wait="none")
+    run_container.engine.networks.get(network).connect(primary.container, aliases=[name])
+    replica.wait_ready(60)
+    assert replica.sql("SELECT answer FROM t") == "42"
+
+
+def test_gives_up_after_the_stated_time(run_container: Any) -> None:
+    env = replica_env("127.0.0.1", POSTGRES_PRIMARY_TIMEOUT="2")
+    box = run_container(password=None, env=env, wait="exit")
+    assert box.exit_code() == 1
+    assert "the primary did not accept us within 2 s (POSTGRES_PRIMARY_TIMEOUT)" in box.logs()
+    assert "Connection refused" in box.logs()
+    assert box.files("/var/lib/postgresql/18") == set()
+
+
+def test_stops_at_once_while_it_waits(run_container: Any) -> None:
+    box = run_container(password=None, env=replica_env("192.0.2.1"), wait="none")
+    box.wait_log("waiting up to 300 s")
+    box.container.kill("TERM")
+    assert box.exit_code(9) == 143
+
+
+def test_wrong_password_is_told(run_container: Any) -> None:
+    primary, network = start_primary(run_container)
+    env = replica_env(primary.name, POSTGRES_REPLICATION_PASSWORD="wrong", POSTGRES_PRIMARY_TIMEOUT="1")
+    box = run_container(password=None, env=env, network=network, wait="exit")
+    assert box.exit_code() == 1
+    assert "password authentication failed" in box.logs()
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"POSTGRES_PRIMARY_HOST": ""}, "POSTGRES_ROLE=replica needs POSTGRES_PRIMARY_HOST"),
+        ({"POSTGRES_PRIMARY_TIMEOUT": "soon"}, "POSTGRES_PRIMARY_TIMEOUT is 'soon'"),
+        ({"POSTGRES_REPLICATION_SLOT": "Slot-1"}, "POSTGRES_REPLICATION_SLOT is 'Slot-1'"),
+    ],
+)
+def test_bad_settings_are_refused(run_container: Any, env: dict[str, str], said: str) -> None:
+    box = run_container(password=None, env={**replica_env("primary"), **env}, wait="exit")
+    assert box.exit_code() == 78
+    assert said in box.logs()

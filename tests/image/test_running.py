@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running server: what the health check says, how it stops, and what the entrypoint costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+SHIM = '#!/bin/bash\necho "$EPOCHREALTIME"\n'
+MEASURE = """#!/bin/bash
+export LC_ALL=C.UTF-8
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    start=$EPOCHREALTIME
+    read -r end < <(PATH=/shim:$PATH docker-entrypoint.sh postgres 2>/dev/null | tail -1)
+    echo $(( ${end/./} - ${start/./} ))
+done
+"""
+
+
+def healthy(box: Any) -> bool:
+    return bool(box.run("aza-healthcheck")[0] == 0)
+
+
+def test_healthy_without_its_usual_database_role_and_extensions(run_container: Any) -> None:
+    """Somebody who renames, drops and restricts has changed the server, not killed it."""
+    box = run_container(env={"POSTGRES_DB": "store"})
+    assert healthy(box)
+    box.sql("DROP EXTENSION IF EXISTS pg_stat_statements", "store")
+    box.sql("CREATE ROLE boss SUPERUSER LOGIN", "store")
+    box.sql("DROP DATABASE postgres", "store")
+    assert healthy(box)
+    box.check("psql", "-Uboss", "-dstore", "-c", "ALTER ROLE postgres RENAME TO somebody")
+    assert healthy(box)
+    box.check("sh", "-c", "echo 'local all all reject' >$PGDATA/pg_hba.conf && kill -HUP 1")
+    box.wait_log("received SIGHUP")
+    assert healthy(box)
+
+
+def test_healthy_when_full(run_container: Any) -> None:
+    box = run_container(
+        "-c", "max_connections=2", "-c", "superuser_reserved_connections=0", "-c", "reserved_connections=0"
+    )
+    box.check("sh", "-c", "for _ in 1 2; do psql -Upostgres -c 'SELECT pg_sleep(60)' >/dev/null 2>&1 & done")
+
+    def full() -> bool:
+        return "too many clients" in str(box.run("psql", "-Upostgres", "-c", "SELECT 1")[1])
+
+    box.until(full, "a full connection table")
+    assert healthy(box)
+
+
+def test_healthy_on_another_port_directory_and_user(run_container: Any) -> None:
+    arguments = ("-p", "6000", "-c", "unix_socket_directories=/tmp", "-c", "log_connections=on")
+    box = run_container(*arguments, env={"POSTGRES_USER": "ann"})
+    assert healthy(box)
+    assert box.run("sh", "-c", "PGHOST=nowhere PGUSER=nobody PGPORT=1 aza-healthcheck") == (0, "")
+    assert "FATAL" not in box.logs(), "a health check that fills the log"
+
+
+def test_unhealthy_without_a_server(run_container: Any) -> None:
+    box = run_container("sleep", "60", wait="none")
+    code, said = box.run("aza-healthcheck")
+    assert (code, said) == (1, "no server runs on /var/lib/postgresql/18/docker yet")
+
+
+def test_unhealthy_while_starting_up(run_container: Any) -> None:
+    """A standby that waits for WAL answers, but lets nobody in: not ready, so not healthy."""
+    box = run_container()
+    box.check(
+        "sh",
+        "-c",
+        "echo \"restore_command = 'sleep 60; false'\" >>$PGDATA/postgresql.conf; touch $PGDATA/recovery.signal",
+    )
+    box.container.stop(timeout=20)
+    box.start()
+    box.wait_log("starting archive recovery")
+    assert not healthy(box)
+    box.container.kill("KILL")
+    box.start()
+    assert box.run("sh", "-c", "aza-healthcheck")[0] == 1
+
+
+@pytest.mark.parametrize("signal", ["INT", "TERM"])
+def test_stops_cleanly(run_container: Any, signal: str) -> None:
+    box = run_container()
+    box.container.kill(signal)
+    assert box.exit_code(20) == 0
+    assert "database system is shut down" in box.logs().splitlines()[-1]
+    restarted = box.start().wait_ready()
+    assert "was not properly shut down" not in restarted.logs()
+
+
+def test_docker_stop_does_not_wait_for_clients(run_container: Any) -> None:
+    box = run_container()
+    box.check("sh", "-c", "psql -Upostgres -c 'SELECT pg_sleep(60)' >/dev/null 2>&1 &")
+    busy = "SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ 'sleep.60.$' AND pid <> pg_backend_pid()"
+    box.until(lambda: box.sql(busy) == "t", "a client that stays")
+    box.container.stop(timeout=15)
+    assert box.exit_code() == 0
+
+
+def test_cost_of_the_entrypoint(run_container: Any) -> None:
+    """From its own start to the server's: 60 ms at most. The best of ten counts, as others use the machine too."""
+    mounts = {run_container.volume(): {"bind": "/var/lib/postgresql", "mode": "rw"}}
+    box = run_container(volumes=mounts)
+    box.container.stop(timeout=20)
+    files = {"/shim/postgres": SHIM, "/shim/measure": MEASURE}
+    measured = run_container("/shim/measure", volumes=mounts, files=files, wait="exit")
+    times = [int(line) for line in measured.logs().split()]
+    assert len(times) == 10
+    assert min(times) <= 60_000, times

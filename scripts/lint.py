@@ -107,7 +107,7 @@ CHECKS: dict[str, Callable[[], list[Command] | str]] = {
         ["ruff", "format", "--check", "."],
     ],
     "shellcheck": lambda: [["shellcheck", *shell_files()]],
-    "hadolint": lambda: [["hadolint", *(str(path) for path in files() if path.name == "Dockerfile")]],
+    "hadolint": lambda: [["hadolint", str(path)] for path in files() if path.name == "Dockerfile"],
     "house rules": house_rules,
 }
 

@@ -100,6 +100,8 @@ def _within(entry: Extension, stem: str) -> Iterator[str]:
     for number, step in enumerate(entry.smoke):
         if (step.sql is None) == (not step.command):
             yield f"smoke[{number}]: expected either 'sql' or 'command'"
+        if step.preload and not entry.preload:
+            yield f"smoke[{number}].preload: true, but the entry has no preload library"
     if entry.prebuilt:
         yield from _prebuilt(entry)
 
@@ -115,6 +117,9 @@ def _prebuilt(entry: Extension) -> Iterator[str]:
         yield f"files: 'extension/{entry.created_name}.control' is missing; CREATE EXTENSION needs it"
     if entry.preload and f"{entry.preload.library}.so" not in entry.files:
         yield f"files: '{entry.preload.library}.so' is missing, the library that preload names"
+    for plugin in entry.output_plugins:
+        if f"{plugin}.so" not in entry.files:
+            yield f"files: '{plugin}.so' is missing, a library that output_plugins names"
 
 
 def _references(

@@ -84,6 +84,7 @@ class Smoke:
     expect: str
     sql: str | None = None
     command: tuple[str, ...] = ()
+    preload: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Extension:
     database: str | None = None
     requires: tuple[str, ...] = ()
     preload: Preload | None = None
+    output_plugins: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     smoke: tuple[Smoke, ...] = ()

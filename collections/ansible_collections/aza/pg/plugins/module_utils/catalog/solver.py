@@ -40,6 +40,8 @@ class Selection:
     """All of the above in the one order that satisfies every hint: sort a user's choice by it."""
     preload_workers: dict[str, int]
     """Background workers that each library occupies."""
+    output_plugins: list[str]
+    """Libraries that logical replication slots can use, beyond PostgreSQL's own."""
     create: list[str]
     """"NAME" or "NAME SCHEMA" of what the first start creates."""
     files: dict[str, list[str]]
@@ -99,6 +101,7 @@ def solve(catalog: Catalog, source: str, flavour: str, extensions: list[str] | N
         opt_in_preload=[library for library in libraries if library not in defaults],
         preload_order=libraries,
         preload_workers={e.preload.library: e.preload.workers for e in entries.values() if e.preload},
+        output_plugins=sorted(plugin for entry in order for plugin in entry.output_plugins),
         create=_create(entries, order),
         files={entry.name: list(entry.files) for entry in order},
         left_out=left_out,

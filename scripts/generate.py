@@ -23,8 +23,6 @@ from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
-from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
-from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
 
 IMAGE = ROOT / "image"
 CONTEXT = IMAGE / "build"

@@ -101,6 +101,10 @@ class Box:
         code, output = self.container.exec_run(list(command), user=user, environment=env or {})
         return int(code), output.decode(errors="replace").strip()
 
+    def background(self, *command: str) -> None:
+        """Run a command inside that outlives the call. (A shell's ``&`` would make it a child of process 1.)"""
+        self.container.exec_run(list(command), detach=True)
+
     def check(self, *command: str, user: str = "") -> str:
         code, output = self.run(*command, user=user)
         assert code == 0, f"{command} ended with {code}: {output}"

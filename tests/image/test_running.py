@@ -41,7 +41,8 @@ def test_healthy_when_full(run_container: Any) -> None:
     box = run_container(
         "-c", "max_connections=2", "-c", "superuser_reserved_connections=0", "-c", "reserved_connections=0"
     )
-    box.check("sh", "-c", "for _ in 1 2; do psql -Upostgres -c 'SELECT pg_sleep(60)' >/dev/null 2>&1 & done")
+    for _ in range(2):
+        box.background("psql", "-Upostgres", "-c", "SELECT pg_sleep(60)")
 
     def full() -> bool:
         return "too many clients" in str(box.run("psql", "-Upostgres", "-c", "SELECT 1")[1])
@@ -55,7 +56,7 @@ def test_healthy_on_another_port_directory_and_user(run_container: Any) -> None:
     box = run_container(*arguments, env={"POSTGRES_USER": "ann"})
     assert healthy(box)
     assert box.run("sh", "-c", "PGHOST=nowhere PGUSER=nobody PGPORT=1 aza-healthcheck") == (0, "")
-    assert "FATAL" not in box.logs(), "a health check that fills the log"
+    assert "FATAL" not in box.logs().rpartition("ready to accept connections")[2], "it fills the log"
 
 
 def test_unhealthy_without_a_server(run_container: Any) -> None:
@@ -74,11 +75,8 @@ def test_unhealthy_while_starting_up(run_container: Any) -> None:
     )
     box.container.stop(timeout=20)
     box.start()
-    box.wait_log("starting archive recovery")
+    box.until(lambda: box.run("pg_isready")[0] == 1, "a server that rejects connections")
     assert not healthy(box)
-    box.container.kill("KILL")
-    box.start()
-    assert box.run("sh", "-c", "aza-healthcheck")[0] == 1
 
 
 @pytest.mark.parametrize("signal", ["INT", "TERM"])
@@ -93,7 +91,7 @@ def test_stops_cleanly(run_container: Any, signal: str) -> None:
 
 def test_docker_stop_does_not_wait_for_clients(run_container: Any) -> None:
     box = run_container()
-    box.check("sh", "-c", "psql -Upostgres -c 'SELECT pg_sleep(60)' >/dev/null 2>&1 &")
+    box.background("psql", "-Upostgres", "-c", "SELECT pg_sleep(60)")
     busy = "SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ 'sleep.60.$' AND pid <> pg_backend_pid()"
     box.until(lambda: box.sql(busy) == "t", "a client that stays")
     box.container.stop(timeout=15)

@@ -16,10 +16,10 @@ UNITS = {"kB": 1, "MB": 1024, "GB": 1024 * 1024, "TB": 1024**3}
 
 
 def canonical(value: str) -> str:
-    """Return a value so that 1GB and 1024MB, 15min and 900s compare equal."""
+    """Return a value so that 1GB and 1024MB, 4 and 4.0 compare equal."""
     if found := re.fullmatch(r"(\d+)(kB|MB|GB|TB)", value):
         return f"{int(found[1]) * UNITS[found[2]]}kB"
-    return {"15min": "900s"}.get(value, value)
+    return value.removesuffix(".0")
 
 
 def preload_workers(box: Any) -> int:

@@ -165,7 +165,7 @@ floors() { # what a standby may not have less of than its primary: from pg_contr
     done < <(pg_controldata "$PGDATA")
     if [[ -n ${POSTGRES_PRIMARY_HOST:-} ]]; then
         # shellcheck source=SCRIPTDIR/../lib/aza-pg/replica.sh
-        source "$lib/replica.sh"
+        declare -F primary_floors >/dev/null || source "$lib/replica.sh"
         primary_floors
     fi
 }

@@ -24,6 +24,8 @@ first_start() { # ARGUMENT…: the server's arguments
         replica_settings
     else
         primary_settings "$@"
+        data_probe=${in_place:+$PGDATA} data_probe=${data_probe:-$parent}
+        configure
     fi
     [[ -z ${POSTGRES_INITDB_WALDIR:-} ]] || check_waldir
     begin_work
@@ -31,8 +33,6 @@ first_start() { # ARGUMENT…: the server's arguments
     if [[ $POSTGRES_ROLE == replica ]]; then
         run_worker replica_clone
     else
-        data_probe=${in_place:+$PGDATA} data_probe=${data_probe:-$parent}
-        configure
         run_worker primary_create "$@"
     fi
     if [[ $worker_status != 0 || ! -s $PGDATA/PG_VERSION || -e $PGDATA/$marker ]]; then

@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measure our tuning against others': the same server, data and container limits; only settings differ.
+
+Not a test: it takes minutes and its numbers depend on the machine. It prints a table and can keep its samples.
+
+  tests/bench/tuning.py --image IMAGE [--size 1g/1 --size 4g/2] [--rounds 3] [--samples samples.json]
+  tests/bench/tuning.py --report samples.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
+
+from ansible_collections.aza.pg.plugins.module_utils.tuning import Inputs, evaluate, load_rules  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory  # noqa: E402
+from bench.peers import PEERS, Settings  # noqa: E402
+
+BIN = "/usr/lib/postgresql/18/bin"
+OURS = "ours"
+# pgbench's 100 branches are 1.5 GB: more than shared_buffers at every size, more than all memory at 1 GB.
+SCALE = 100
+FACTS = 1_000_000
+WARM_UP, READ, WRITE = 3, 7, 12
+PREPARE = f"""
+create table facts as
+  select i as id, (hashint4(i) & 2147483647) % 400000 as customer, (hashint4(i + 1) & 2147483647) % 1000 as product,
+         hashint4(i + 2) as sorted_by, md5(i::text) as note, (i % 1000)::numeric / 7 as amount
+  from generate_series(1, {FACTS}) i;
+create table customers as
+  select i as customer, md5((i + 7)::text) as name, i % 50 as region from generate_series(0, 399999) i;
+vacuum analyze;
+"""
+ANALYTICS = {
+    "sort": "select count(*) from (select id, note from facts order by note, sorted_by offset 0) s",
+    "aggregate": "select count(*), max(s) from (select customer, sum(amount) s from facts group by customer) s",
+    "join": "select region, count(distinct name), sum(amount) from facts join customers using (customer)"
+    " group by region",
+    "window": "select max(r) from (select row_number() over (partition by product order by sorted_by) r from facts) s",
+    "index": "create index facts_note on facts (note, id)",
+}
+# Several such queries at once: where a tuner promised more memory than there is, the kernel ends the server here.
+TOGETHER = ("aggregate", "join", "join", "aggregate")
+WAL = "select wal_bytes from pg_stat_wal"
+TEMP = "select temp_bytes from pg_stat_database where datname = 'postgres'"
+PHASES = ("reads", "writes", "analytics", "together")
+
+
+def run(*command: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, input=stdin, text=True, capture_output=True, check=False)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    return done
+
+
+def forget(directory: Path) -> None:
+    """Drop these files from the page cache, so that the container's own limit decides what is cached."""
+    os.sync()
+    for path in directory.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+class Server:
+    """A PostgreSQL in a container with limits, on a copy of the prepared data."""
+
+    def __init__(self, image: str, work: Path, memory_mb: int, cpus: int, settings: Settings) -> None:
+        self.name = f"azatest-bench-{secrets.token_hex(4)}"
+        given = {
+            **settings,
+            "listen_addresses": "",
+            "unix_socket_directories": "/tmp",
+            "logging_collector": "off",
+            "huge_pages": "off",
+        }
+        options = [option for name, value in given.items() for option in ("-c", f"{name}={value}")]
+        limits = ["-m", f"{memory_mb}m", "--memory-swap", f"{memory_mb}m", "--cpus", str(cpus)]
+        # Others say nothing about /dev/shm, and parallel joins fail in the engine's 64 MB; so all get enough.
+        limits += ["--shm-size", f"{memory_mb // 2}m", "-v", f"{work}:/bench", "--user", "postgres"]
+        run("docker", "run", "-d", "--name", self.name, *limits, "--entrypoint", f"{BIN}/postgres", image,
+            "-D", "/bench/data", *options)  # fmt: skip
+
+    def wait(self) -> None:
+        for _ in range(300):
+            if (
+                run(
+                    "docker", "exec", self.name, f"{BIN}/pg_isready", "-q", "-h", "/tmp", check=False
+                ).returncode
+                == 0
+            ):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(run("docker", "logs", self.name).stderr[-2000:])
+
+    def sql(self, text: str) -> None:
+        run("docker", "exec", "-i", self.name, f"{BIN}/psql", "-qXh", "/tmp", "-U", "postgres", "-v", "ON_ERROR_STOP=1",
+            stdin=text)  # fmt: skip
+
+    def pgbench(self, *options: str) -> float:
+        done = run(
+            "docker", "exec", self.name, f"{BIN}/pgbench", "-h", "/tmp", "-U", "postgres", "-n", *options
+        )
+        line = next(line for line in done.stdout.splitlines() if line.startswith("tps"))
+        return float(line.split()[2])
+
+    def timed(self, *names: str) -> float:
+        """Run queries, each in a session of its own, all at once; return the seconds until the last is done."""
+        command = ["docker", "exec", "-i", self.name, f"{BIN}/psql", "-qXh", "/tmp", "-U", "postgres"]
+        start = time.monotonic()
+        running = [
+            subprocess.Popen(
+                [*command, "-v", "ON_ERROR_STOP=1", "-c", ANALYTICS[name]],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for name in names
+        ]
+        failures = [process.communicate()[1] for process in running if process.wait()]
+        if failures:
+            raise RuntimeError(failures[0].splitlines()[0])
+        return time.monotonic() - start
+
+    def cpu_seconds(self) -> float:
+        """What the container has used of the CPU so far: on a busy machine this says more than the clock."""
+        shown = "cat /sys/fs/cgroup/cpu.stat 2>/dev/null || cat /sys/fs/cgroup/cpuacct/cpuacct.usage"
+        words = run("docker", "exec", self.name, "sh", "-c", shown).stdout.split()
+        return int(words[1]) / 1e6 if words[0] == "usage_usec" else int(words[0]) / 1e9
+
+    def ask(self, query: str) -> float:
+        asked = ("docker", "exec", self.name, f"{BIN}/psql", "-qXAth", "/tmp", "-U", "postgres", "-c", query)
+        return float(run(*asked).stdout)
+
+    def remove(self) -> None:
+        run("docker", "rm", "-f", "-v", self.name, check=False)
+
+
+def prepare(image: str, work: Path) -> None:
+    """Make the data once, with a server of its own."""
+    work.chmod(0o777)
+    initdb = f"{BIN}/initdb -D /bench/data -U postgres -A trust --no-instructions -k --no-sync"
+    run(
+        "docker",
+        "run",
+        "--rm",
+        "-v",
+        f"{work}:/bench",
+        "--user",
+        "postgres",
+        "--entrypoint",
+        "bash",
+        image,
+        "-c",
+        initdb,
+    )
+    server = Server(image, work, 4096, 2, {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "off"})
+    try:
+        server.wait()
+        run(
+            "docker",
+            "exec",
+            server.name,
+            f"{BIN}/pgbench",
+            "-h",
+            "/tmp",
+            "-U",
+            "postgres",
+            "-qis",
+            str(SCALE),
+        )
+        server.sql(PREPARE)
+        run("docker", "stop", "-t", "60", server.name)
+    finally:
+        server.remove()
+
+
+def ours(memory_mb: int, cpus: int, disk_gb: int, workload: str) -> Settings:
+    inputs = Inputs(memory_mb, cpus, workload, disk_mb=disk_gb * 1024)
+    return evaluate(load_rules(ROOT / "image" / "tuning.yml"), inputs).settings
+
+
+Sample = dict[str, float | str]
+
+
+def oltp(server: Server, cpus: int) -> Iterator[tuple[str, float]]:
+    """pgbench's own transactions: single rows by key, then its TPC-B-like mix."""
+    common = ("-M", "prepared", "-c", str(8 * cpus), "-j", str(cpus))
+    server.pgbench("-S", "-T", str(WARM_UP), *common)
+    cpu = server.cpu_seconds()
+    reads = server.pgbench("-S", "-T", str(READ), *common)
+    yield "reads", reads
+    yield "reads cpu", (server.cpu_seconds() - cpu) * 1e6 / (reads * READ)
+    cpu, wal = server.cpu_seconds(), server.ask(WAL)
+    writes = server.pgbench("-T", str(WRITE), *common)
+    yield "writes", writes
+    yield "writes cpu", (server.cpu_seconds() - cpu) * 1e6 / (writes * WRITE)
+    yield "wal", (server.ask(WAL) - wal) / (writes * WRITE)
+
+
+def warehouse(server: Server, cpus: int) -> Iterator[tuple[str, float]]:
+    """Long queries one after the other, then four at once."""
+    server.timed("aggregate")  # reads the table into the cache
+    cpu, temp = server.cpu_seconds(), server.ask(TEMP)
+    total = 0.0
+    for name in ANALYTICS:
+        seconds = server.timed(name)
+        yield name, seconds
+        total += seconds
+    yield "analytics", total
+    yield "analytics cpu", server.cpu_seconds() - cpu
+    cpu = server.cpu_seconds()
+    yield "together", server.timed(*TOGETHER)
+    yield "together cpu", server.cpu_seconds() - cpu
+    yield "temp", (server.ask(TEMP) - temp) / 2**20
+
+
+def measure(image: str, template: Path, memory_mb: int, cpus: int, tuner: str) -> Sample:
+    """One sample: OLTP settings for reads and writes, warehouse settings for analytics."""
+    tune = ours if tuner == OURS else PEERS[tuner]
+    disk_gb = 40 if memory_mb <= 2048 else 80
+    sample: Sample = {}
+    with tempfile.TemporaryDirectory(dir=template.parent, prefix="run-") as directory:
+        work = Path(directory)
+        work.chmod(0o777)
+        run("cp", "-a", "--reflink=auto", str(template / "data"), str(work))
+        forget(template)
+        # pgbench's tables and those of the analytics are not the same, so one copy serves both.
+        for workload, phases in (("oltp", oltp), ("dw", warehouse)):
+            forget(work)
+            server = Server(image, work, memory_mb, cpus, tune(memory_mb, cpus, disk_gb, workload))
+            try:
+                server.wait()
+                sample.update(phases(server, cpus))
+            except RuntimeError as error:
+                sample[f"failed {workload}"] = str(error)
+            finally:
+                server.remove()
+    return sample
+
+
+@contextlib.contextmanager
+def alone(lock: Path | None) -> Iterator[None]:
+    """Hold a lock file during a measurement, for machines on which others agree to do so too."""
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+Samples = dict[str, dict[str, list[Sample]]]
+
+
+def report(samples: Samples) -> str:
+    """Medians, with the least and the most of the rounds."""
+    columns = {
+        "reads": ("reads, tps", "{:.0f}"),
+        "reads cpu": ("CPU µs each", "{:.0f}"),
+        "writes": ("writes, tps", "{:.0f}"),
+        "writes cpu": ("CPU µs each", "{:.0f}"),
+        "wal": ("WAL bytes each", "{:.0f}"),
+        "analytics": ("analytics, s", "{:.1f}"),
+        "analytics cpu": ("CPU s", "{:.1f}"),
+        "together": ("four at once, s", "{:.1f}"),
+        "together cpu": ("CPU s", "{:.1f}"),
+        "temp": ("temporary files, MB", "{:.0f}"),
+    }
+    lines: list[str] = []
+    for size, tuners in samples.items():
+        lines += ["", f"### {size.replace('/', ', ')} CPU", ""]
+        lines += [
+            f"| | {' | '.join(title for title, _ in columns.values())} |",
+            f"|{'---|' * (len(columns) + 1)}",
+        ]
+        for tuner, found in tuners.items():
+            cells = [_cell(found, name, form) for name, (_, form) in columns.items()]
+            lines.append(f"| {tuner} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: list[Sample], name: str, form: str) -> str:
+    values = [float(sample[name]) for sample in found if name in sample]
+    if not values:
+        return "killed"
+    middle = form.format(statistics.median(values))
+    spread = f" ({form.format(min(values))}–{form.format(max(values))})" if name in PHASES else ""
+    gone = len(found) - len(values)
+    return middle + spread + (f", killed {gone} of {len(found)}" if gone else "")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--image")
+    parser.add_argument("--size", action="append", help="memory/CPUs, as in 4g/2")
+    parser.add_argument("--tuner", action="append", choices=[OURS, *PEERS])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--samples", type=Path)
+    parser.add_argument("--lock", type=Path)
+    parser.add_argument(
+        "--keep", type=Path, help="a directory for the prepared data, used again when it is there"
+    )
+    parser.add_argument("--report", type=Path)
+    given = parser.parse_args()
+    if given.report:
+        print(report(json.loads(given.report.read_text())))
+        return 0
+    if not given.image:
+        parser.error("--image is needed: any image with PostgreSQL 18 and pgbench")
+    base = given.keep or Path(tempfile.mkdtemp(prefix="azatest-bench-", dir="/var/tmp"))
+    template = base / "template"
+    if not template.is_dir():
+        template.mkdir(parents=True)
+        with alone(given.lock):
+            prepare(given.image, template)
+    samples: Samples = {}
+    # Every tuner in each round, so that whatever else the machine does meets all of them.
+    for number in range(given.rounds):
+        for size in given.size or ["1g/1", "4g/2"]:
+            memory, cpus = size.split("/")
+            for tuner in given.tuner or [OURS, *PEERS]:
+                with alone(given.lock):
+                    sample = measure(given.image, template, parse_memory(memory), int(cpus), tuner)
+                samples.setdefault(size, {}).setdefault(tuner, []).append(sample)
+                shown = {
+                    name: round(value, 1) if isinstance(value, float) else value
+                    for name, value in sample.items()
+                }
+                print(f"round {number + 1} {size} {tuner}: {shown}", file=sys.stderr, flush=True)
+                if given.samples:
+                    given.samples.write_text(json.dumps(samples, indent=1))
+    print(report(samples))
+    if given.keep is None:
+        shutil.rmtree(base)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

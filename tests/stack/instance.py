@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An instance of a random name on the engine of this machine, and the inventory that declares it."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+# A password that the inventory gives, and that must not be found anywhere.
+CANARY = "CANARY-" + secrets.token_hex(12)
+
+_HOSTS = {
+    "all": {
+        "hosts": {
+            "here": {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            }
+        }
+    }
+}
+
+
+@dataclass
+class Run:
+    """One ansible-playbook call."""
+
+    code: int
+    output: str
+
+    @property
+    def recap(self) -> dict[str, int]:
+        last = [line for line in self.output.splitlines() if re.match(r"here\s+: ok=", line)][-1]
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", last)}
+
+    @property
+    def plan(self) -> list[str]:
+        """The plan's lines, without the host in front of them."""
+        lines = [line.removeprefix("[here] ") for line in self.output.splitlines()]
+        return [
+            line for line in lines if re.match(r"  (create|change|add|remove|recreate|set|start|re)", line)
+        ]
+
+
+class Instance:
+    def __init__(self, directory: Path, **variables: Any) -> None:
+        self.cluster = f"azatest-{secrets.token_hex(3)}"
+        self.inventory = directory / self.cluster
+        self.variables = {
+            "postgres_cluster": self.cluster,
+            "postgres_port": free_port(),
+            "postgres_memory": "512m",
+            "postgres_base_dir": f"/tmp/{self.cluster}",
+            "postgres_stop_grace_period": "20s",
+            **variables,
+        }
+        self.write("hosts.yml", _HOSTS)
+        self.declare()
+
+    container = property(lambda self: f"aza-pg-{self.cluster}-single-postgres")
+    volume = property(lambda self: f"aza-pg-{self.cluster}-single-data")
+    directory = property(lambda self: Path(f"/tmp/{self.cluster}/{self.cluster}-single"))
+
+    def write(self, name: str, content: object) -> None:
+        path = self.inventory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content))
+
+    def declare(self, **changes: Any) -> None:
+        """Change what the inventory says."""
+        self.variables.update(changes)
+        self.write("group_vars/all.yml", self.variables)
+
+    def play(self, name: str, *arguments: str) -> Run:
+        environment = {
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(self.inventory), f"playbooks/{name}.yml", *arguments],
+            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        return Run(done.returncode, done.stdout + done.stderr)
+
+    def deploy(self, *arguments: str) -> Run:
+        run = self.play("deploy-single", *arguments)
+        assert run.code == 0, run.output
+        return run
+
+    def sql(self, statement: str) -> str:
+        user = self.variables.get("postgres_user", "postgres")
+        return docker("exec", self.container, "psql", "-U", user, "-d", "postgres", "-qAtXc", statement)
+
+    def remove(self) -> None:
+        subprocess.run(["docker", "rm", "-f", self.container], capture_output=True, check=False)
+        subprocess.run(["docker", "volume", "rm", "-f", self.volume], capture_output=True, check=False)
+        subprocess.run(
+            ["docker", "network", "rm", f"aza-pg-{self.cluster}-single"], capture_output=True, check=False
+        )
+        shutil.rmtree(f"/tmp/{self.cluster}", ignore_errors=True)
+        link = Path(f"/run/aza-pg/{self.cluster}-single")
+        if link.is_symlink():
+            link.unlink()
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

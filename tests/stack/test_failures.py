@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong is said in words, before anything changes where that is possible."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+from .instance import CANARY, Instance, docker
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_no_secret_anywhere(fresh: Instance) -> None:
+    fresh.declare(postgres_password=CANARY, postgres_user="boss", postgres_database="shop")
+    seen: list[str] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.05):
+            seen.append(
+                subprocess.run(
+                    ["ps", "axwwe", "-o", "args"], capture_output=True, text=True, check=False
+                ).stdout
+            )
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        outputs = [
+            fresh.play("deploy-single", "--check", "--diff", "-vvv").output,
+            fresh.play("deploy-single", "--diff", "-vvv").output,
+            fresh.play("check", "-vvv").output,
+        ]
+        fresh.sql("alter role boss password 'another one'")
+        outputs.append(fresh.play("deploy-single", "--diff", "-vvv").output)
+        fresh.declare(postgres_port=1)
+        outputs.append(fresh.play("deploy-single", "-vvv", "-e", "postgres_memory=900g").output)
+    finally:
+        stop.set()
+        watcher.join()
+    assert "set the password of role boss" in outputs[3]
+    outputs += [*seen, docker("inspect", fresh.container), "\n".join(_log(fresh))]
+    assert not [text for text in outputs if CANARY in text]
+    files = [path for path in fresh.directory.rglob("*") if path.is_file() and CANARY in path.read_text()]
+    assert files == [fresh.directory / "secrets" / "postgres_password"]
+    environment = docker("exec", fresh.container, "sh", "-c", "tr '\\0' '\\n' </proc/1/environ")
+    assert CANARY not in environment
+    assert "another one" not in "".join(_log(fresh)) or "alter role boss" in "".join(_log(fresh))
+
+
+def _log(instance: Instance) -> list[str]:
+    done = subprocess.run(["docker", "logs", instance.container], capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).splitlines()
+
+
+def test_a_port_that_something_else_holds(fresh: Instance) -> None:
+    with socket.create_server(("127.0.0.1", fresh.variables["postgres_port"])):
+        for arguments in (("--check",), ()):
+            run = fresh.play("deploy-single", *arguments)
+            assert run.code != 0
+            assert "choose another postgres_port" in words(run.output)
+            assert "Nothing was changed" in words(run.output)
+    assert not fresh.directory.exists()
+
+
+def test_more_memory_than_there_is(fresh: Instance) -> None:
+    fresh.declare(postgres_memory="60t", postgres_publish_address="127.9.9.9")
+    run = fresh.play("deploy-single")
+    assert run.code != 0 and "postgres_memory asks for" in words(run.output)
+
+
+def test_the_inventory_is_checked_before_anything(fresh: Instance) -> None:
+    fresh.declare(postgres_memroy="2g", postgres_port=99999, image_flavuor="full")
+    run = fresh.play("deploy-single", "-e", "postgres_workload=webb")
+    assert run.code != 0
+    for said in (
+        "The inventory has 4 mistakes",
+        "postgres_memroy: there is no such variable; did you mean 'postgres_memory'?",
+        "postgres_port: 99999 is not between 1 and 65535",
+        "image_flavuor: there is no such variable; did you mean 'image_flavour'?",
+        "command line: postgres_workload: 'webb' is not one of web, oltp, dw, mixed; did you mean 'web'?",
+    ):
+        assert said in words(run.output)
+    assert "group_vars/all.yml:" in run.output
+    assert not fresh.directory.exists()
+
+
+def test_a_server_that_cannot_start_says_at_which_stage_and_why(fresh: Instance) -> None:
+    fresh.declare(postgres_ready_timeout="40s", postgres_initdb_args="--no-such-option")
+    run = fresh.play("deploy-single")
+    assert run.code != 0
+    assert "did not reach the stage 'process'" in words(run.output)
+    assert "no-such-option" in run.output, run.output
+    fresh.declare(postgres_initdb_args="")
+    fresh.deploy("-e", "postgres_allow_recreate=true")
+    assert fresh.sql("select 1") == "1"
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(fresh: Instance) -> None:
+    runs = []
+    threads = [threading.Thread(target=lambda: runs.append(fresh.play("deploy-single"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for run in runs:
+        assert run.code == 0 or "Another run works on" in words(run.output), run.output
+    assert any(run.code == 0 for run in runs)
+    assert fresh.deploy().recap["changed"] == 0
+
+
+def test_a_container_of_that_name_that_is_not_ours(fresh: Instance) -> None:
+    image = docker("image", "ls", "--quiet", "aza-pg/postgres").split()[0]
+    docker("create", "--name", fresh.container, image, "true")
+    run = fresh.play("deploy-single")
+    assert run.code != 0 and "exists already and is not part of" in words(run.output)
+
+
+def test_a_tag_is_no_image(fresh: Instance) -> None:
+    fresh.declare(postgres_image="aza-pg/postgres:18")
+    run = fresh.play("deploy-single")
+    assert run.code != 0 and "a tag can move" in words(run.output)
+    assert not Path(fresh.directory).exists()

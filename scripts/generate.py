@@ -21,6 +21,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError  # n
 from ansible_collections.aza.pg.plugins.module_utils.image import render  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.inventory.docs import render_settings_page  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
 
@@ -30,6 +31,7 @@ CONTEXT = IMAGE / "build"
 SOURCE, FLAVOUR = "debian", "standard"
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/settings.md": lambda: render_settings_page(ROOT / "roles"),
     "docs/reference/tuning.md": lambda: render_tuning_page(load_rules(IMAGE / "tuning.yml")),
 }
 

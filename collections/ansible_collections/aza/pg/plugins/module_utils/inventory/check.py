@@ -70,7 +70,11 @@ def check_value(path: tuple[str, ...], value: Any, option: Option) -> Iterator[t
     if not has_type(value, option.type):
         yield path, f"{show(path, value)} is {_name(value)}; expected {_MEANING[option.type]}"
         return
-    if option.choices and option.type != "list" and str(value) not in [str(choice) for choice in option.choices]:
+    if (
+        option.choices
+        and option.type != "list"
+        and str(value) not in [str(choice) for choice in option.choices]
+    ):
         hint = did_you_mean(str(value), map(str, option.choices))
         choices = ", ".join(map(str, option.choices))
         yield path, f"{show(path, value)} is not one of {choices}{hint}"

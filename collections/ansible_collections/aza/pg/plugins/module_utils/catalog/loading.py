@@ -25,7 +25,11 @@ from ansible_collections.aza.pg.plugins.module_utils.catalog.model import (
     extension_from,
     manifest_from,
 )
-from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import preload_graph
+from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import (
+    excludes,
+    preload_graph,
+    required_chain,
+)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 
 
@@ -58,6 +62,10 @@ def load_catalog(image_dir: Path) -> Catalog:
     problems += (f"{_short(image_dir / 'extensions')}: {problem}" for problem in _between(entries))
     if manifest:
         problems += (f"{_short(manifest_path)}: {problem}" for problem in _manifest(manifest, names))
+    if not problems:  # Only now is it sure that following requires comes to an end.
+        for stem, entry in entries.items():
+            file = _short(image_dir / "extensions" / f"{stem}.yml")
+            problems += (f"{file}: {problem}" for problem in _together(entry, entries))
 
     if problems or manifest is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -172,6 +180,18 @@ def _between(entries: Mapping[str, Extension]) -> Iterator[str]:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
             yield f"{what} goes in a circle: {' → '.join(error.args[1])}"
+
+
+def _together(entry: Extension, entries: Mapping[str, Extension]) -> Iterator[str]:
+    """Yield what keeps an entry from running in one server with all that it requires."""
+    chain = required_chain(entry, entries)
+    for number, one in enumerate(chain):
+        for other in chain[:number]:
+            if excludes(one, other):
+                yield f"requires: '{one.name}' and '{other.name}' go together, but their preload libraries conflict"
+            for key in sorted(one.settings.keys() & other.settings.keys()):
+                if one.settings[key] != other.settings[key]:
+                    yield f"requires: '{one.name}' and '{other.name}' go together, but differ in settings.{key}"
 
 
 def _manifest(manifest: Manifest, names: Collection[str]) -> Iterator[str]:

@@ -48,3 +48,18 @@ def preload_graph(entries: Mapping[str, Extension]) -> dict[str, set[str]]:
                 if name != stem:
                     graph[name].add(stem)
     return graph
+
+
+def required_chain(entry: Extension, entries: Mapping[str, Extension]) -> list[Extension]:
+    """Return all that the entry requires, each after what it requires itself, and the entry at the end."""
+    found: list[Extension] = []
+    for name in sorted(entry.requires):
+        found += (e for e in required_chain(entries[name], entries) if e not in found)
+    return [*found, entry]
+
+
+def excludes(one: Extension, other: Extension) -> bool:
+    """Whether the libraries of the two must not be loaded into one server."""
+    if not one.preload or not other.preload:
+        return False
+    return other.name in one.preload.conflicts or one.name in other.preload.conflicts

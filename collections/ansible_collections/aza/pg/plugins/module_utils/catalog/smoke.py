@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.aza.pg.plugins.module_utils.catalog.model import Extension, Setting, Smoke
-from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import preload_order
+from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import (
+    excludes,
+    required_chain,
+)
 from ansible_collections.aza.pg.plugins.module_utils.catalog.solver import Selection
 
 PSQL = ("psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-")
@@ -48,13 +51,16 @@ class SmokeServer:
 def plan(selection: Selection) -> list[SmokeServer]:
     """Return the servers that prove all of ``selection``, as few as conflicts allow."""
     by_name = {entry.name: entry for entry in selection.extensions}
-    base = {name for name, entry in by_name.items() if entry.preload and entry.preload.default}
+    defaults = [entry for entry in selection.extensions if entry.preload and entry.preload.default]
     groups: list[_Group] = []
     for entry in selection.extensions:
         if not entry.smoke:
             continue
-        chain = _chain(entry, by_name)
-        libraries = base | {e.name for e in chain if any(step.preload for step in e.smoke)}
+        chain = required_chain(entry, by_name)
+        needed = [e for e in chain if any(step.preload for step in e.smoke)]
+        # As the image ships, but for a default that the entry cannot live with.
+        kept = [e for e in defaults if not any(excludes(e, other) for other in needed)]
+        libraries = {e.name for e in (*needed, *kept)}
         settings = {key: value for e in chain for key, value in e.settings.items()}
         group = next((g for g in groups if g.takes(libraries, settings, by_name)), None)
         if group is None:
@@ -63,7 +69,7 @@ def plan(selection: Selection) -> list[SmokeServer]:
         group.libraries |= libraries
         group.settings.update(settings)
         group.databases.append(_database(entry, chain))
-    return [_server(group, by_name, selection.output_plugins) for group in groups]
+    return [_server(group, by_name, selection) for group in groups]
 
 
 def text(value: Setting) -> str:
@@ -83,31 +89,23 @@ class _Group:
         self, libraries: set[str], settings: Mapping[str, Setting], by_name: Mapping[str, Extension]
     ) -> bool:
         """Whether an entry with these libraries and settings can be proven in this server too."""
-        together = self.libraries | libraries
-        for name in together:
-            hints = by_name[name].preload
-            if hints and not together.isdisjoint(hints.conflicts):
-                return False
+        there = [by_name[name] for name in self.libraries]
+        if any(excludes(by_name[name], other) for name in libraries for other in there):
+            return False
         return all(self.settings.get(key, value) == value for key, value in settings.items())
 
 
-def _server(group: _Group, by_name: Mapping[str, Extension], output_plugins: Iterable[str]) -> SmokeServer:
-    loaded = [by_name[name] for name in sorted(group.libraries)]
-    workers = sum(entry.preload.workers for entry in loaded if entry.preload)
+def _server(group: _Group, by_name: Mapping[str, Extension], selection: Selection) -> SmokeServer:
+    hints = (by_name[name].preload for name in group.libraries)
+    libraries = {preload.library for preload in hints if preload}
+    workers = sum(selection.preload_workers[library] for library in libraries)
     settings = {
         "max_worker_processes": str(workers + _SPARE_WORKERS),
-        "output_plugin_libraries": ", ".join((*_OWN_OUTPUT_PLUGINS, *output_plugins)),
+        "output_plugin_libraries": ", ".join((*_OWN_OUTPUT_PLUGINS, *selection.output_plugins)),
     }
     settings.update((key, text(value)) for key, value in sorted(group.settings.items()))
-    return SmokeServer(preload=preload_order(loaded), settings=settings, databases=group.databases)
-
-
-def _chain(entry: Extension, by_name: Mapping[str, Extension]) -> list[Extension]:
-    """Return what the entry requires, in order, and the entry."""
-    found: list[Extension] = []
-    for name in sorted(entry.requires):
-        found += (e for e in _chain(by_name[name], by_name) if e not in found)
-    return [*found, entry]
+    preload = [library for library in selection.preload_order if library in libraries]
+    return SmokeServer(preload=preload, settings=settings, databases=group.databases)
 
 
 def _database(entry: Extension, chain: Iterable[Extension]) -> SmokeDatabase:

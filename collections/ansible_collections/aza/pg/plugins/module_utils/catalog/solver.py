@@ -8,7 +8,7 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.aza.pg.plugins.module_utils.catalog.model import (
@@ -18,7 +18,11 @@ from ansible_collections.aza.pg.plugins.module_utils.catalog.model import (
     Git,
     Tarball,
 )
-from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import in_order, preload_order
+from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import (
+    excludes,
+    in_order,
+    preload_order,
+)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 
 
@@ -88,8 +92,7 @@ def solve(catalog: Catalog, source: str, flavour: str, extensions: list[str] | N
 
     entries = {name: catalog.extensions[name] for name in sorted(chosen)}
     order = [entries[name] for name in in_order({name: entry.requires for name, entry in entries.items()})]
-    default = [name for name, entry in entries.items() if entry.preload and entry.preload.default]
-    refuse_conflicts(entries, default)
+    _refuse_conflicts([entry for entry in entries.values() if entry.preload and entry.preload.default])
     libraries = preload_order(entries.values())
     defaults = {entry.preload.library for entry in order if entry.preload and entry.preload.default}
     return Selection(
@@ -108,14 +111,13 @@ def solve(catalog: Catalog, source: str, flavour: str, extensions: list[str] | N
     )
 
 
-def refuse_conflicts(entries: Mapping[str, Extension], preloaded: Collection[str]) -> None:
-    """Raise when two of the ``preloaded`` entries must not be loaded into one server."""
-    for name in preloaded:
-        hints = entries[name].preload
-        for other in hints.conflicts if hints else ():
-            if other in preloaded:
+def _refuse_conflicts(preloaded: Sequence[Extension]) -> None:
+    """Raise when two of the entries that are preloaded by default must not be loaded into one server."""
+    for number, one in enumerate(preloaded):
+        for other in preloaded[:number]:
+            if excludes(one, other):
                 raise AzaError(
-                    f"'{name}' and '{other}' are preloaded by default and must not be loaded "
+                    f"'{other.name}' and '{one.name}' are preloaded by default and must not be loaded "
                     "into one server: leave one of them out",
                     reason="preload_conflict",
                 )

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "collections"))
 
 # The path has to be there first.
 from ansible_collections.aza.pg.plugins.module_utils.catalog import load_catalog, solve  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.catalog.docs import render_extensions_page  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image import render  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock  # noqa: E402
@@ -32,6 +33,7 @@ SOURCE, FLAVOUR = "debian", "standard"
 
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": lambda: render_settings_page(ROOT / "roles"),
+    "docs/reference/extensions.md": lambda: render_extensions_page(load_catalog(IMAGE)),
     "docs/reference/tuning.md": lambda: render_tuning_page(load_rules(IMAGE / "tuning.yml")),
 }
 

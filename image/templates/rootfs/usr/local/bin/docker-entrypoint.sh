@@ -16,6 +16,7 @@ user_lc_all=${LC_ALL-}
 LC_ALL=C # ours alone: sorting, patterns and case do not depend on the user's locale
 
 readonly lib=${AZA_LIB:-/usr/local/lib/aza-pg} share=${AZA_SHARE:-/usr/local/share/aza-pg}
+readonly with_file=(POSTGRES_{PASSWORD,USER,DB,INITDB_ARGS,HOST_AUTH_METHOD,REPLICATION_PASSWORD}) # or VARIABLE_FILE
 readonly conf_dir=/etc/aza-pg/conf.d run_dir=/run/aza-pg
 readonly tuned_conf=$run_dir/tuned.conf
 # The stock values of what a standby may not have less of than its primary.
@@ -213,7 +214,7 @@ included() { # data that another image made does not read our file: say so, and 
 }
 
 become_postgres() { # started as root: give the directories to postgres, then start again as postgres
-    local parent=${PGDATA%/*} dir
+    local parent=${PGDATA%/*} dir name
     mkdir -p "$parent" /var/run/postgresql "$run_dir"
     for dir in "$PGDATA" "${POSTGRES_INITDB_WALDIR:-}"; do
         if [[ -n $dir && -d $dir ]]; then find "$dir" ! -user postgres -exec chown postgres '{}' +; fi
@@ -223,6 +224,12 @@ become_postgres() { # started as root: give the directories to postgres, then st
     fi
     if [[ $parent == /var/lib/postgresql/* ]]; then chown postgres "$parent"; fi
     chown postgres /var/run/postgresql
+    # A secret may be a file that only root reads; it goes on as a variable, as in the official image.
+    for name in "${with_file[@]}"; do
+        file_env "$name"
+        if [[ -n ${!name} ]]; then export "${name?}"; else unset "$name"; fi
+    done
+    export HOME=/var/lib/postgresql
     exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 }
 
@@ -231,7 +238,7 @@ serve() { # postgres [ARGUMENT…]
     local name
     PGDATA=${PGDATA%/}
     [[ $PGDATA == /* ]] || misconfigured "PGDATA is '$PGDATA', expected an absolute path"
-    for name in POSTGRES_{PASSWORD,USER,DB,INITDB_ARGS,HOST_AUTH_METHOD,REPLICATION_PASSWORD}; do both_set "$name"; done
+    for name in "${with_file[@]}"; do both_set "$name"; done
     one_of POSTGRES_ROLE primary replica
     one_of POSTGRES_AUTOTUNE on off
     refuse_foreign_data
@@ -259,7 +266,6 @@ serve() { # postgres [ARGUMENT…]
         # shellcheck source=SCRIPTDIR/../lib/aza-pg/first-start.sh
         source "$lib/first-start.sh"
         first_start "$@"
-        hold_data "$PGDATA"
     fi
     if [[ $POSTGRES_ROLE == primary && -e $PGDATA/standby.signal ]]; then
         say "$PGDATA is a standby's (standby.signal), so this server is one, whatever POSTGRES_ROLE says: promote it to change that"

@@ -266,7 +266,9 @@ def _close(effect: str, context: Context) -> None:
 def _reload(context: Context) -> None:
     """SIGHUP, then ask the server whether it took the files: a refused file must not go unnoticed."""
     before = _state(context)
-    context.docker.run("kill", "--signal", "HUP", context.wanted.container)
+    # Not `docker kill --signal HUP`: for the engine a container that got any signal was stopped by hand, and it
+    # stays down when the host starts again.
+    context.docker.run("exec", context.wanted.container, "bash", "-c", "kill -HUP 1")
     if before is None:
         return
     deadline = time.monotonic() + _RELOAD_SECONDS

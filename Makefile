@@ -6,7 +6,7 @@ PLAY := ansible-playbook
 .DEFAULT_GOAL := help
 # The parts of `up` and `test` build on each other, in the order in which they are written.
 .NOTPARALLEL:
-.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-image test-molecule test-docs hooks lock-python clean
+.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-image test-stack test-molecule test-docs hooks lock-python clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,13 +38,16 @@ format: setup-dev ## Format the Python, and mend what the linters can mend
 docs: setup-dev ## Generate again what is generated: reference pages, build context
 	@scripts/generate.py
 
-test: lint test-unit test-image test-molecule test-docs ## Everything: lint, unit, image, Molecule, runbooks
+test: lint test-unit test-image test-stack test-molecule test-docs ## Everything: lint, unit, image, stack, Molecule, runbooks
 
 test-unit: setup-dev ## Unit and property tests: no container, no host
 	@pytest -q -n auto
 
 test-image: setup-dev build ## The built images, in real containers
 	@pytest -q tests/image
+
+test-stack: setup-dev build ## Deploy, change, break and remove instances on this machine's engine
+	@pytest -q tests/stack
 
 test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
 	@molecule test --all

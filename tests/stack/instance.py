@@ -90,8 +90,14 @@ class Instance:
         }
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self.inventory), f"playbooks/{name}.yml", *arguments],
-            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         return Run(done.returncode, done.stdout + done.stderr)
 
     def deploy(self, *arguments: str) -> Run:

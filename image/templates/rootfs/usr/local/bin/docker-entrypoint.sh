@@ -4,7 +4,7 @@
 #   docker-entrypoint.sh [postgres] [server options]   make or find the data in $PGDATA, tune, start the server
 #   docker-entrypoint.sh COMMAND …                     run that command instead (psql, bash, postgres --version …)
 #
-# The environment is that of the official image, and more: docs/reference/image.md.
+# The environment is that of the official image, and more: docs/image.md.
 # Exit status: 1 = the official image's refusals and failed first starts, 78 = a setting that cannot be used,
 # 128+N = stopped by signal N before the server ran.
 #

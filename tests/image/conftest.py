@@ -14,9 +14,9 @@ import re
 import secrets
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 import pytest
@@ -99,7 +99,7 @@ class Box:
     def run(self, *command: str, user: str = "", env: dict[str, str] | None = None) -> tuple[int, str]:
         """Run a command inside; return its status and its output, both streams."""
         code, output = self.container.exec_run(list(command), user=user, environment=env or {})
-        return int(code), output.decode(errors="replace").strip()
+        return int(code or 0), cast(bytes, output).decode(errors="replace").strip()
 
     def background(self, *command: str) -> None:
         """Run a command inside that outlives the call. (A shell's ``&`` would make it a child of process 1.)"""
@@ -148,7 +148,7 @@ Run = Callable[..., Box]
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     setattr(item, f"report_{report.when}", report)
     return report

@@ -134,7 +134,7 @@ def running(wanted: Desired, **server: Any) -> Observed:
     return replace(found, server={**facts, **server})
 
 
-values = st.text(st.characters(blacklist_characters="\n\r\0", blacklist_categories=("Cs",)), max_size=12)
+values = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), max_size=12)
 some_settings = st.dictionaries(st.sampled_from(POSTMASTER + SIGHUP), values, max_size=5)
 some_parameters = st.fixed_dictionaries(
     {},

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,20}(\.[a-z_][a-z0-9_]{0,9})?", fullmatch=True).filter(
     lambda name: name not in pg.OWNED
 )
-texts = st.text(st.characters(blacklist_characters="\n\r\0", blacklist_categories=("Cs",)))
+texts = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]))
 
 
 @given(st.dictionaries(names, texts))

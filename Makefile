@@ -49,6 +49,9 @@ test-image: setup-dev build ## The built images, in real containers
 test-stack: setup-dev build ## Deploy, change, break and remove instances on this machine's engine
 	@pytest -q tests/stack
 
+test-stack: setup-dev build ## The single stack on this machine's engine: its life, and what goes wrong
+	@pytest -q tests/stack
+
 test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
 	@molecule test --all
 

@@ -20,6 +20,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
+_NO_IMAGE = {"reference": "", "digest": "", "archive": ""}
 
 
 class ActionModule(StackAction):
@@ -41,6 +42,8 @@ class ActionModule(StackAction):
         image = _image_record(given["image"])
         info = self._look(given, image)
         host, engine = info["host"], info["engine"]
+        pinned = _pinned(image, engine)
+        is_there = info["image"]["reference"] == pinned
         store = self._secrets(given)
         value = given["password"] or (store.get("postgres_password") if store else "")
         prediction = predict(given, engine, Path(self._loader.get_basedir()))
@@ -73,7 +76,7 @@ class ActionModule(StackAction):
                 uid=host["uid"],
                 gid=host["gid"],
                 home=host["home"],
-                image_reference=info["image"]["reference"] or _pinned(image, engine),
+                image_reference=pinned,
             ),
             _to_yaml,
         )
@@ -83,7 +86,7 @@ class ActionModule(StackAction):
             "secrets": {"postgres_password": value},
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
         }
-        if not info["image"]["id"] and image.get("archive") and not self.check_mode:
+        if not is_there and image["archive"] and not self.check_mode:
             # Refuse before the long copy what would be refused after it.
             self.on_target("stack_apply", phase="plan", **handed)
             with_archive = self._bring_archive(Path(image["archive"]))
@@ -116,14 +119,13 @@ class ActionModule(StackAction):
         return result
 
     def _look(self, given: dict[str, Any], image: dict[str, str]) -> dict[str, Any]:
-        candidates = [_by_digest(image), image.get("id", "")] if image["digest"] else [image["reference"]]
         info = self.on_target(
             "stack_info",
             cluster=given["cluster"],
             stack=given["stack"],
             base_dir=given["base_dir"],
             user=given["user"],
-            images=[reference for reference in candidates if reference],
+            images=_names(image),
             observe=False,
         )
         if info["engine_error"]:
@@ -211,7 +213,7 @@ class ActionModule(StackAction):
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:
-        info = self._look(given, {"reference": "", "digest": ""})
+        info = self._look(given, _NO_IMAGE)
         wanted = describing.skeleton(
             given["cluster"], given["stack"], given["base_dir"], info["host"], given["user"]
         ).to_dict()
@@ -239,7 +241,7 @@ class ActionModule(StackAction):
 def _image_record(given: Any) -> dict[str, str]:
     """The record of a build, or a reference to an image in a registry (with its digest, to be pinned)."""
     if isinstance(given, dict):
-        return {key: str(given.get(key) or "") for key in ("reference", "digest", "id", "archive")}
+        return {key: str(given.get(key) or "") for key in ("reference", "digest", "archive")}
     reference, _, digest = str(given).partition("@")
     if not digest.startswith("sha256:"):
         raise AzaError(
@@ -247,7 +249,7 @@ def _image_record(given: Any) -> dict[str, str]:
             "`docker buildx imagetools inspect NAME:TAG` shows the digest.",
             reason="image_not_pinned",
         )
-    return {"reference": reference, "digest": digest, "id": "", "archive": ""}
+    return {"reference": reference, "digest": digest, "archive": ""}
 
 
 def _by_digest(image: dict[str, str]) -> str:
@@ -256,11 +258,16 @@ def _by_digest(image: dict[str, str]) -> str:
     return f"{repository}@{image['digest']}"
 
 
+def _names(image: dict[str, str]) -> list[str]:
+    """What an engine may call the image: by its name and digest, or by the digest of its configuration."""
+    if not image["digest"]:
+        return []
+    return [_by_digest(image), *([config_digest(Path(image["archive"]))] if image["archive"] else [])]
+
+
 def _pinned(image: dict[str, str], engine: dict[str, Any]) -> str:
-    """How this engine will name the image once it has it."""
-    if engine["containerd_store"] or not image["archive"]:
-        return _by_digest(image)
-    return config_digest(Path(image["archive"]))
+    """How this engine names the image, once it has it. Always the same, or a deploy would see a change."""
+    return _names(image)[0 if engine["containerd_store"] else -1]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of the actions that need no Ansible run."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.aza.pg.plugins.action import stack, stack_summary
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
+from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
+
+DIGEST = "sha256:" + "a" * 64
+WHERE = {
+    "host": "127.0.0.1",
+    "port": 5432,
+    "database": "shop",
+    "user": "me",
+    "passfile": "/a/pgpass",
+    "password_file": "/a/postgres_password",
+    "socket": "/run/aza-pg/shop-single",
+    "container": "c",
+    "psql": "/usr/bin/psql",
+    "local": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, 'psql "host=127.0.0.1 port=5432 dbname=shop user=me passfile=/a/pgpass"'),
+        (
+            {"passfile": "/a b/it's", "user": "x y"},
+            "psql \"host=127.0.0.1 port=5432 dbname=shop user='x y' passfile='/a b/it\\'s'\"",
+        ),
+        ({"psql": ""}, "docker exec -it c psql -U me -d shop"),
+        ({"passfile": ""}, "psql -h /run/aza-pg/shop-single -U me -d shop"),
+        ({"local": False}, "on the host:  psql -h /run/aza-pg/shop-single -U me -d shop"),
+        ({"local": False, "psql": ""}, "on the host:  docker exec -it c psql -U me -d shop"),
+    ],
+)
+def test_the_line_to_paste(changes: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_summary.shutil, "which", lambda _: "/usr/bin/psql")
+    assert stack_summary.connect_line({**WHERE, **changes}) == line
+
+
+def test_from_elsewhere_when_the_port_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_summary.shutil, "which", lambda _: "/usr/bin/psql")
+    assert "host=10.0.0.1" in stack_summary.connect_line({**WHERE, "local": False, "host": "10.0.0.1"})
+
+
+def test_images_are_pinned_by_digest() -> None:
+    given = f"registry.example:5000/pg/postgres:18@{DIGEST}"
+    image = stack._image_record(given)
+    assert stack._by_digest(image) == f"registry.example:5000/pg/postgres@{DIGEST}"
+    assert stack._pinned(image, {"containerd_store": False}) == f"registry.example:5000/pg/postgres@{DIGEST}"
+    with pytest.raises(AzaError, match="a tag can move"):
+        stack._image_record("postgres:18")
+
+
+def archive(path: Path) -> Path:
+    documents = {
+        "index.json": {
+            "manifests": [
+                {"digest": "sha256:att", "platform": {"architecture": "unknown"}},
+                {"digest": "sha256:man", "platform": {"architecture": "amd64"}},
+            ]
+        },
+        "blobs/sha256/man": {"config": {"digest": "sha256:conf"}},
+    }
+    with tarfile.open(path, "w") as tar:
+        for name, document in documents.items():
+            content = json.dumps(document).encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_an_engine_without_the_containerd_store_knows_the_configuration(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.tar")
+    record = {"reference": "x:18", "digest": DIGEST, "archive": str(path), "layers": []}
+    image = stack._image_record(record)
+    assert config_digest(path) == "sha256:conf"
+    assert stack._pinned(image, {"containerd_store": True}) == f"x@{DIGEST}"
+    assert stack._pinned(image, {"containerd_store": False}) == "sha256:conf"
+
+
+def test_a_damaged_archive_says_how_to_get_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_text("no tar")
+    with pytest.raises(AzaError, match=r"build\.yml"):
+        config_digest(tmp_path / "x.tar")
+
+
+def test_yaml_as_a_person_writes_it() -> None:
+    document = {"b": ["x"], "a": {"c": "1"}}
+    assert stack._to_yaml(document) == "b:\n  - x\na:\n  c: '1'\n"
+    assert yaml.safe_load(stack._to_yaml(document)) == document
+
+
+def test_the_password_argument_is_secret() -> None:
+    assert ARGUMENTS["password"]["no_log"] is True
+    assert ARGUMENTS["state"]["choices"] == ["present", "stopped", "started", "absent"]
+
+
+def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:
+    given = {
+        "memory": "2g",
+        "cpus": 2.0,
+        "workload": "web",
+        "storage": "ssd",
+        "shm_size": "",
+        "autotune": True,
+        "extra_preload_libraries": [],
+    }
+    engine = {"cpus": 8, "disk_mb": 100_000}
+    found = predict(given, engine, Path.cwd())
+    assert (found.memory_mb, found.cpus) == (2048, 2)
+    assert found.shm_size_mb >= 64
+    assert {value["name"] for value in found.to_dict()["values"]} >= {"shared_buffers", "work_mem"}
+    assert predict({**given, "cpus": 0}, engine, Path.cwd()).cpus == 8
+    assert predict({**given, "shm_size": "1g"}, engine, Path.cwd()).shm_size_mb == 1024
+    assert predict({**given, "autotune": False}, engine, Path.cwd()).to_dict()["values"] == []

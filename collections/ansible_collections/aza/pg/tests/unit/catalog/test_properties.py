@@ -25,10 +25,14 @@ from ansible_collections.aza.pg.plugins.module_utils.catalog.model import (
     Source,
 )
 from ansible_collections.aza.pg.plugins.module_utils.catalog.smoke import plan
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 _ELSEWHERE = Git(repo="https://example.org/x.git", commit="a" * 40, build=Build(type="pgxs"))
+
+
+# A busy machine is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -101,6 +105,7 @@ def selections(catalog: Catalog) -> list[Selection]:
     return found
 
 
+@patient
 @given(catalogs())
 def test_closed_and_ordered(catalog: Catalog) -> None:
     for selection in selections(catalog):
@@ -118,6 +123,7 @@ def test_closed_and_ordered(catalog: Catalog) -> None:
         )
 
 
+@patient
 @given(catalogs())
 def test_preload_order(catalog: Catalog) -> None:
     for selection in selections(catalog):
@@ -137,6 +143,7 @@ def test_preload_order(catalog: Catalog) -> None:
         assert set(selection.preload_workers) == set(order)
 
 
+@patient
 @given(catalogs(), st.randoms())
 def test_the_same_every_time(catalog: Catalog, random: object) -> None:
     shuffled = list(catalog.extensions.items())
@@ -146,6 +153,7 @@ def test_the_same_every_time(catalog: Catalog, random: object) -> None:
     assert [plan(s) for s in selections(catalog)] == [plan(s) for s in selections(again)]
 
 
+@patient
 @given(catalogs())
 def test_every_entry_is_proven_once_in_a_server_without_conflicts(catalog: Catalog) -> None:
     by_library = {e.preload.library: e.preload for e in catalog.extensions.values() if e.preload}

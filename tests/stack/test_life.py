@@ -139,9 +139,12 @@ def test_drift_is_found_and_repaired(instance: Instance) -> None:
 def test_a_new_container_waits_for_the_permission_and_keeps_the_data(instance: Instance) -> None:
     instance.sql("create table kept as select 1 as one")
     instance.declare(postgres_memory="768m")
-    assert "waits for postgres_allow_recreate: true" in instance.deploy().output
+    # What only a running server can take comes after the new container is ready, in the same deploy.
+    instance.sql("alter role postgres password 'somebody was here again'")
+    assert "waits for postgres_allow_recreate: true" in instance.deploy("--check").output
     real = instance.deploy("-e", "postgres_allow_recreate=true")
     assert "mem_limit: 512m → mem_limit: 768m" in real.output
+    test_the_psql_line_works_as_it_is_pasted(instance)
     assert instance.sql("table kept") == "1"
     assert instance.deploy().recap["changed"] == 0
 

@@ -45,32 +45,37 @@ class Context:
 
 
 def apply(plan: Plan, context: Context) -> list[str]:
-    """Returns what was done, one line a change. Reload and restart happen once, after the last file."""
+    """Returns what was done, one line a change.
+
+    Reload and restart happen once, after the last file. What speaks to the server comes after that; where the
+    server was just started it is left to the next round, when the server is ready.
+    """
     done: list[str] = []
     pending = list(plan.changes)
-    closing = "none"
+    closing, started = "none", False
     try:
         while pending:
             change = pending[0]
             if change.kind in _AFTER_CONFIGURATION:
-                _close(closing, context)
+                started = _close(closing, context) or started
                 closing = "none"
+                if started:
+                    break
             APPLIERS[change.kind](context, change)
-            if change.kind in _CONFIGURATION:
+            if change.kind == "container" and change.action != "remove":
+                closing, started = "none", True  # it has read everything that was written
+            elif change.kind in _CONFIGURATION and not started:
                 closing = min(closing, change.effect, key=EFFECTS.index)
-            elif change.kind == "container":
-                closing = "none"  # a container that was just started has read everything
             done.append(change.text())
             pending.pop(0)
         _close(closing, context)
     except (AzaError, server.ServerError, OSError) as error:
-        reason = getattr(error, "reason", "apply_failed")
         said = str(error).rstrip(".")
         at = f"at “{pending[0].text()}”" if pending else f"at the {closing} of the server"
         raise AzaError(
-            f"{context.wanted.instance}: stopped {at}: {said}. Done before: {len(done)}; not done: {len(pending)}. "
-            "Once the cause is gone, the same command continues.",
-            reason=reason,
+            f"{context.wanted.instance}: stopped {at}: {said}. Done before: {len(done)}; not done: "
+            f"{len(pending)}. Once the cause is gone, the same command continues.",
+            reason=getattr(error, "reason", "apply_failed"),
             done=done,
             not_done=[change.text() for change in pending],
         ) from None
@@ -250,17 +255,15 @@ def _server(context: Context, change: Change) -> None:
     """Nothing of its own: a reload or restart is carried out once, after the last change that asks for it."""
 
 
-def _close(effect: str, context: Context) -> None:
-    if effect == "restart":
-        context.docker.run(
-            "restart",
-            "--time",
-            str(context.wanted.stop_seconds),
-            context.wanted.container,
-            timeout=context.wanted.stop_seconds + 60,
-        )
-    elif effect == "reload":
+def _close(effect: str, context: Context) -> bool:
+    """Carry out the reload or restart that the changes so far need; whether the server was started anew."""
+    if effect == "reload":
         _reload(context)
+    if effect != "restart":
+        return False
+    wait = context.wanted.stop_seconds
+    context.docker.run("restart", "--time", str(wait), context.wanted.container, timeout=wait + 60)
+    return True
 
 
 def _reload(context: Context) -> None:

@@ -47,12 +47,12 @@ WHERE = {
     ],
 )
 def test_the_line_to_paste(changes: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack_summary.shutil, "which", lambda _: "/usr/bin/psql")
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/psql")
     assert stack_summary.connect_line({**WHERE, **changes}) == line
 
 
 def test_from_elsewhere_when_the_port_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack_summary.shutil, "which", lambda _: "/usr/bin/psql")
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/psql")
     assert "host=10.0.0.1" in stack_summary.connect_line({**WHERE, "local": False, "host": "10.0.0.1"})
 
 

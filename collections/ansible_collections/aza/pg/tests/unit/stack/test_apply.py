@@ -124,6 +124,25 @@ def test_one_setting_at_a_time(wanted: Desired) -> None:
     assert pg.parse((Path(wanted.directory) / pg.PATH).read_text()) == {"fsync": "on"}
 
 
+@pytest.mark.parametrize("first", ["container", "server"])
+def test_sql_waits_for_a_server_that_was_just_started_and_no_restart_comes_twice(
+    wanted: Desired, first: str
+) -> None:
+    docker = FakeDocker()
+    apply(planning.plan(wanted, observe(wanted, docker)), context(wanted, docker))
+    docker.commands.clear()
+    changes = [
+        Change("container", wanted.container, "recreate", effect="recreate"),
+        Change("server", wanted.instance, "restart", effect="restart"),
+        Change("database", "shop", "create", effect="sql"),
+    ]
+    done = apply(Plan(tuple(changes[1:] if first == "server" else changes)), context(wanted, docker))
+    assert [command.split()[0] for command in docker.commands] == [
+        "restart" if first == "server" else "compose"
+    ]
+    assert not any("database" in line for line in done)
+
+
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f"
     path.write_text("old")

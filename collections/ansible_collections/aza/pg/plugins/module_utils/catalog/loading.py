@@ -65,7 +65,7 @@ def load_catalog(image_dir: Path) -> Catalog:
     if not problems:  # Only now is it sure that following requires comes to an end.
         for stem, entry in entries.items():
             file = _short(image_dir / "extensions" / f"{stem}.yml")
-            problems += (f"{file}: {problem}" for problem in _together(entry, entries))
+            problems += (f"{file}: {problem}" for problem in contradictions(entry, entries))
 
     if problems or manifest is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -182,7 +182,7 @@ def _between(entries: Mapping[str, Extension]) -> Iterator[str]:
             yield f"{what} goes in a circle: {' → '.join(error.args[1])}"
 
 
-def _together(entry: Extension, entries: Mapping[str, Extension]) -> Iterator[str]:
+def contradictions(entry: Extension, entries: Mapping[str, Extension]) -> Iterator[str]:
     """Yield what keeps an entry from running in one server with all that it requires."""
     chain = required_chain(entry, entries)
     for number, one in enumerate(chain):

@@ -12,7 +12,7 @@ from ansible_collections.aza.pg.plugins.module_utils.catalog import (
     Selection,
     solve,
 )
-from ansible_collections.aza.pg.plugins.module_utils.catalog.loading import _together
+from ansible_collections.aza.pg.plugins.module_utils.catalog.loading import contradictions
 from ansible_collections.aza.pg.plugins.module_utils.catalog.model import (
     Apt,
     Build,
@@ -78,7 +78,7 @@ def catalogs(draw: st.DrawFn) -> Catalog:
             smoke=(Smoke(expect="1", sql="select 1;", preload=preload is not None and draw(st.booleans())),),
         )
         # load_catalog refuses an entry that cannot live with what it requires.
-        apart = any(True for _ in _together(entry, entries | {name: entry}))
+        apart = any(True for _ in contradictions(entry, entries | {name: entry}))
         entries[name] = replace(entry, requires=()) if apart else entry
     manifest = Manifest(
         major=18,

@@ -69,6 +69,13 @@ def test_a_port_that_something_else_holds(fresh: Instance) -> None:
     assert not fresh.directory.exists()
 
 
+def test_what_was_never_deployed_is_one_red_finding(fresh: Instance) -> None:
+    run = fresh.play("check")
+    assert run.code != 0 and "it was never deployed here" in run.output
+    assert run.recap["changed"] == 0
+    assert not fresh.directory.exists()
+
+
 def test_more_memory_than_there_is(fresh: Instance) -> None:
     fresh.declare(postgres_memory="60t", postgres_publish_address="127.9.9.9")
     run = fresh.play("deploy-single")

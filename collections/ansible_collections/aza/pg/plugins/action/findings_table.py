@@ -30,7 +30,7 @@ class ActionModule(ActionBase):
         for state, line in _table(rows):
             Display().display(line, color=colours.get(state))
         red = sum(row["state"] == "red" for row in rows)
-        result |= {"changed": False, "red": red, "rows": rows}
+        result |= {"changed": False, "red": red}
         if red:
             word = "finding is" if red == 1 else "findings are"
             result |= {"failed": True, "msg": f"{red} {word} red; see the table above.", "reason": "red"}

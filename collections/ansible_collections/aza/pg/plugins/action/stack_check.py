@@ -30,10 +30,6 @@ class ActionModule(StackAction):
 
     def _findings(self, given: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         planned = given["result"]
-        if planned.get("failed"):
-            yield findings.finding("plan", "red", str(planned.get("msg", "no plan could be made")))
-        else:
-            yield from findings.drift(planned["plan"])
         tuned = (planned.get("tuning") or {}).get("values") or []
         try:
             info = self.on_target(
@@ -48,6 +44,13 @@ class ActionModule(StackAction):
             if observed is None:
                 yield findings.finding("engine", "red", info["engine_error"])
                 return
+            if not (observed["container"] or observed["volume"] or observed["files"]):
+                yield findings.finding("instance", "red", "it was never deployed here")
+                return
+            if planned.get("failed"):
+                yield findings.finding("plan", "red", str(planned.get("msg", "no plan could be made")))
+            else:
+                yield from findings.drift(planned["plan"])
             yield from findings.container(observed)
             if observed["container"] and observed["container"]["state"] == "running":
                 yield self._readiness(given, info["host"], observed)

@@ -37,11 +37,6 @@ red:
   description: How many findings are red.
   returned: always
   type: int
-rows:
-  description: The table's rows.
-  returned: always
-  type: list
-  elements: dict
 """
 
 # The work is done by the action plugin of the same name, on the control node.

@@ -15,7 +15,7 @@ shopt -s inherit_errexit
 user_lc_all=${LC_ALL-}
 LC_ALL=C # ours alone: sorting, patterns and case do not depend on the user's locale
 
-readonly lib=${AZA_LIB:-/usr/local/lib/aza-pg} share=${AZA_SHARE:-/usr/local/share/aza-pg}
+readonly lib=/usr/local/lib/aza-pg share=/usr/local/share/aza-pg
 readonly with_file=(POSTGRES_{PASSWORD,USER,DB,INITDB_ARGS,HOST_AUTH_METHOD,REPLICATION_PASSWORD}) # or VARIABLE_FILE
 readonly conf_dir=/etc/aza-pg/conf.d run_dir=/run/aza-pg
 readonly tuned_conf=$run_dir/tuned.conf
@@ -258,6 +258,8 @@ serve() { # postgres [ARGUMENT…]
     local data_probe=''
     if [[ -s $PGDATA/PG_VERSION && ! -e $PGDATA/$marker ]]; then
         hold_data "$PGDATA"
+        local holding=${PGDATA%/*}/.${PGDATA##*/}.init # killed after the rename, before the last of its cleaning
+        if [[ -e $holding/$marker && ! -e $holding/data ]]; then rm "$holding/$marker" && rmdir "$holding"; fi
         floors
         configure
         included "$@"

@@ -140,7 +140,7 @@ discard() { # what the marker says is ours, the marker last
 run_worker() { # FUNCTION ARGUMENT…: $worker_status
     worker_status=0
     set -m # a process group of its own
-    "$@" &
+    "$@" </dev/null & # a terminal stays with PID 1; a worker that reads it would be stopped
     worker=$!
     set +m
     wait "$worker" || worker_status=$?

@@ -76,7 +76,7 @@ def connect(socket_dir: str, user: str, database: str = "postgres", timeout: int
             application_name="aza-pg",
             # A server that hangs must not hang the toolkit, and libpq must not look into the user's home.
             options="-c statement_timeout=15s -c lock_timeout=5s",
-            passfile="/dev/null",
+            passfile="/nonexistent",
             sslmode="disable",
         )
     except psycopg.Error as error:

@@ -46,10 +46,7 @@ def test_restart_waits_for_permission(instances: Instances, playbook: Playbook) 
         assert found.sql("show max_locks_per_transaction") == before[name]
     assert "postgres_allow_restart" in foretold.output
 
-    permitted = functools.partial(
-        playbook, "deploy-single.yml", extra={**wish, "postgres_allow_restart": True}
-    )
-    assert_check_mode_is_exact(permitted, instances)
+    playbook("deploy-single.yml", extra={**wish, "postgres_allow_restart": True})
     for name, found in instances.items():
         assert found.sql("show max_locks_per_transaction") == "333"
         assert found.identity()[0] == identity[name][0], "a restart does not need a new container"
@@ -59,7 +56,7 @@ def test_new_limit_recreates_the_container_and_keeps_the_data(
     instances: Instances, playbook: Playbook
 ) -> None:
     for found in instances.values():
-        found.sql("create table kept as select 42 as answer")
+        found.sql("create table if not exists kept as select 42 as answer")
     wish = {"postgres_memory": "900m", "postgres_allow_recreate": True}
     deploy = functools.partial(playbook, "deploy-single.yml", extra=wish)
     foretold, _ = assert_check_mode_is_exact(deploy, instances)
@@ -79,18 +76,24 @@ def test_declared_state_comes_back(instances: Instances, playbook: Playbook) -> 
 
 
 def test_wrong_inventory_touches_no_host(instances: Instances, playbook: Playbook) -> None:
+    """All mistakes are told at once, each with its variable, its value and what was expected."""
     before = {name: found.facts() for name, found in instances.items()}
-    for wrong, words in (
-        ({"postgres_memroy": "2g"}, ("postgres_memroy", "postgres_memory")),
-        ({"postgres_port": "many"}, ("postgres_port", "many")),
-        ({"postgres_port": 70000}, ("postgres_port", "70000")),
-        ({"postgres_workload": "webb"}, ("postgres_workload", "webb")),
+    wrong = {
+        "postgres_memroy": "2g",
+        "postgres_port": 70000,
+        "postgres_workload": "webb",
+        "postgres_log_max_files": "many",
+    }
+    run = playbook("deploy-single.yml", extra=wrong, expect_failure=True)
+    for words in (
+        ("postgres_memroy", "did you mean 'postgres_memory'"),
+        ("postgres_port", "70000", "65535"),
+        ("postgres_workload", "webb", "did you mean 'web'"),
+        ("postgres_log_max_files", "many"),
     ):
-        run = playbook("deploy-single.yml", extra=wrong, expect_failure=True)
-        for word in words:
-            assert word in run.output, run.output
-        for name, found in instances.items():
-            assert found.facts() == before[name]
+        assert any(all(word in line for word in words) for line in run.output.splitlines()), run.output
+    for name, found in instances.items():
+        assert found.facts() == before[name]
 
 
 def test_unknown_setting_is_refused_by_the_server_before_anything_changes(

@@ -11,7 +11,7 @@ from steps.playbooks import Run
 from steps.plugin import INVENTORY
 
 Playbook = Callable[..., Run]
-REMOVE = "playbooks/remove.yml"
+REMOVE = "remove.yml"
 
 
 def test_remove(instances: dict[str, Instance], playbook: Playbook) -> None:
@@ -20,10 +20,12 @@ def test_remove(instances: dict[str, Instance], playbook: Playbook) -> None:
     bystander, before = other.facts(), found.facts()
     passwords = (INVENTORY / "secrets/plain/postgres_password").read_text()
 
-    for confirmation in ({}, {"confirm": "yes"}, {"confirm": "busy"}):
-        run = playbook(REMOVE, extra=confirmation, limit=[name], expect_failure=True)
-        assert "plain" in run.output
+    for confirmation in ({}, {"confirm": "yes"}):
+        playbook(REMOVE, extra=confirmation, expect_failure=True)
         assert found.facts() == before
+    # Another cluster's name is none of this host's business.
+    playbook(REMOVE, extra={"confirm": "busy"}, limit=[name])
+    assert found.facts() == before
 
     assert_check_mode_is_exact(
         lambda *words: playbook(REMOVE, *words, extra={"confirm": "plain"}, limit=[name]), {name: found}

@@ -105,6 +105,21 @@ def test_killed_in_the_middle(run_container: Any, place: Any) -> None:
     again.restart()
 
 
+def test_killed_while_entries_are_moved(run_container: Any) -> None:
+    """Without a rename there is a moment with half of the data in its place: what the marker lists is ours, no more."""
+    mounts = direct(run_container)
+    box = run_container(volumes=mounts)
+    halfway = "cd $PGDATA && { echo; ls | sed 's/^/entry /'; } >/tmp/m && mkdir .aza-init && mv base global .aza-init"
+    box.check("sh", "-c", f"{halfway} && cp /tmp/m .aza-incomplete && touch photo.jpg")
+    box.container.kill("KILL")
+    box.exit_code()
+    again = run_container(volumes=mounts, wait="exit")
+    assert "is not empty, but holds no PostgreSQL data" in again.logs()
+    assert again.files(PGDATA) == {"photo.jpg"}
+    assert run_container("rm", f"{PGDATA}/photo.jpg", volumes=mounts, wait="exit").exit_code() == 0
+    assert run_container(volumes=mounts).sql("SELECT 1") == "1"
+
+
 def test_killed_after_the_rename(run_container: Any) -> None:
     """The data is complete then, and only a holding directory with its marker is left to be cleaned up."""
     box = run_container()

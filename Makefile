@@ -20,7 +20,7 @@ setup-dev:
 up: setup ## From a bare machine to a running, tuned, verified PostgreSQL 18; again: nothing changes
 	@$(PLAY) playbooks/up.yml
 
-down: setup ## Stop it and keep the data (to remove it: ansible-playbook playbooks/remove.yml)
+down: setup ## Stop it and keep the data (to remove it: ansible-playbook remove.yml)
 	@$(PLAY) playbooks/stop.yml
 
 engine: setup
@@ -38,7 +38,7 @@ format: setup-dev ## Format the Python, and mend what the linters can mend
 docs: setup-dev ## Generate again what is generated: reference pages, build context
 	@scripts/generate.py
 
-test: lint test-unit test-image test-stack test-molecule test-docs ## Everything: lint, unit, image, stack, Molecule, runbooks
+test: lint test-unit test-image test-stack test-molecule test-docs ## Everything, in the order of what follows
 
 test-unit: setup-dev ## Unit and property tests: no container, no host
 	@pytest -q -n auto
@@ -47,9 +47,6 @@ test-image: setup-dev build ## The built images, in real containers
 	@pytest -q tests/image
 
 test-stack: setup-dev build ## Deploy, change, break and remove instances on this machine's engine
-	@pytest -q tests/stack
-
-test-stack: setup-dev build ## The single stack on this machine's engine: its life, and what goes wrong
 	@pytest -q tests/stack
 
 test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine

@@ -51,7 +51,8 @@ def pages() -> list[Path]:
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [
-        Block(page, text.count("\n", 0, match.start()) + 2, match[1], match[2]) for match in _FENCE.finditer(text)
+        Block(page, text.count("\n", 0, match.start()) + 2, match[1], match[2])
+        for match in _FENCE.finditer(text)
     ]
 
 

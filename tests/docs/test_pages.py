@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from docs import markdown
 from docs.markdown import ROOT
 
@@ -46,7 +47,9 @@ def test_index_names_every_page() -> None:
 
 def test_every_variable_that_a_page_sets_is_known() -> None:
     """Blocks of YAML and shell that set a postgres_ or image_ variable that no role has would teach a mistake."""
-    specs = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+    specs = "\n".join(
+        path.read_text(encoding="utf-8") for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+    )
     known = set(re.findall(r"^ +((?:postgres|image|docker_engine)_\w+):", specs, re.MULTILINE))
     for page in PAGES.values():
         if page.is_relative_to(ROOT / "docs/reference"):
@@ -58,7 +61,9 @@ def test_every_variable_that_a_page_sets_is_known() -> None:
 
 def test_steps_and_expectations_are_read(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# T\n```bash\necho a\n```\n\n```text\na … c\n```\n```yaml\nx: 1\n```\n```text\nno\n```\n")
+    page.write_text(
+        "# T\n```bash\necho a\n```\n\n```text\na … c\n```\n```yaml\nx: 1\n```\n```text\nno\n```\n"
+    )
     (step,) = markdown.steps(page)
     assert (step.commands.text, step.expected) == ("echo a\n", ("a … c",))
     assert not markdown.differences(("a … c",), "z\nab c\n")

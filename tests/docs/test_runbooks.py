@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from docs import markdown
 from docs.markdown import ROOT
 from steps.diagnostics import collect
@@ -76,7 +77,9 @@ def _copy_tree(target: Path) -> None:
             shutil.copy2(source, target / name, follow_symlinks=False)
     for cache in (".cache", ".collections"):
         if (ROOT / cache).is_dir():
-            shutil.copytree(ROOT / cache, target / cache, symlinks=True, ignore=shutil.ignore_patterns("*.log"))
+            shutil.copytree(
+                ROOT / cache, target / cache, symlinks=True, ignore=shutil.ignore_patterns("*.log")
+            )
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +110,9 @@ def _create_host(place: Workplace) -> None:
     folder = place.directory / ".cache/docs-test"
     folder.mkdir(parents=True)
     hosts = (ROOT / "molecule/inventory/hosts.yml").read_text(encoding="utf-8")
-    (folder / "hosts.yml").write_text(hosts.replace("azatest-debian13:", f"{place.remote}:"), encoding="utf-8")
+    (folder / "hosts.yml").write_text(
+        hosts.replace("azatest-debian13:", f"{place.remote}:"), encoding="utf-8"
+    )
     subprocess.run(
         ["ansible-playbook", "-i", str(folder), "molecule/default/create.yml", "--limit", place.remote],
         cwd=ROOT,
@@ -147,7 +152,11 @@ def test_runbook(name: str, workplace: Workplace) -> None:
         ["bash", "-c", _script(steps, workplace)],
         cwd=workplace.directory,
         # Only what a fresh shell has: the environment that runs the tests must not help.
-        env={key: os.environ[key] for key in ("HOME", "LANG", "TERM", "USER", "DOCKER_HOST") if key in os.environ}
+        env={
+            key: os.environ[key]
+            for key in ("HOME", "LANG", "TERM", "USER", "DOCKER_HOST")
+            if key in os.environ
+        }
         | {"PATH": os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -160,7 +169,9 @@ def test_runbook(name: str, workplace: Workplace) -> None:
     last = steps[len(outputs) - 1].commands
     if done.returncode:
         _keep(name, workplace, done.stdout)
-        pytest.fail(f"{name}:{last.line}: exit code {done.returncode}\n{last.text}\n{outputs[-1]}", pytrace=False)
+        pytest.fail(
+            f"{name}:{last.line}: exit code {done.returncode}\n{last.text}\n{outputs[-1]}", pytrace=False
+        )
     for step, output in zip(steps, outputs, strict=True):
         expected = tuple(workplace.translate(line) for line in step.expected)
         missing = markdown.differences(expected, output)

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 
 import pytest
+
 from steps.instances import Instance
 from steps.playbooks import ROOT, Run
 from steps.plugin import INVENTORY

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -258,7 +259,7 @@ def measure(image: str, template: Path, memory_mb: int, cpus: int, tuner: str) -
 
 @contextlib.contextmanager
 def alone(lock: Path | None) -> Iterator[None]:
-    """Hold a lock file during a measurement, for machines on which others agree to do so too."""
+    """Hold a lock file while tuners are compared, for machines on which others agree to do so too."""
     if lock is None:
         yield
         return
@@ -335,18 +336,17 @@ def main() -> int:
             prepare(given.image, template)
     samples: Samples = {}
     # Every tuner in each round, so that whatever else the machine does meets all of them.
-    for number in range(given.rounds):
-        for size in given.size or ["1g/1", "4g/2"]:
-            memory, cpus = size.split("/")
+    for number, size in itertools.product(range(given.rounds), given.size or ["1g/1", "4g/2"]):
+        memory, cpus = size.split("/")
+        with alone(given.lock):
             for tuner in given.tuner or [OURS, *PEERS]:
-                with alone(given.lock):
-                    sample = measure(given.image, template, parse_memory(memory), int(cpus), tuner)
+                sample = measure(given.image, template, parse_memory(memory), int(cpus), tuner)
                 samples.setdefault(size, {}).setdefault(tuner, []).append(sample)
                 shown = {
-                    name: round(value, 1) if isinstance(value, float) else value
+                    name: value if isinstance(value, str) else round(value, 1)
                     for name, value in sample.items()
                 }
-                print(f"round {number + 1} {size} {tuner}: {shown}", file=sys.stderr, flush=True)
+                print(f"round {number + 1}, {size}, {tuner}: {shown}", file=sys.stderr, flush=True)
                 if given.samples:
                     given.samples.write_text(json.dumps(samples, indent=1))
     print(report(samples))

@@ -50,10 +50,13 @@ check_complete() { # what apt would add beyond the list is missing in the lock
 }
 
 check_sums() { # every deb that is about to be installed is the one that was locked
-    local archives=/var/cache/aza-pg/apt/archives name
-    for name in "${!file[@]}"; do
+    local archives=/var/cache/aza-pg/apt/archives name bad
+    bad=$(for name in "${!file[@]}"; do
         if [[ -e $archives/${file[$name]} ]]; then echo "${sha256[$name]}  $archives/${file[$name]}"; fi
-    done | sha256sum --check --strict --quiet - || die "a package is not the one that was locked, see above"
+    done | sha256sum --check --strict --quiet - 2>&1) || {
+        sed -n 's/: FAILED.*//p' <<<"$bad" | xargs --no-run-if-empty rm -f # or the next build would find them again
+        die "not what was locked:" "$bad"
+    }
 }
 
 verify() {

@@ -37,7 +37,7 @@ class ActionModule(ImageAction):
     def perform(self, given: dict[str, Any]) -> dict[str, Any]:
         image_dir, source, catalog, selection = chosen(given)
         path = lock.path_of(image_dir, source.name)
-        old = _existing(image_dir, source.name) if given["refresh"] != "always" or path.is_file() else None
+        old = _existing(image_dir, source.name)
         because = "asked for"
         if given["refresh"] != "always":
             because = "" if given["refresh"] == "never" else self._why(given, source, catalog, selection, old)
@@ -55,6 +55,8 @@ class ActionModule(ImageAction):
             new = resolve.with_digest(asked, old)
         else:
             new = resolve.resolve(asked, catalog, old, self.say)
+            if new is not old and not self.check_mode:
+                new = resolve.with_rootfs(asked, new, self.say)
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
         after = lock.dump_lock(new)
         summary, lines = resolve.explain(old, new)

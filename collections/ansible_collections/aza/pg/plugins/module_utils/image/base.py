@@ -140,7 +140,7 @@ def bootstrap(
         if text.startswith(_STEPS):
             progress.step(f"base: {text[3:].rstrip('.')}")
 
-    code = stream(argv, log, line=line, tick=progress.tick, env={"SOURCE_DATE_EPOCH": str(lock.epoch)})
+    code = stream(argv, log, line=line, tick=progress.tick, env={"SOURCE_DATE_EPOCH": str(lock.base_epoch)})
     if code:
         partial.unlink(missing_ok=True)
         errors = [text for text in tail if text.startswith("E: ")][-3:] or tail[-3:]
@@ -225,13 +225,18 @@ def layout(
         (context / "Dockerfile").write_text(_DOCKERFILE)
         _build_layout(context, oci, lock, architectures, progress, cache / "logs" / "base-layout.log")
         shutil.rmtree(context)
-        for other in (cache / "base").iterdir():
-            if other != directory:
-                shutil.rmtree(other)
+        _forget_old(cache / "base")
     index = json.loads((oci / "index.json").read_text())
     digest: str = index["manifests"][0]["digest"]
     argument = f"{canonical(source.base.image)}=oci-layout://{oci.absolute()}@{digest}"
     return BaseContext(argument, digest), notices
+
+
+def _forget_old(directory: Path, keep: int = 3) -> None:
+    """Remove all but the newest bases: those of the last locks, which other checkouts of this cache may still use."""
+    found = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found[keep:]:
+        shutil.rmtree(path)
 
 
 def base_key(lock: Lock, architectures: Sequence[str]) -> str:
@@ -243,7 +248,9 @@ def base_key(lock: Lock, architectures: Sequence[str]) -> str:
         }
         for name in architectures
     }
-    return hashlib.sha256(json.dumps([lock.suite, lock.epoch, facts], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([lock.suite, lock.base_epoch, facts], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def keep_rootfs(cache: Path, lock: Lock, tar: Path, architecture: str) -> None:
@@ -270,7 +277,7 @@ def _build_layout(
         log,
         line=tail.append,
         tick=progress.tick,
-        env={"SOURCE_DATE_EPOCH": str(lock.epoch)},
+        env={"SOURCE_DATE_EPOCH": str(lock.base_epoch)},
     )
     if code:
         raise AzaError(

@@ -53,19 +53,26 @@ class Lock:
     """What one source resolved to.
 
     :param digest: of the base image in a registry; None where none was reachable.
+    :param base_at: when the base's packages became what they are: a new extension leaves the base as it is.
     """
 
     source: str
     suite: str
     image: str
     resolved_at: str
+    base_at: str
     architectures: Mapping[str, Architecture]
     digest: str | None = None
 
     @property
     def epoch(self) -> int:
         """The time of the lock, which every build from it takes for its own."""
-        return int(datetime.fromisoformat(self.resolved_at.replace("Z", "+00:00")).timestamp())
+        return _epoch(self.resolved_at)
+
+    @property
+    def base_epoch(self) -> int:
+        """The same for the base."""
+        return _epoch(self.base_at)
 
     def closure(self, architecture: str, roots: Iterable[str], given: Iterable[str] = ()) -> list[str]:
         """Return ``roots`` with all that they need, sorted, without the packages that are ``given``.
@@ -173,6 +180,7 @@ def dump_lock(lock: Lock) -> str:
         f"  image: {lock.image}",
         f"  digest: {_quoted(lock.digest)}",
         f"  suite: {lock.suite}",
+        f"  made_at: {_quoted(lock.base_at)}",
         "architectures:",
     ]
     for name, architecture in sorted(lock.architectures.items()):
@@ -211,6 +219,7 @@ def _lock_from(document: Mapping[str, Any]) -> Lock:
         image=document["base"]["image"],
         digest=document["base"]["digest"],
         resolved_at=document["resolved_at"],
+        base_at=document["base"]["made_at"],
         architectures={
             name: Architecture(
                 base=tuple(facts["base"]),
@@ -303,7 +312,27 @@ def carried_over(old: Lock | None, new: Lock) -> Lock:
         return new
     if new.digest is None and old.image == new.image:
         new = replace(new, digest=old.digest)
-    return new if compare(old, new) else old
+    if not compare(old, new):
+        return old
+    if old.suite == new.suite and all(
+        name in old.architectures and _base_versions(old, name) == _base_versions(new, name)
+        for name in new.architectures
+    ):
+        kept = {
+            name: replace(architecture, rootfs=old.architectures[name].rootfs)
+            for name, architecture in new.architectures.items()
+        }
+        new = replace(new, base_at=old.base_at, architectures=kept)
+    return new
+
+
+def _base_versions(lock: Lock, architecture: str) -> dict[str, str]:
+    locked = lock.architectures[architecture]
+    return {name: locked.packages[name].version for name in locked.base}
+
+
+def _epoch(moment: str) -> int:
+    return int(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp())
 
 
 def now() -> str:

@@ -72,32 +72,34 @@ def resolve(question: Question, catalog: Catalog, old: Lock | None, say: Callabl
             base=tuple(asked.resolve(BASE_ROOTS)), packages=packages_from(asked.describe(everything))
         )
     progress.step(f"lock: the digest of {source.base.image}")
+    moment = now()
     new = Lock(
         source=source.name,
         suite=source.repositories[0].suite,
         image=source.base.image,
         digest=base.registry_digest(question.base_image or source.base.image),
-        resolved_at=now(),
+        resolved_at=moment,
+        base_at=moment,
         architectures=architectures,
     )
-    new = carried_over(old, new)
-    return new if new is old else _with_rootfs(question, new, uris, progress)
+    return carried_over(old, new)
 
 
-def _with_rootfs(question: Question, lock: Lock, uris: Mapping[str, str], progress: Progress) -> Lock:
+def with_rootfs(question: Question, lock: Lock, say: Callable[[str], None]) -> Lock:
     """Make the base where this machine can, note its checksum, and leave it for the build."""
     if base.why_no_bootstrap():
         return lock
     own = engine.host_architecture()
-    if own not in lock.architectures:
+    if own not in lock.architectures or lock.architectures[own].rootfs:
         return lock
+    uris = mirror.mirrors(question.source, question.mirrors)
     cache = question.cache_dir
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         tar = Path(folder) / "rootfs.tar"
         uri = uris[question.source.repositories[0].name]
         log = cache / "logs" / f"base-{own}.log"
-        checksum = base.bootstrap(tar, question.source, lock, own, uri, progress, log)
+        checksum = base.bootstrap(tar, question.source, lock, own, uri, Progress(say), log)
         base.keep_rootfs(cache, lock, tar, own)
     return replace(
         lock,

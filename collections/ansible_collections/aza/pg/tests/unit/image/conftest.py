@@ -31,5 +31,6 @@ def lock() -> Lock:
         suite="forky",
         image="debian:forky-slim",
         resolved_at="2026-11-22T21:00:00Z",
+        base_at="2026-11-20T00:00:00Z",
         architectures={"amd64": architecture, "arm64": other},
     )

@@ -55,4 +55,4 @@ def with_packages(lock: Lock, changes: dict[str, str | None], at: str = "2026-11
             else:
                 packages[package] = replace(packages.get(package, packages["libc6"]), version=version)
         architectures[name] = replace(architecture, packages=packages)
-    return replace(lock, architectures=architectures, resolved_at=at)
+    return replace(lock, architectures=architectures, resolved_at=at, base_at=at)

@@ -69,8 +69,8 @@ def test_a_base_with_other_packages_is_a_stale_lock(lock: Lock) -> None:
 
 def test_the_bases_key_follows_what_it_is_made_from(lock: Lock) -> None:
     key = base.base_key(lock, ["amd64"])
-    assert base.base_key(with_packages(lock, {"libpq5": "19-1"}, at=lock.resolved_at), ["amd64"]) == key
-    assert base.base_key(with_packages(lock, {"libc6": "3-1"}, at=lock.resolved_at), ["amd64"]) != key
+    assert base.base_key(with_packages(lock, {"libpq5": "19-1"}, at=lock.base_at), ["amd64"]) == key
+    assert base.base_key(with_packages(lock, {"libc6": "3-1"}, at=lock.base_at), ["amd64"]) != key
     assert base.base_key(with_packages(lock, {}), ["amd64"]) != key
 
 

@@ -37,7 +37,14 @@ def test_an_alternative_that_is_there_anyway_is_taken(lock: Lock) -> None:
 @given(roots=st.lists(st.sampled_from(NAMES), max_size=5))
 def test_closure_is_closed_and_grows_with_its_roots(roots: list[str]) -> None:
     packages = packages_from(RECORDS)
-    lock = Lock("s", "forky", "i", "2026-01-01T00:00:00Z", {"amd64": Architecture((), packages)})
+    lock = Lock(
+        "s",
+        "forky",
+        "i",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00Z",
+        {"amd64": Architecture((), packages)},
+    )
     found = lock.closure("amd64", roots)
     assert set(roots) <= set(found)
     assert lock.closure("amd64", found) == found
@@ -145,3 +152,17 @@ def test_a_digest_outlives_a_lock_made_without_a_registry(lock: Lock) -> None:
     new = with_packages(lock, {"libpq5": "18.7-1"})
     assert locking.carried_over(old, new).digest == old.digest
     assert locking.carried_over(old, replace(new, image="debian:other")).digest is None
+
+
+def test_a_new_extension_leaves_the_base_as_it_is(lock: Lock) -> None:
+    new = locking.carried_over(lock, with_packages(lock, {"newcomer": "1-1"}))
+    assert (new.resolved_at, new.base_at) == ("2026-11-23T00:00:00Z", lock.base_at)
+    assert new.architectures["amd64"].rootfs == lock.architectures["amd64"].rootfs
+
+
+def test_a_new_base_package_makes_a_new_base(lock: Lock) -> None:
+    wanted = with_packages(lock, {"libc6": "2.44-1"})
+    forgotten = {name: replace(facts, rootfs=None) for name, facts in wanted.architectures.items()}
+    new = locking.carried_over(lock, replace(wanted, architectures=forgotten))
+    assert new.base_at == "2026-11-23T00:00:00Z"
+    assert new.architectures["amd64"].rootfs is None

@@ -4,7 +4,7 @@
 #   docker-entrypoint.sh [postgres] [server options]   make or find the data in $PGDATA, tune, start the server
 #   docker-entrypoint.sh COMMAND …                     run that command instead (psql, bash, postgres --version …)
 #
-# The environment is that of the official image, and more: docs/reference/image.md.
+# The environment is that of the official image, and more: docs/image.md.
 # Exit status: 1 = the official image's refusals and failed first starts, 78 = a setting that cannot be used,
 # 128+N = stopped by signal N before the server ran.
 #
@@ -15,7 +15,8 @@ shopt -s inherit_errexit
 user_lc_all=${LC_ALL-}
 LC_ALL=C # ours alone: sorting, patterns and case do not depend on the user's locale
 
-readonly lib=${AZA_LIB:-/usr/local/lib/aza-pg} share=${AZA_SHARE:-/usr/local/share/aza-pg}
+readonly lib=/usr/local/lib/aza-pg share=/usr/local/share/aza-pg
+readonly with_file=(POSTGRES_{PASSWORD,USER,DB,INITDB_ARGS,HOST_AUTH_METHOD,REPLICATION_PASSWORD}) # or VARIABLE_FILE
 readonly conf_dir=/etc/aza-pg/conf.d run_dir=/run/aza-pg
 readonly tuned_conf=$run_dir/tuned.conf
 # The stock values of what a standby may not have less of than its primary.
@@ -199,6 +200,10 @@ configure() {
         say "POSTGRES_AUTOTUNE=off: PostgreSQL's stock values, but for what you set"
     fi
     printf "shared_preload_libraries = '%s'\n" "$preload" >>"$tuned_conf"
+    # PostgreSQL lets a slot use only the output plugins that are named here: its own two, and those of this image.
+    local plugin plugins='pgoutput, test_decoding'
+    while read -r plugin; do plugins+=", $plugin"; done <"$share/output-plugins"
+    printf "output_plugin_libraries = '%s'\n" "$plugins" >>"$tuned_conf"
     say "preloaded libraries: ${preload:-none} ($preload_source)"
 }
 
@@ -213,7 +218,7 @@ included() { # data that another image made does not read our file: say so, and 
 }
 
 become_postgres() { # started as root: give the directories to postgres, then start again as postgres
-    local parent=${PGDATA%/*} dir
+    local parent=${PGDATA%/*} dir name
     mkdir -p "$parent" /var/run/postgresql "$run_dir"
     for dir in "$PGDATA" "${POSTGRES_INITDB_WALDIR:-}"; do
         if [[ -n $dir && -d $dir ]]; then find "$dir" ! -user postgres -exec chown postgres '{}' +; fi
@@ -223,6 +228,12 @@ become_postgres() { # started as root: give the directories to postgres, then st
     fi
     if [[ $parent == /var/lib/postgresql/* ]]; then chown postgres "$parent"; fi
     chown postgres /var/run/postgresql
+    # A secret may be a file that only root reads; it goes on as a variable, as in the official image.
+    for name in "${with_file[@]}"; do
+        file_env "$name"
+        if [[ -n ${!name} ]]; then export "${name?}"; else unset "$name"; fi
+    done
+    export HOME=/var/lib/postgresql
     exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 }
 
@@ -231,7 +242,7 @@ serve() { # postgres [ARGUMENT…]
     local name
     PGDATA=${PGDATA%/}
     [[ $PGDATA == /* ]] || misconfigured "PGDATA is '$PGDATA', expected an absolute path"
-    for name in POSTGRES_{PASSWORD,USER,DB,INITDB_ARGS,HOST_AUTH_METHOD,REPLICATION_PASSWORD}; do both_set "$name"; done
+    for name in "${with_file[@]}"; do both_set "$name"; done
     one_of POSTGRES_ROLE primary replica
     one_of POSTGRES_AUTOTUNE on off
     refuse_foreign_data
@@ -251,6 +262,8 @@ serve() { # postgres [ARGUMENT…]
     local data_probe=''
     if [[ -s $PGDATA/PG_VERSION && ! -e $PGDATA/$marker ]]; then
         hold_data "$PGDATA"
+        local holding=${PGDATA%/*}/.${PGDATA##*/}.init # killed after the rename, before the last of its cleaning
+        if [[ -e $holding/$marker && ! -e $holding/data ]]; then rm "$holding/$marker" && rmdir "$holding"; fi
         floors
         configure
         included "$@"
@@ -259,7 +272,6 @@ serve() { # postgres [ARGUMENT…]
         # shellcheck source=SCRIPTDIR/../lib/aza-pg/first-start.sh
         source "$lib/first-start.sh"
         first_start "$@"
-        hold_data "$PGDATA"
     fi
     if [[ $POSTGRES_ROLE == primary && -e $PGDATA/standby.signal ]]; then
         say "$PGDATA is a standby's (standby.signal), so this server is one, whatever POSTGRES_ROLE says: promote it to change that"

@@ -2,8 +2,8 @@
 # The first start: a cluster is made beside its final place and takes that place in one step, when it is complete.
 # Sourced by the entrypoint when $PGDATA has no finished data.
 #
-#   PGDATA's parent can be written:  HOLD = PARENT/.NAME.init, WORK = HOLD/data, published by one rename to $PGDATA.
-#   PGDATA is itself a mount point:  HOLD = $PGDATA, WORK = HOLD/.aza-init; its entries are moved up one by one.
+#   PGDATA can be put there by us:  HOLD = PARENT/.NAME.init, WORK = HOLD/data, published by one rename to $PGDATA.
+#   PGDATA is a mount point, a link or another user's:  HOLD = $PGDATA, WORK = HOLD/.aza-init, whose entries are moved up.
 #
 # HOLD/.aza-incomplete is written before anything else and removed last. While it is there nothing is finished, and what
 # it lists (one "entry NAME" or "waldir PATH" a line, written before the thing is made) is ours to remove. What is not
@@ -41,7 +41,10 @@ first_start() { # ARGUMENT…: the server's arguments
         refuse "the first start failed, see above: nothing of it is kept, the next start begins again"
     fi
     worker=''
-    exec {first_start_lock}<&-
+    if [[ -z $in_place ]]; then # the lock on the place gives way to the one on the data
+        hold_data "$PGDATA"
+        exec {first_start_lock}<&-
+    fi
     if [[ $POSTGRES_ROLE == replica ]]; then
         floors
         configure
@@ -55,7 +58,8 @@ first_start() { # ARGUMENT…: the server's arguments
 # --- where ---------------------------------------------------------------------------------------------------------
 first_start_place() { # PARENT
     mkdir -p "$1" 2>/dev/null || true
-    if ! is_mount_point "$PGDATA" && [[ -w $1 ]]; then
+    # An empty directory that can be removed can be put back; one that cannot is a mount point, or not ours to replace.
+    if [[ -w $1 && ! -L $PGDATA ]] && { [[ ! -e $PGDATA ]] || rmdir "$PGDATA" 2>/dev/null; }; then
         hold=$1/.${PGDATA##*/}.init work=$hold/data
         first_start_lock_directory "$1"
     elif [[ -d $PGDATA && -w $PGDATA ]]; then
@@ -136,7 +140,7 @@ discard() { # what the marker says is ours, the marker last
 run_worker() { # FUNCTION ARGUMENT…: $worker_status
     worker_status=0
     set -m # a process group of its own
-    "$@" &
+    "$@" </dev/null & # a terminal stays with PID 1; a worker that reads it would be stopped
     worker=$!
     set +m
     wait "$worker" || worker_status=$?
@@ -185,11 +189,12 @@ primary_create() { # ARGUMENT…: runs in the worker
     start_server "$@"
     create_database
     # Scripts find the server and their files where they are now.
-    export PGHOST=$socket_dir PGUSER=$POSTGRES_USER PGDATA_FINAL=$PGDATA PGDATA=$work
+    local final=$PGDATA
+    export PGHOST=$socket_dir PGPORT=5432 PGUSER=$POSTGRES_USER PGDATA=$work
     export POSTGRES_PASSWORD POSTGRES_USER POSTGRES_DB POSTGRES_INITDB_ARGS POSTGRES_HOST_AUTH_METHOD PGPASSWORD=$POSTGRES_PASSWORD
     unset PGHOSTADDR
     run_scripts
-    PGDATA=$PGDATA_FINAL
+    PGDATA=$final
     create_extensions
     stop_server
     replace_work_paths
@@ -208,7 +213,7 @@ make_cluster() {
     [[ -z ${POSTGRES_INITDB_WALDIR:-} ]] || arguments+=(--waldir="$POSTGRES_INITDB_WALDIR")
     local user_arguments=() password_pipe line
     eval "user_arguments=($POSTGRES_INITDB_ARGS)" # words and quotes as on a command line, like the official image
-    say "first start: initdb ${user_arguments[*]}"
+    say "first start: initdb${user_arguments[*]:+ ${user_arguments[*]}}"
     with_user_name
     if [[ -n $POSTGRES_PASSWORD ]]; then # through a pipe, so that no argument and no file shows it
         exec {password_pipe}< <(printf '%s\n' "$POSTGRES_PASSWORD")
@@ -388,8 +393,8 @@ publish() {
     printf 'entry %s\n' "${entries[@]}" PG_VERSION >>"$hold/$marker"
     sync "$hold/$marker"
     for name in "${entries[@]}" PG_VERSION; do mv -T "$work/$name" "$PGDATA/$name"; done
+    chmod --reference="$work" "$PGDATA"
     rmdir "$work"
-    chmod 0700 "$PGDATA" 2>/dev/null || true
     sync "$PGDATA"
     rm -f "$hold/$marker"
     sync "$PGDATA"

@@ -45,13 +45,27 @@ def test_none(run_container: Any) -> None:
 
 
 def test_added_without_duplicates_in_the_images_order(run_container: Any) -> None:
-    """An opt-in of the image keeps the image's order; a library that it does not list comes last."""
-    facts = run_container("sh", "-c", f"cut -d' ' -f1 {SHARE}/preload-available", wait="exit").logs().split()
-    wanted = ["passwordcheck", *reversed(facts[:2]), "pg_stat_statements"]
+    """What the image knows stands in its order (TimescaleDB wants to be first); what it does not know comes last."""
+    wanted = ["plpgsql", "pg_stat_kcache", "timescaledb", "pg_stat_statements"]
     box = run_container(env={"POSTGRES_EXTRA_PRELOAD_LIBRARIES": ",".join(wanted)})
-    expected = [*listed(box, "preload"), *facts[:2]]
-    expected += [name for name in wanted if name not in expected]
-    assert loaded(box) == expected
+    found = loaded(box)
+    assert sorted(found) == sorted({*listed(box, "preload"), *wanted})
+    assert (found[0], found[-1]) == ("timescaledb", "plpgsql")
+    assert found.index("pg_stat_statements") < found.index("pg_stat_kcache")
+
+
+def test_libraries_that_break_each_other_are_refused(run_container: Any) -> None:
+    order = {f"{SHARE}/preload-order": "auto_explain pg_prewarm\npg_prewarm auto_explain\n"}
+    box = run_container(env={"POSTGRES_EXTRA_PRELOAD_LIBRARIES": "pg_prewarm"}, files=order, wait="exit")
+    assert box.exit_code() == 78
+    assert "'auto_explain' and 'pg_prewarm' must not be preloaded together" in box.logs()
+
+
+def test_output_plugins_of_the_image_can_be_used(run_container: Any) -> None:
+    """PostgreSQL 18.6 lets a slot use only the plugins that output_plugin_libraries names."""
+    box = run_container("-c", "wal_level=logical")
+    created = box.sql("SELECT slot_name FROM pg_create_logical_replication_slot('changes', 'wal2json')")
+    assert created == "changes"
 
 
 @pytest.mark.parametrize("name", ["POSTGRES_SHARED_PRELOAD_LIBRARIES", "POSTGRES_EXTRA_PRELOAD_LIBRARIES"])

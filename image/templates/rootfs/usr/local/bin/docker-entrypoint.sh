@@ -200,6 +200,10 @@ configure() {
         say "POSTGRES_AUTOTUNE=off: PostgreSQL's stock values, but for what you set"
     fi
     printf "shared_preload_libraries = '%s'\n" "$preload" >>"$tuned_conf"
+    # PostgreSQL lets a slot use only the output plugins that are named here: its own two, and those of this image.
+    local plugin plugins='pgoutput, test_decoding'
+    while read -r plugin; do plugins+=", $plugin"; done <"$share/output-plugins"
+    printf "output_plugin_libraries = '%s'\n" "$plugins" >>"$tuned_conf"
     say "preloaded libraries: ${preload:-none} ($preload_source)"
 }
 

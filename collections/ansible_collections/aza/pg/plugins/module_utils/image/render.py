@@ -16,6 +16,7 @@ from typing import Any
 
 import jinja2
 from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, Selection, solve
+from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import excludes
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import Lock
 from ansible_collections.aza.pg.plugins.module_utils.image.source import Source
@@ -145,9 +146,18 @@ class _Plan:
         return {
             "preload": libraries(chosen.preload),
             "preload-available": libraries(chosen.opt_in_preload),
+            "preload-order": "".join(f"{' '.join(line)}\n" for line in self._preload_order()),
+            "output-plugins": "".join(f"{plugin}\n" for plugin in chosen.output_plugins),
             "create": "".join(f"{line}\n" for line in chosen.create),
             "image.json": json.dumps(self._description(), indent=2, ensure_ascii=False) + "\n",
         }
+
+    def _preload_order(self) -> Iterable[list[str]]:
+        """Yield every library that can be preloaded, in a right order, with those it must not be loaded with."""
+        entries = {entry.preload.library: entry for entry in self.selection.extensions if entry.preload}
+        for library in self.selection.preload_order:
+            others = (name for name, other in entries.items() if excludes(entries[library], other))
+            yield [library, *sorted(others)]
 
     def _description(self) -> dict[str, Any]:
         return {
@@ -173,7 +183,8 @@ class _Plan:
     def images(self) -> list[dict[str, Any]]:
         """Return what each image is called and labelled with."""
         chosen = self.selection
-        licenses = sorted({"PostgreSQL", *(entry.license for entry in chosen.extensions)})
+        named = (text for entry in chosen.extensions for text in entry.license.split(" AND "))
+        licenses = sorted({"PostgreSQL", *named})
         joined = " AND ".join(f"({text})" if " OR " in text else text for text in licenses)
         plain = solve(self.catalog, self.source.name, chosen.flavour)
         flavour = chosen.flavour if chosen.extensions == plain.extensions else f"{chosen.flavour}-custom"

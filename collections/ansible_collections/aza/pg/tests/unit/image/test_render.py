@@ -141,8 +141,13 @@ def test_labels_are_complete(own: tuple[Catalog, Source, Lock]) -> None:
 def test_facts_for_the_entrypoint(own: tuple[Catalog, Source, Lock]) -> None:
     tree = tree_of(own, "standard")
     facts = {
-        name: text(tree, f"{rendering.FACTS}/{name}") for name in ("preload", "preload-available", "create")
+        name: text(tree, f"{rendering.FACTS}/{name}")
+        for name in ("preload", "preload-available", "preload-order", "output-plugins", "create")
     }
+    order = text(tree_of(own, "full"), f"{rendering.FACTS}/preload-order").splitlines()
+    assert order[0] == "timescaledb pg_show_plans"
+    assert "pg_show_plans timescaledb" in order
+    assert "wal2json" in facts["output-plugins"].split()
     assert re.fullmatch(r"([\w.-]+ \d+\n)+", facts["preload"])
     assert re.fullmatch(r"([\w.-]+ \d+\n)*", facts["preload-available"])
     assert re.fullmatch(r"([\w-]+( \w+)?\n)+", facts["create"])

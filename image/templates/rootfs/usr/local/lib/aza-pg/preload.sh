@@ -3,15 +3,18 @@
 #
 # $share/preload            the flavour's defaults, in their order: "LIBRARY WORKERS"
 # $share/preload-available  what can be added, in the order that fits: "LIBRARY WORKERS"
+# $share/preload-order      all of them in the order that fits, each with those it must not be loaded with:
+#                           "LIBRARY [LIBRARY…]"
 #
 # Result: $preload (the value of shared_preload_libraries), $preload_workers (background workers they need together),
 # $preload_source (a few words for the log).
 
 preload_resolve() { # ARGUMENT…: the server's arguments, which win
-    local library count default=() optional=() chosen=() wanted=()
-    local -A workers=()
+    local library count others default=() optional=() chosen=() wanted=() order=()
+    local -A workers=() conflicts=()
     while read -r library count; do default+=("$library") workers[$library]=${count:-0}; done <"$share/preload"
     while read -r library count; do optional+=("$library") workers[$library]=${count:-0}; done <"$share/preload-available"
+    while read -r library others; do order+=("$library") conflicts[$library]=$others; done <"$share/preload-order"
 
     if argument shared_preload_libraries "$@"; then
         preload_split "$REPLY" chosen
@@ -27,8 +30,9 @@ preload_resolve() { # ARGUMENT…: the server's arguments, which win
     fi
     if ! argument shared_preload_libraries "$@" && [[ -n ${POSTGRES_EXTRA_PRELOAD_LIBRARIES:-} ]]; then
         preload_split "$POSTGRES_EXTRA_PRELOAD_LIBRARIES" wanted
+        wanted=("${chosen[@]}" "${wanted[@]}") chosen=()
         # What the image knows comes in the image's order (a library may have to stand before another), the rest as given.
-        for library in "${optional[@]}" "${wanted[@]}"; do
+        for library in "${order[@]}" "${wanted[@]}"; do
             if preload_has "$library" "${wanted[@]}"; then chosen+=("$library"); fi
         done
         preload_source+=' and POSTGRES_EXTRA_PRELOAD_LIBRARIES'
@@ -39,6 +43,10 @@ preload_resolve() { # ARGUMENT…: the server's arguments, which win
     for library in "${chosen[@]}"; do
         if preload_has "$library" "${unique[@]}"; then continue; fi
         preload_check "$library" "${default[@]}" "${optional[@]}"
+        for others in ${conflicts[$library]:-}; do
+            preload_has "$others" "${unique[@]}" || continue
+            misconfigured "the libraries '$others' and '$library' must not be preloaded together: leave one of them out"
+        done
         unique+=("$library")
         preload_workers=$((preload_workers + ${workers[$library]:-0}))
     done

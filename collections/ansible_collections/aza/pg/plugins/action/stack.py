@@ -24,8 +24,6 @@ _NO_IMAGE = {"reference": "", "digest": "", "archive": ""}
 
 
 class ActionModule(StackAction):
-    TRANSFERS_FILES = True
-
     def perform(self) -> dict[str, Any]:
         _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         # Ansible's strings carry tags that neither YAML nor a comparison of plans has a use for.
@@ -89,14 +87,10 @@ class ActionModule(StackAction):
         if not is_there and image["archive"] and not self.check_mode:
             # Refuse before the long copy what would be refused after it.
             self.on_target("stack_apply", phase="plan", **handed)
-            with_archive = self._bring_archive(Path(image["archive"]))
+            archive = self._bring_archive(Path(image["archive"]))
         else:
-            with_archive = ""
-        try:
-            result = self._converge(handed, with_archive, given)
-        finally:
-            if with_archive and with_archive != image["archive"]:
-                self._remove_tmp_path(str(Path(with_archive).parent), force=True)
+            archive = ""
+        result = self._converge(handed, archive, given)
         pgpass = ""
         if store:
             pgpass = str(store.write_pgpass({f"*:{given['port']}:*:{given['user']}": value}))
@@ -143,7 +137,8 @@ class ActionModule(StackAction):
         return origins(self.task_vars, self._loader, prefix="postgres_")
 
     def _bring_archive(self, archive: Path) -> str:
-        """The image's archive on the target. Where the target is the control node, it is there already."""
+        """The image's archive on the target. Where the target is the control node, it is there already;
+        elsewhere it lies in the task's temporary directory, which Ansible removes when the task is over."""
         if self._connection.transport == "local":
             return str(archive)
         self.say(f"receives the image ({archive.stat().st_size // 2**20} MB), once for this version")

@@ -4,7 +4,7 @@
 
 Not a test: it takes minutes and its numbers depend on the machine. It prints a table and can keep its samples.
 
-  tests/bench/tuning.py --image IMAGE [--size 1g/1 --size 4g/2] [--rounds 3] [--samples samples.json]
+  tests/bench/tuning.py [--image IMAGE] [--size 1g/1 --size 4g/2] [--rounds 3] [--samples samples.json]
   tests/bench/tuning.py --report samples.json
 """
 
@@ -31,6 +31,7 @@ sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
 
 from ansible_collections.aza.pg.plugins.module_utils.tuning import Inputs, evaluate, load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory  # noqa: E402
+
 from bench.peers import PEERS, Settings  # noqa: E402
 
 BIN = "/usr/lib/postgresql/18/bin"
@@ -308,11 +309,17 @@ def _cell(found: list[Sample], name: str, form: str) -> str:
     return middle + spread + (f", killed {gone} of {len(found)}" if gone else "")
 
 
+def built() -> str:
+    """The image that `make build` made, if it did."""
+    records = ROOT / ".cache" / "dist" / "images.json"
+    return str(json.loads(records.read_text())["postgres"]["reference"]) if records.is_file() else ""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--image")
+    parser.add_argument("--image", help="instead of the image that was built last")
     parser.add_argument("--size", action="append", help="memory/CPUs, as in 4g/2")
     parser.add_argument("--tuner", action="append", choices=[OURS, *PEERS])
     parser.add_argument("--rounds", type=int, default=3)
@@ -326,21 +333,24 @@ def main() -> int:
     if given.report:
         print(report(json.loads(given.report.read_text())))
         return 0
-    if not given.image:
-        parser.error("--image is needed: any image with PostgreSQL 18 and pgbench")
+    image = given.image or built()
+    if not image:
+        parser.error(
+            "no image has been built (make build), so --image is needed: any with PostgreSQL 18 and pgbench"
+        )
     base = given.keep or Path(tempfile.mkdtemp(prefix="azatest-bench-", dir="/var/tmp"))
     template = base / "template"
     if not template.is_dir():
         template.mkdir(parents=True)
         with alone(given.lock):
-            prepare(given.image, template)
+            prepare(image, template)
     samples: Samples = {}
     # Every tuner in each round, so that whatever else the machine does meets all of them.
     for number, size in itertools.product(range(given.rounds), given.size or ["1g/1", "4g/2"]):
         memory, cpus = size.split("/")
         with alone(given.lock):
             for tuner in given.tuner or [OURS, *PEERS]:
-                sample = measure(given.image, template, parse_memory(memory), int(cpus), tuner)
+                sample = measure(image, template, parse_memory(memory), int(cpus), tuner)
                 samples.setdefault(size, {}).setdefault(tuner, []).append(sample)
                 shown = {
                     name: value if isinstance(value, str) else round(value, 1)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from docs import markdown
-from docs.markdown import ROOT
+from . import markdown
+from .markdown import ROOT
 
 PAGES = {str(page.relative_to(ROOT)): page for page in markdown.pages()}
 

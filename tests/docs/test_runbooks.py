@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from docs import markdown
-from docs.markdown import ROOT
 from steps.diagnostics import collect
+
+from . import markdown
+from .markdown import ROOT
 
 INDEX = ROOT / "docs/README.md"
 RUNBOOKS = [link for link in markdown.links(INDEX) if link.startswith("runbooks/")]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -61,6 +62,8 @@ class Instance:
             "postgres_cluster": self.cluster,
             "postgres_port": free_port(),
             "postgres_memory": "512m",
+            # What the lookup gives now: a build that runs meanwhile changes nothing for this instance.
+            "postgres_image": built_image(),
             "postgres_base_dir": f"/tmp/{self.cluster}",
             "postgres_stop_grace_period": "20s",
             **variables,
@@ -125,6 +128,11 @@ def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def built_image() -> dict[str, Any]:
+    records = json.loads((ROOT / ".cache" / "dist" / "images.json").read_text())
+    return {key: records["postgres"][key] for key in ("reference", "digest", "archive")}
 
 
 def free_port() -> int:

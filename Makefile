@@ -50,6 +50,7 @@ test-stack: setup-dev build ## Deploy, change, break and remove instances on thi
 	@pytest -q tests/stack
 
 test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
+	@molecule destroy -s default >/dev/null 2>&1 || true   # hosts of a run that was cut off
 	@molecule test --all
 
 test-docs: setup-dev build ## Every runbook, as it is written

@@ -173,6 +173,8 @@ def _compose(given: Parameters, host: Host, names: Mapping[str, str], passwd: st
         "container_name": names["container"],
         "restart": "unless-stopped",
         "stop_grace_period": f"{given.stop_seconds}s",
+        # PostgreSQL as PID 1 takes any orphan's failure for a crash of its own child and ends every session.
+        "init": True,
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],

@@ -37,6 +37,7 @@ def service(wanted: Desired) -> dict[str, Any]:
 
 def test_the_container_is_hardened_and_limited() -> None:
     found = service(describe(cpus=2.0))
+    assert found["init"] is True
     assert found["read_only"] is True
     assert found["cap_drop"] == ["ALL"]
     assert found["security_opt"] == ["no-new-privileges:true"]

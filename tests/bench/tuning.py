@@ -304,7 +304,11 @@ def _cell(found: list[Sample], name: str, form: str) -> str:
     if not values:
         return "killed"
     middle = form.format(statistics.median(values))
-    spread = f" ({form.format(min(values))}–{form.format(max(values))})" if name in PHASES else ""
+    spread = (
+        f" ({form.format(min(values))}–{form.format(max(values))})"
+        if name in PHASES and len(values) > 1
+        else ""
+    )
     gone = len(found) - len(values)
     return middle + spread + (f", killed {gone} of {len(found)}" if gone else "")
 

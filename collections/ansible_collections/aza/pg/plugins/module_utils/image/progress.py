@@ -28,6 +28,8 @@ class BuildEvents:
         self._step, self._detail = step, detail
         self._names: dict[str, str] = {}
         self._logs: dict[str, deque[str]] = {}
+        # What a step prints comes in pieces of any length: a line may be spread over several events.
+        self._begun: dict[tuple[str, int], str] = {}
         self._failed: str | None = None
         self.cached = self.done = 0
         self.error = ""
@@ -49,11 +51,22 @@ class BuildEvents:
             if not status.get("completed") and status.get("id", "").startswith(_TELLING):
                 self._step(short(status["id"]))
         for log in event.get("logs") or []:
-            lines = self._logs.setdefault(log["vertex"], deque(maxlen=200))
-            for text in base64.b64decode(log.get("data") or "").decode(errors="replace").splitlines():
-                if text.strip():
-                    lines.append(text.rstrip())
-                    self._detail(text.strip())
+            stream = (log["vertex"], log.get("stream", 0))
+            text = base64.b64decode(log.get("data") or "").decode(errors="replace")
+            *whole, self._begun[stream] = (self._begun.get(stream, "") + text).split("\n")
+            for printed in whole:
+                self._print(log["vertex"], printed)
+
+    def _print(self, vertex: str, printed: str) -> None:
+        if printed.strip():
+            self._logs.setdefault(vertex, deque(maxlen=200)).append(printed.rstrip())
+            self._detail(printed.strip())
+
+    def _finish(self) -> None:
+        """Take what a step printed last without ending the line."""
+        for (vertex, _), printed in self._begun.items():
+            self._print(vertex, printed)
+        self._begun.clear()
 
     def _vertex(self, vertex: dict[str, Any]) -> None:
         name = self._names.setdefault(vertex["digest"], vertex.get("name", ""))
@@ -74,6 +87,7 @@ class BuildEvents:
 
     def reasons(self, limit: int = 12) -> list[str]:
         """Return the last meaningful lines of the failed step."""
+        self._finish()
         lines = list(self._logs.get(self._failed or "", ())) or list(self.other)
         for index, line in enumerate(lines):
             if line.startswith("aza-pg: "):
@@ -83,6 +97,7 @@ class BuildEvents:
 
     def not_served(self) -> list[str]:
         """Return the locked packages, as ``NAME (locked VERSION)``, that the archive did not have."""
+        self._finish()
         found: dict[str, str] = {}
         for line in [text for lines in self._logs.values() for text in lines]:
             for pattern in (_NOT_FOUND, _GONE):

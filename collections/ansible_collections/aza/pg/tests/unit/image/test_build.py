@@ -143,6 +143,13 @@ def test_a_failure_gives_our_own_words_when_there_are_any() -> None:
     ]
 
 
+def test_a_line_may_come_in_pieces() -> None:
+    """apt writes "E:", a blank and the rest with one system call each, and BuildKit makes an event of each."""
+    pieces = ("E:", " ", "Version '0.0-1' for 'libxslt1.1' was not", " found", "\n", "aza-pg: cannot")
+    events, _ = events_of(*(log("v", piece) for piece in pieces))
+    assert events.not_served() == ["libxslt1.1 (locked 0.0-1)"]
+
+
 def test_a_failure_gives_apts_errors_else_the_last_lines() -> None:
     assert failing("Setting up a", "E: Unmet dependencies.", "bye").reasons() == ["E: Unmet dependencies."]
     assert failing("one", "two").reasons() == ["one", "two"]

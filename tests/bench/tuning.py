@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,7 +234,12 @@ def warehouse(server: Server, cpus: int) -> Iterator[tuple[str, float]]:
     yield "temp", (server.ask(TEMP) - temp) / 2**20
 
 
-def measure(image: str, template: Path, memory_mb: int, cpus: int, tuner: str) -> Sample:
+WORKLOADS = {"oltp": oltp, "dw": warehouse}
+
+
+def measure(
+    image: str, template: Path, memory_mb: int, cpus: int, tuner: str, workloads: Sequence[str]
+) -> Sample:
     """One sample: OLTP settings for reads and writes, warehouse settings for analytics."""
     tune = ours if tuner == OURS else PEERS[tuner]
     disk_gb = 40 if memory_mb <= 2048 else 80
@@ -245,12 +250,12 @@ def measure(image: str, template: Path, memory_mb: int, cpus: int, tuner: str) -
         run("cp", "-a", "--reflink=auto", str(template / "data"), str(work))
         forget(template)
         # pgbench's tables and those of the analytics are not the same, so one copy serves both.
-        for workload, phases in (("oltp", oltp), ("dw", warehouse)):
+        for workload in workloads:
             forget(work)
             server = Server(image, work, memory_mb, cpus, tune(memory_mb, cpus, disk_gb, workload))
             try:
                 server.wait()
-                sample.update(phases(server, cpus))
+                sample.update(WORKLOADS[workload](server, cpus))
             except RuntimeError as error:
                 sample[f"failed {workload}"] = str(error)
             finally:
@@ -326,6 +331,7 @@ def main() -> int:
     parser.add_argument("--image", help="instead of the image that was built last")
     parser.add_argument("--size", action="append", help="memory/CPUs, as in 4g/2")
     parser.add_argument("--tuner", action="append", choices=[OURS, *PEERS])
+    parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=Path)
     parser.add_argument("--lock", type=Path)
@@ -354,7 +360,8 @@ def main() -> int:
         memory, cpus = size.split("/")
         with alone(given.lock):
             for tuner in given.tuner or [OURS, *PEERS]:
-                sample = measure(image, template, parse_memory(memory), int(cpus), tuner)
+                workloads = given.workload or list(WORKLOADS)
+                sample = measure(image, template, parse_memory(memory), int(cpus), tuner, workloads)
                 samples.setdefault(size, {}).setdefault(tuner, []).append(sample)
                 shown = {
                     name: value if isinstance(value, str) else round(value, 1)

@@ -14,7 +14,7 @@
 _tune_least_memory=512 _tune_most_memory=67108864 _tune_most_cpus=1024
 _tune_floors=(floor_max_connections floor_max_worker_processes floor_max_wal_senders floor_max_prepared_transactions floor_max_locks_per_transaction)
 declare -A _tune_most=([preload_workers]=64 [floor_max_connections]=262143 [floor_max_worker_processes]=262143 [floor_max_wal_senders]=262143 [floor_max_prepared_transactions]=262143 [floor_max_locks_per_transaction]=262143)
-_tune_settings=(shared_buffers wal_buffers maintenance_work_mem autovacuum_work_mem autovacuum_max_workers io_workers max_connections work_mem hash_mem_multiplier max_parallel_workers max_parallel_workers_per_gather max_parallel_maintenance_workers max_worker_processes max_wal_senders max_replication_slots max_prepared_transactions max_locks_per_transaction effective_cache_size max_wal_size min_wal_size max_slot_wal_keep_size checkpoint_timeout checkpoint_completion_target wal_compression wal_level random_page_cost effective_io_concurrency maintenance_io_concurrency io_method default_statistics_target jit huge_pages)
+_tune_settings=(shared_buffers wal_buffers maintenance_work_mem autovacuum_work_mem autovacuum_max_workers io_workers max_connections work_mem hash_mem_multiplier max_parallel_workers max_parallel_workers_per_gather max_parallel_maintenance_workers max_worker_processes max_wal_senders max_replication_slots max_prepared_transactions max_locks_per_transaction effective_cache_size max_wal_size min_wal_size max_slot_wal_keep_size checkpoint_timeout checkpoint_completion_target wal_compression wal_level random_page_cost effective_io_concurrency maintenance_io_concurrency io_method default_statistics_target jit parallel_tuple_cost huge_pages)
 _tune_why=(
   '25 % of memory, at most 32 GB'
   '1/32 of shared_buffers, 4 to 64 MB'
@@ -47,6 +47,7 @@ _tune_why=(
   'worker, unless POSTGRES_IO_METHOD says otherwise'
   '100 (dw 500)'
   'off (dw on)'
+  'PostgreSQL'\''s default (dw 0.02)'
   'used where the host has some'
 )
 _tune_parts=(shared_buffers shared_structures wal_buffers connections background queries maintenance autovacuum os_reserve)
@@ -80,10 +81,10 @@ _tune_rules() {
   _n_floor_max_prepared_transactions=${tune_floor_max_prepared_transactions:-0}
   _n_floor_max_locks_per_transaction=${tune_floor_max_locks_per_transaction:-0}
   case $tune_workload in
-    web) _n_base_connections=200 _n_sessions_per_core=4 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off ;;
-    oltp) _n_base_connections=300 _n_sessions_per_core=4 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=8192 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off ;;
-    dw) _n_base_connections=100 _n_sessions_per_core=2 _n_hash_multiplier=4 _n_maintenance_kb=128 _n_wal_mb=16384 _n_gather_cap=16 _n_index_cap=8 _n_statistics=500 _n_jit_word=on ;;
-    mixed) _n_base_connections=120 _n_sessions_per_core=3 _n_hash_multiplier=3 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=4 _n_index_cap=4 _n_statistics=100 _n_jit_word=off ;;
+    web) _n_base_connections=200 _n_sessions_per_core=4 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
+    oltp) _n_base_connections=300 _n_sessions_per_core=4 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=8192 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
+    dw) _n_base_connections=100 _n_sessions_per_core=2 _n_hash_multiplier=4 _n_maintenance_kb=128 _n_wal_mb=16384 _n_gather_cap=16 _n_index_cap=8 _n_statistics=500 _n_jit_word=on _n_tuple_cost=0.02 ;;
+    mixed) _n_base_connections=120 _n_sessions_per_core=3 _n_hash_multiplier=3 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=4 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
   esac
   case $tune_storage in
     ssd) _n_random_cost=1.1 _n_io_depth=200 _n_maintenance_io_depth=200 ;;
@@ -157,6 +158,7 @@ _tune_rules() {
   _n_default_statistics_target=$((_n_statistics))
   tuned_default_statistics_target=${_n_default_statistics_target}
   tuned_jit=$_n_jit_word
+  tuned_parallel_tuple_cost=$_n_tuple_cost
   tuned_huge_pages=try
   _n_shm_size_mb=$((_t1 = (64 + ((((_n_max_parallel_workers * 4) * _n_work_mem) / 1024) * _n_hash_mem_multiplier)), _t2 = (_n_memory_mb / 2), (_t1 < 128 ? 128 : _t1 > _t2 ? _t2 : _t1)))
   tuned_shm_size_mb=${_n_shm_size_mb}MB

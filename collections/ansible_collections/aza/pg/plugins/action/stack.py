@@ -20,6 +20,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
+_OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
 _NO_IMAGE = {"reference": "", "digest": "", "archive": ""}
 
 
@@ -69,6 +70,7 @@ class ActionModule(StackAction):
                 log_max_size=given["log_max_size"],
                 log_max_files=given["log_max_files"],
                 origins=self._origins(),
+                objects={key: given[key] for key in _OBJECTS},
             ),
             describing.Host(
                 uid=host["uid"],

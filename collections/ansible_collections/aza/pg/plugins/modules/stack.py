@@ -130,6 +130,35 @@ options:
     description: Whether this run may replace the container.
     type: bool
     default: false
+  roles:
+    description: Roles of the server, with the keys of the role's C(postgres_roles).
+    type: list
+    elements: raw
+    default: []
+  databases:
+    description: Databases of the server and what is in them, with the keys of C(postgres_databases).
+    type: list
+    elements: raw
+    default: []
+  hba:
+    description: Rules of pg_hba.conf, with the keys of C(postgres_hba).
+    type: list
+    elements: raw
+    default: []
+  ident:
+    description: Lines of pg_ident.conf, with the keys of C(postgres_ident).
+    type: list
+    elements: raw
+    default: []
+  undeclared:
+    description: What a check does about objects that nobody declared, by kind.
+    type: dict
+    default: {}
+  allow_loss:
+    description: What may be removed although it holds data, as C(database shop).
+    type: list
+    elements: str
+    default: []
   confirm:
     description: The cluster's name, to confirm O(state=absent).
     type: str

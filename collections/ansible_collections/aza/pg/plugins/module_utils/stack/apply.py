@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import EFFECTS, Change, Desired, File, Plan
 
 _RELOAD_SECONDS = 10
+_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.DATABASE_ERRORS)
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Context:
     docker: Docker
     secrets: Mapping[str, str] = field(default_factory=dict)
     archive: str = ""
+    connections: dict[str, Any] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -42,6 +44,20 @@ class Context:
 
     def file(self, path: str) -> File:
         return next(item for item in self.wanted.files if item.path == path)
+
+    def sql(self, database: str = "postgres") -> Any:
+        """A connection as the administrator, in autocommit, kept until the plan is carried out."""
+        if database not in self.connections:
+            self.connections[database] = server.connect(
+                self.wanted.socket_dir, self.wanted.superuser, database
+            )
+        return self.connections[database]
+
+    def close(self, database: str = "") -> None:
+        """Let go of one database (it is about to be dropped), or of all."""
+        for name in [database] if database else list(self.connections):
+            if name in self.connections:
+                self.connections.pop(name).close()
 
 
 def apply(plan: Plan, context: Context) -> list[str]:
@@ -69,7 +85,7 @@ def apply(plan: Plan, context: Context) -> list[str]:
             done.append(change.text())
             pending.pop(0)
         _close(closing, context)
-    except (AzaError, server.ServerError, OSError) as error:
+    except _FAILURES as error:
         said = str(error).rstrip(".")
         at = f"at “{pending[0].text()}”" if pending else f"at the {closing} of the server"
         raise AzaError(
@@ -79,6 +95,8 @@ def apply(plan: Plan, context: Context) -> list[str]:
             done=done,
             not_done=[change.text() for change in pending],
         ) from None
+    finally:
+        context.close()
     return done
 
 
@@ -292,22 +310,9 @@ def _reload(context: Context) -> None:
 
 def _state(context: Context) -> dict[str, Any] | None:
     try:
-        return server.observe(context.wanted.socket_dir, context.wanted.superuser, (), None)
+        return server.observe(context.wanted.socket_dir, context.wanted.superuser, server.Question())
     except server.ServerError:
         return None
-
-
-# -- server ----------------------------------------------------------------------------------------
-
-
-def _role(context: Context, change: Change) -> None:
-    with server.connect(context.wanted.socket_dir, context.wanted.superuser) as connection:
-        server.set_password(connection, change.name, context.secrets["postgres_password"])
-
-
-def _database(context: Context, change: Change) -> None:
-    with server.connect(context.wanted.socket_dir, context.wanted.superuser) as connection:
-        server.create_database(connection, change.name, context.wanted.superuser)
 
 
 Applier = Callable[[Context, Change], None]
@@ -323,11 +328,10 @@ APPLIERS: dict[str, Applier] = {
     "setting": _setting,
     "container": _container,
     "server": _server,
-    "role": _role,
-    "database": _database,
+    **objects.APPLIERS,
 }
 
 # Kinds whose effect on the server is carried out once, after the last of them …
 _CONFIGURATION = ("file", "setting", "server")
 # … and kinds that speak to the server, which must have read its configuration by then.
-_AFTER_CONFIGURATION = ("role", "database")
+_AFTER_CONFIGURATION = tuple(objects.APPLIERS)

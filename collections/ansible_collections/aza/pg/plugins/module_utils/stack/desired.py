@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import CONFIG_HASH, Desired, File
 
@@ -47,6 +48,8 @@ class Parameters:
     log_max_size: str = "20m"
     log_max_files: int = 5
     origins: Mapping[str, str] = field(default_factory=dict)
+    # roles, databases, hba, …: the variables postgres_roles … as they were declared.
+    objects: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         gid=gid,
         stop_seconds=given.stop_seconds,
         origins=given.origins,
+        objects=objects.normalise(given.objects),
     )
 
 

@@ -41,6 +41,9 @@ class Change:
     risk: str = ""
     origin: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    # ``role shop``, and the ids of what must be done before: the order of the server's objects comes from these.
+    id: str = ""
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
@@ -59,7 +62,8 @@ class Change:
         return "  ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key != "detail" and value != ""}
+        hidden = ("detail", "id", "needs")
+        return {key: value for key, value in asdict(self).items() if key not in hidden and value != ""}
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,8 @@ class Desired:
     socket_link: str = ""
     stop_seconds: int = 120
     origins: Mapping[str, str] = field(default_factory=dict)
+    # What the server should hold, by kind: ``roles``, ``databases``, ``hba``, …; entries with every key.
+    objects: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def directory(self) -> str:

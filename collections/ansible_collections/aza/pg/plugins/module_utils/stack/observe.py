@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import CONFIG_HASH, Desired, Observed
@@ -179,10 +179,27 @@ def _server(
     names = set(wanted.settings) | set(pg.parse(str(files.get(pg.PATH, {}).get("text", ""))))
     try:
         return server.observe(
-            wanted.socket_dir, wanted.superuser, names, secrets.get("postgres_password")
+            wanted.socket_dir,
+            wanted.superuser,
+            server.Question(
+                names, _passwords(wanted, secrets), _databases(wanted), objects.SERVER, objects.INSIDE
+            ),
         ), ""
     except server.ServerError as error:
         return None, str(error)
+
+
+def _passwords(wanted: Desired, secrets: Mapping[str, str]) -> dict[str, str]:
+    """Role → the password that it should have: the administrator's, and those of the declared roles."""
+    found = {name.partition("/")[2]: value for name, value in secrets.items() if name.startswith("roles/")}
+    if "postgres_password" in secrets:
+        found[wanted.superuser] = secrets["postgres_password"]
+    return found
+
+
+def _databases(wanted: Desired) -> set[str]:
+    """The databases that the declaration speaks of."""
+    return {"postgres", wanted.database, *(item["name"] for item in wanted.objects.get("databases", ()))}
 
 
 def _link(path: str) -> str | None:

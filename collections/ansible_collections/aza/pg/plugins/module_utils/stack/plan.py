@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Change,
@@ -282,34 +283,6 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield Change("server", wanted.instance, "reload", effect="reload", why=why)
 
 
-# -- the server ------------------------------------------------------------------------------------
-
-
-def _roles(wanted: Desired, found: Observed) -> Iterator[Change]:
-    if found.server is not None and found.server["password_matches"] is False:
-        yield Change(
-            "role",
-            wanted.superuser,
-            "set the password of",
-            effect="sql",
-            why="the server knows another one than the control node",
-            origin=wanted.origin("postgres_password"),
-        )
-
-
-def _databases(wanted: Desired, found: Observed) -> Iterator[Change]:
-    if found.server is not None and wanted.database not in found.server["databases"]:
-        origin = wanted.origin("postgres_database")
-        yield Change(
-            "database",
-            wanted.database,
-            "create",
-            effect="sql",
-            after=f"owner {wanted.superuser}",
-            origin=origin,
-        )
-
-
 PLANNERS: tuple[Planner, ...] = (
     _image,
     _files,
@@ -318,8 +291,7 @@ PLANNERS: tuple[Planner, ...] = (
     _settings,
     _container,
     _activate,
-    _roles,
-    _databases,
+    objects.plan,
 )
 
 

@@ -7,6 +7,7 @@ No password is involved, so none can leak. Whatever the server holds is observed
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
@@ -16,6 +17,8 @@ try:
     import psycopg
 except ImportError:
     psycopg = None  # type: ignore[assignment]
+
+_REACHABLE = "select datname from pg_database where datallowconn"
 
 # Linux keeps a socket's path in 108 bytes, the last of them a zero.
 SOCKET_PATH_MAX = 107
@@ -39,9 +42,8 @@ select json_build_object(
         from pg_file_settings where error is not null and error <> 'setting could not be applied'),
     'hba_errors', (select coalesce(json_agg(format('line %%s: %%s', line_number, error)), '[]')
         from pg_hba_file_rules where error is not null),
-    'databases', (select json_agg(datname order by datname) from pg_database where not datistemplate),
     'preloaded', current_setting('shared_preload_libraries')
-), (select rolpassword from pg_authid where rolname = %(role)s)
+)
 """
 
 
@@ -61,6 +63,11 @@ def require_psycopg() -> None:
 
 class ServerError(Exception):
     """The server did not answer; the text is its own."""
+
+
+DATABASE_ERRORS: tuple[type[Exception], ...] = (
+    (ServerError,) if psycopg is None else (ServerError, psycopg.Error)
+)
 
 
 def connect(socket_dir: str, user: str, database: str = "postgres", timeout: int = 3) -> Any:
@@ -83,18 +90,48 @@ def connect(socket_dir: str, user: str, database: str = "postgres", timeout: int
         raise ServerError(" ".join(str(error).split())) from None
 
 
-def observe(socket_dir: str, user: str, names: Iterable[str], password: str | None) -> dict[str, Any]:
-    """Everything of the server that a plan compares, with one query. The password is only compared here."""
-    with connect(socket_dir, user) as connection:
-        try:
-            row = connection.execute(_OBSERVE, {"names": list(names), "role": user}).fetchone()
-        except psycopg.Error as error:
-            raise ServerError(" ".join(str(error).split())) from None
-    found, verifier = dict(row[0]), row[1]
-    found["settings"] = found["settings"] or {}
-    found["databases"] = found["databases"] or []
-    found["password_matches"] = None if password is None else scram.matches(password, verifier)
+@dataclass(frozen=True)
+class Question:
+    """What to ask a server. ``server`` and ``inside``: key → SQL, a scalar expression that gives JSON, asked once or
+    in each of ``databases``. ``passwords``: role → what it should be; only compared, here."""
+
+    settings: Iterable[str] = ()
+    passwords: Mapping[str, str] = field(default_factory=dict)
+    databases: Iterable[str] = ()
+    server: Mapping[str, str] = field(default_factory=dict)
+    inside: Mapping[str, str] = field(default_factory=dict)
+
+
+def observe(socket_dir: str, user: str, asked: Question) -> dict[str, Any]:
+    """Everything of the server that a plan compares: one query, and one more in each database."""
+    try:
+        with connect(socket_dir, user) as connection:
+            found = dict(connection.execute(_OBSERVE, {"names": list(asked.settings)}).fetchone()[0])
+            found.update(_ask(connection, asked.server))
+            found["password_matches"] = _compare(connection, asked.passwords)
+            there = {row[0] for row in connection.execute(_REACHABLE).fetchall()}
+        found["settings"] = found["settings"] or {}
+        found["inside"] = {}
+        for database in sorted(there.intersection(asked.databases)) if asked.inside else ():
+            with connect(socket_dir, user, database) as connection:
+                found["inside"][database] = _ask(connection, asked.inside)
+    except DATABASE_ERRORS as error:
+        raise ServerError(" ".join(str(error).split())) from None
     return found
+
+
+def _ask(connection: Any, expressions: Mapping[str, str]) -> dict[str, Any]:
+    """One query for all expressions. No parameters, so that a percent sign is only that."""
+    if not expressions:
+        return {}
+    row = connection.execute("select " + ", ".join(expressions.values())).fetchone()
+    return dict(zip(expressions, row))
+
+
+def _compare(connection: Any, passwords: Mapping[str, str]) -> dict[str, bool]:
+    query = "select rolname, rolpassword from pg_authid where rolname = any(%s)"
+    known = dict(connection.execute(query, (list(passwords),)).fetchall())
+    return {role: scram.matches(value, known[role]) for role, value in passwords.items() if role in known}
 
 
 def set_password(connection: Any, role: str, password: str) -> None:

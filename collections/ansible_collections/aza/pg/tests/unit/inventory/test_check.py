@@ -46,7 +46,8 @@ def test_the_defaults_of_the_role_are_those_that_are_documented() -> None:
         for name, option in SPECS.items()
         if option.role == "stack" and not option.required
     }
-    documented["postgres_image"] = defaults["postgres_image"]
+    for looked_up in ("postgres_image", "postgres_exporter_image"):
+        documented[looked_up] = defaults[looked_up]
     assert documented == defaults
 
 

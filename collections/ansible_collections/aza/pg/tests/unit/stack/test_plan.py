@@ -100,9 +100,9 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
         elif change.kind == "container" and change.action == "remove":
             now["strangers"] = ()
         elif change.kind == "role" and server:
-            server["password_matches"] = True
+            server["password_matches"] = {"postgres": True}
         elif change.kind == "database" and server:
-            server["databases"] = [*server["databases"], change.name]
+            server["databases"] = {**server["databases"], change.name: {}}
     effects = {change.effect for change in plan.changes}
     started = any(change.kind == "container" and change.action != "remove" for change in plan.changes)
     if started:
@@ -128,8 +128,8 @@ def running(wanted: Desired, **server: Any) -> Observed:
         "settings": {name: {"context": context, "value": "tuned"} for name, context in contexts.items()},
         "pending_restart": [],
         "config_loaded": 1e6,
-        "password_matches": True,
-        "databases": ["postgres", wanted.database],
+        "password_matches": {"postgres": True},
+        "databases": {"postgres": {}, wanted.database: {}},
     }
     return replace(found, server={**facts, **server})
 
@@ -197,7 +197,12 @@ def test_an_interrupted_apply_is_continued(given_now: dict[str, Any], cuts: list
 
 def test_every_kind_that_is_planned_can_be_applied() -> None:
     wanted = describe(settings={"work_mem": "1MB", "wal_level": "logical"}, database="shop")
-    found = running(describe(), password_matches=False, databases=["postgres"], pending_restart=["wal_level"])
+    found = running(
+        describe(),
+        password_matches={"postgres": False},
+        databases={"postgres": {}},
+        pending_restart=["wal_level"],
+    )
     kinds = {change.kind for change in planning.plan(wanted, found, EVERYTHING).changes}
     kinds |= {change.kind for change in planning.plan(wanted, Observed(host=HOST)).changes}
     kinds |= {change.kind for change in planning.plan_absent(wanted, found, remove_data=True).changes}
@@ -208,7 +213,8 @@ def test_every_kind_that_is_planned_can_be_applied() -> None:
 def test_order_files_before_container_before_sql() -> None:
     wanted = describe(memory_mb=2048, settings={"work_mem": "1MB"}, database="shop")
     kinds = [
-        c.kind for c in planning.plan(wanted, running(describe(), databases=["postgres"]), EVERYTHING).changes
+        c.kind
+        for c in planning.plan(wanted, running(describe(), databases={"postgres": {}}), EVERYTHING).changes
     ]
     assert kinds == ["setting", "container", "database"]
     kinds = [change.kind for change in planning.plan(wanted, Observed(host=HOST)).changes]
@@ -257,7 +263,7 @@ def test_drift_is_found() -> None:
             found, server=None, container={**(found.container or {}), "state": "exited"}
         ),
         "set the password of role postgres": replace(
-            found, server={**(found.server or {}), "password_matches": False}
+            found, server={**(found.server or {}), "password_matches": {"postgres": False}}
         ),
     }
     for said, now in cases.items():

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of objects that a PostgreSQL server holds. A new kind is a module here and a line in ``KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
+    collations,
+    databases,
+    extensions,
+    memberships,
+    privileges,
+    roles,
+    schemas,
+)
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Applier, Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.order import ordered
+
+KINDS: tuple[Kind, ...] = (
+    roles.KIND,
+    memberships.KIND,
+    databases.KIND,
+    schemas.KIND,
+    extensions.KIND,
+    privileges.KIND,
+    collations.KIND,
+)
+
+APPLIERS: dict[str, Applier] = {name: applier for kind in KINDS for name, applier in kind.appliers.items()}
+SERVER: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.server.items()}
+INSIDE: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.inside.items()}
+
+
+def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The declaration of all kinds in full form: ``Desired.objects``. What no kind knows is kept as it is."""
+    known = {key: bring for kind in KINDS for key, bring in kind.declared.items()}
+    return {key: known[key](value) if key in known else value for key, value in given.items()}
+
+
+def plan(wanted: Desired, found: Observed) -> Iterator[Change]:
+    """All changes to the server's objects, each after what it needs.
+
+    Of a server that exists and does not answer nothing can be said; one that is about to be made is known.
+    """
+    if found.server is None:
+        if found.volume:
+            return
+        found = replace(found, server=fresh(wanted))
+    yield from ordered(change for kind in KINDS for change in kind.planner(wanted, found))
+
+
+def fresh(wanted: Desired) -> dict[str, Any]:
+    """What the first start makes: the state that the first plan for the objects begins with."""
+    made: dict[str, Any] = {"password_matches": {}, "inside": {}}
+    for kind in KINDS:
+        made.update(kind.fresh(wanted))
+    return made
+
+
+def undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
+    """What is there and was not declared, as far as ``postgres_undeclared`` does not ignore it."""
+    policy = wanted.objects.get("undeclared", {})
+    for kind in KINDS:
+        for item in kind.undeclared(wanted, found) if kind.undeclared else ():
+            if policy.get(item.policy, "report") != "ignore":
+                yield item

@@ -10,10 +10,11 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "collections"))
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
 
 # The path has to be there first.
 from ansible_collections.aza.pg.plugins.module_utils.catalog import load_catalog, solve  # noqa: E402
@@ -26,6 +27,8 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.docs import rende
 from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
 
+from objects import tables  # noqa: E402
+
 IMAGE = ROOT / "image"
 CONTEXT = IMAGE / "build"
 # The committed context is the one that everybody's first build makes.
@@ -35,6 +38,10 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": lambda: render_settings_page(ROOT / "roles"),
     "docs/reference/extensions.md": lambda: render_extensions_page(load_catalog(IMAGE)),
     "docs/reference/tuning.md": lambda: render_tuning_page(load_rules(IMAGE / "tuning.yml")),
+    **{
+        f"docs/reference/objects/{path.stem}.md": partial(lambda table: tables.page(tables.load(table)), path)
+        for path in tables.paths()
+    },
 }
 
 

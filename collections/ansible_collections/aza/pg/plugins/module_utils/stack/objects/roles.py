@@ -57,4 +57,16 @@ def normalise(given: Any) -> list[dict[str, Any]]:
     ]
 
 
+def with_password(wanted: Desired) -> list[str]:
+    """The declared roles that log in with a password; the administrator's own is kept apart."""
+    return [
+        item["name"]
+        for item in wanted.objects.get("roles", ())
+        if item["state"] == "present"
+        and item["login"]
+        and not item["passwordless"]
+        and item["name"] != wanted.superuser
+    ]
+
+
 KIND = Kind("role", _plan, declared={"roles": normalise}, appliers={"role": _apply})

@@ -7,6 +7,7 @@ the target says what is.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -21,6 +22,7 @@ EFFECT_MEANING = {
     "sql": "a statement on the running server",
     "none": "nothing that runs is touched",
 }
+NEEDS_PERMISSION = ("restart", "recreate")
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,36 @@ class Change:
         if self.effect not in EFFECTS:
             raise ValueError(f"unknown effect {self.effect!r}")
 
+    @property
+    def object(self) -> str:
+        """How a permission names it: ``database shop``."""
+        return f"{self.kind} {self.name}"
+
     def text(self) -> str:
-        """``setting work_mem  4MB → 16MB  (group_vars/all.yml: postgres_settings)``."""
+        """What happens, in words: ``create role shop``, ``change role shop  connection limit -1 → 5``.
+
+        A setting that gets another value needs no verb: ``setting work_mem  4MB → 16MB``.
+        """
         values = f"{self.before} → {self.after}" if self.before and self.after else self.after or self.before
-        parts = [f"{self.action} {self.kind} {self.name}", values]
+        verb = "" if (self.kind, self.action) == ("setting", "change") else f"{self.action} "
+        parts = [f"{verb}{self.kind} {self.name}", values]
         if self.why:
             parts.append(f"because {self.why}")
         if self.risk:
             parts.append(f"RISK: {self.risk}")
+        return "  ".join(part for part in parts if part)
+
+    def line(self) -> str:
+        """The text with its effect and origin: ``setting work_mem  4MB → 16MB  reload  (group_vars/all.yml: …)``."""
+        parts = [self.text(), "" if self.effect == "none" else self.effect]
         if self.origin:
             parts.append(f"({self.origin})")
         return "  ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
         hidden = ("detail", "id", "needs")
-        return {key: value for key, value in asdict(self).items() if key not in hidden and value != ""}
+        shown = {key: value for key, value in asdict(self).items() if key not in hidden and value != ""}
+        return {**shown, "text": self.text()}
 
 
 @dataclass(frozen=True)
@@ -83,53 +100,97 @@ class Plan:
             group = [change for change in self.changes if change.effect == effect]
             if group:
                 lines.append(f"{effect}: {EFFECT_MEANING[effect]}")
-                lines += [f"  {change.text()}" for change in group]
-        lines += self.held_lines()
-        if self.changes:
-            lines.append(self.summary())
-        return lines
+                lines += [f"  {change.line()}" for change in group]
+        for reason, group in self.waiting().items():
+            lines.append(f"waits for {reason}")
+            lines += [f"  {change.line()}" for change in group]
+        return [*lines, self.summary()] if lines else []
 
-    def held_lines(self) -> list[str]:
-        lines = []
+    def waiting(self) -> dict[str, list[Change]]:
+        """What waits, by what it waits for, as it is written in an inventory."""
+        result: dict[str, list[Change]] = {}
+        losses = [change for change in self.held if change.effect == "data"]
+        kept = {change.id for change in self.held}
         for change in self.held:
-            lines.append(f"waits for postgres_allow_{change.effect}: true")
-            lines.append(f"  {change.text()}")
-        return lines
+            if change.effect == "data":
+                reason = (
+                    f"postgres_allow_loss: {json.dumps([item.object for item in losses], ensure_ascii=False)}"
+                )
+            elif change.effect in NEEDS_PERMISSION:
+                reason = f"postgres_allow_{change.effect}: true"
+            else:
+                reason = ", ".join(name for name in change.needs if name in kept)
+            result.setdefault(reason, []).append(change)
+        return result
+
+    def counts(self) -> dict[str, int]:
+        """How often each effect takes place: whatever the server has to read, it reads at once."""
+        result = {effect: 0 for effect in EFFECTS}
+        together: set[str] = set()
+        for change in self.changes:
+            if change.effect in ("reload", "restart") and change.kind != "container":
+                together.add(change.effect)
+            else:
+                result[change.effect] += 1
+        if "restart" in together:
+            result["restart"] += 1
+        elif "reload" in together:
+            result["reload"] = 1
+        return result
 
     def summary(self) -> str:
-        """``1 restart, 2 without effect on what runs; nothing is lost``."""
+        """``3 sql, 1 reload, 0 restarts; nothing is lost``: whether it disconnects or loses is always said."""
+        waiting = f"{len(self.held)} {'waits' if len(self.held) == 1 else 'wait'}" if self.held else ""
         if not self.changes:
-            return "nothing to do" + (f"; {len(self.held)} waiting" if self.held else "")
-        counts = []
-        for effect in EFFECTS:
-            number = sum(change.effect == effect for change in self.changes)
-            if number:
-                word = {"none": "without effect on what runs", "data": "loss of data"}.get(effect, effect)
-                counts.append(f"{number} {word}")
-        lost = [change.risk for change in self.changes if change.effect == "data"]
-        return f"{', '.join(counts)}; {'LOST: ' + '; '.join(lost) if lost else 'nothing is lost'}"
+            return "; ".join(filter(None, ("nothing to do", waiting)))
+        counts = self.counts()
+        parts = [
+            f"{counts['sql']} sql",
+            _number(counts["reload"], "reload"),
+            _number(counts["restart"], "restart"),
+        ]
+        if counts["recreate"]:
+            parts.append(_number(counts["recreate"], "recreated container"))
+        if counts["none"]:
+            parts.append(f"{counts['none']} without effect on what runs")
+        lost = [change.risk or change.object for change in self.changes if change.effect == "data"]
+        loss = f"LOST: {'; '.join(lost)}" if lost else "nothing is lost"
+        return "; ".join(filter(None, (", ".join(parts), loss, waiting)))
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "changes": [change.to_dict() for change in self.changes],
-            "held": [change.to_dict() for change in self.held],
+            "held": [
+                {**change.to_dict(), "waits_for": reason}
+                for reason, group in self.waiting().items()
+                for change in group
+            ],
+            "counts": self.counts(),
             "summary": self.summary(),
         }
 
 
-def hold(changes: Iterable[Change], allowed: Iterable[str]) -> Plan:
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def hold(changes: Iterable[Change], allowed: Iterable[str], allow_loss: Iterable[str] = ()) -> Plan:
     """Split changes into those that may run and those that need a permission nobody gave.
 
-    Whoever may recreate may restart.
+    Whoever may recreate may restart. ``allow_loss``: what may be lost, each by kind and name (``database shop``).
+    What needs a change that waits, waits with it.
     """
-    allowed = set(allowed)
+    allowed, losses = set(allowed), set(allow_loss)
     if "recreate" in allowed:
         allowed.add("restart")
     run: list[Change] = []
     held: list[Change] = []
     for change in changes:
-        needs = change.effect in ("restart", "recreate")
-        (held if needs and change.effect not in allowed else run).append(change)
+        waits = (change.effect in NEEDS_PERMISSION and change.effect not in allowed) or (
+            change.effect == "data" and change.object not in losses
+        )
+        kept = {item.id for item in held if item.id}
+        (held if waits or kept.intersection(change.needs) else run).append(change)
     return Plan(tuple(run), tuple(held))
 
 

@@ -34,7 +34,8 @@ Planner = Callable[[Desired, Observed], Iterator[Change]]
 
 def plan(wanted: Desired, found: Observed, allowed: tuple[str, ...] = ()) -> Plan:
     """What a deploy has to do. ``allowed``: which of restart and recreate somebody has permitted."""
-    return hold([change for planner in PLANNERS for change in planner(wanted, found)], allowed)
+    changes = [change for planner in PLANNERS for change in planner(wanted, found)]
+    return hold(changes, allowed, wanted.objects.get("allow_loss") or ())
 
 
 def problems(wanted: Desired, found: Observed) -> list[str]:

@@ -22,7 +22,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import desired as des
 from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
 from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.modules import stack_apply
 
@@ -236,8 +236,7 @@ class Server:
 
 
 def _lines(changes: list[dict[str, Any]]) -> list[str]:
-    """The lines of a plan that came as data; what is hidden there says nothing to a person."""
-    return [Change(**change).text() for change in changes]
+    return [change["text"] for change in changes]
 
 
 def _quoted(name: str) -> str:

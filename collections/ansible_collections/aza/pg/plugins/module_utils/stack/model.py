@@ -300,6 +300,27 @@ class Observed:
         return asdict(self)
 
 
+SEVERITIES = ("red", "yellow", "green")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check has to say about one thing. ``state``: red is not as declared or does not work, yellow waits or
+    deserves a look, green is well. ``todo`` is what helps, empty when nothing has to be done."""
+
+    what: str
+    state: str
+    said: str
+    todo: str = ""
+
+    def __post_init__(self) -> None:
+        if self.state not in SEVERITIES:
+            raise ValueError(f"unknown severity {self.state!r}")
+
+    def to_dict(self) -> dict[str, str]:
+        return {key: str(value) for key, value in asdict(self).items() if value}
+
+
 CONFIG_HASH = "io.aza-pg.config-hash"
 
 

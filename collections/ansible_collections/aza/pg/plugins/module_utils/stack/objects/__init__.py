@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Finding, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     collations,
     databases,
@@ -33,6 +33,15 @@ KINDS: tuple[Kind, ...] = (
 APPLIERS: dict[str, Applier] = {name: applier for kind in KINDS for name, applier in kind.appliers.items()}
 SERVER: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.server.items()}
 INSIDE: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.inside.items()}
+
+
+def questions(wanted: Desired) -> tuple[dict[str, str], dict[str, str]]:
+    """What to ask the server, and what in each database: key → SQL."""
+    server, inside = dict(SERVER), dict(INSIDE)
+    for kind in KINDS:
+        server.update(kind.asked(wanted))
+        inside.update(kind.asked_inside(wanted))
+    return server, inside
 
 
 def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,3 +77,10 @@ def undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         for item in kind.undeclared(wanted, found) if kind.undeclared else ():
             if policy.get(item.policy, "report") != "ignore":
                 yield item
+
+
+def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
+    """What the kinds say besides changes and what is undeclared, of a server that answers."""
+    for kind in KINDS:
+        if kind.findings:
+            yield from kind.findings(wanted, found)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Finding, Observed
 
 Planner = Callable[[Desired, Observed], Iterator[Change]]
 Applier = Callable[[Any, Change], None]  # the Context of apply.py
@@ -38,8 +38,13 @@ class Kind:
     # Key of ``Desired.objects`` (``roles`` for postgres_roles) → what brings a declaration to its full form.
     declared: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     appliers: Mapping[str, Applier] = field(default_factory=dict)
+    # Further questions, as ``server`` and ``inside``, that depend on what is declared.
+    asked: Callable[[Desired], Mapping[str, str]] = lambda _: {}
+    asked_inside: Callable[[Desired], Mapping[str, str]] = lambda _: {}
     server: Mapping[str, str] = field(default_factory=dict)
     inside: Mapping[str, str] = field(default_factory=dict)
     # What a server that is about to be made will hold, so that its first plan is whole.
     fresh: Callable[[Desired], Mapping[str, Any]] = lambda _: {}
     undeclared: Callable[[Desired, Observed], Iterator[Undeclared]] | None = None
+    # What a check says about it besides changes and what is undeclared: an extension behind its image, say.
+    findings: Callable[[Desired, Observed], Iterator[Finding]] | None = None

@@ -31,6 +31,11 @@ def test_what_needs_nothing_keeps_its_place() -> None:
     assert [c.name for c in ordered(change(name) for name in "cab")] == ["c", "a", "b"]
 
 
+def test_what_waits_for_everything_comes_last() -> None:
+    given_now = [change("gone", "*"), change("x", "late"), change("also", "*", "gone"), change("late")]
+    assert [c.name for c in ordered(given_now)] == ["late", "x", "gone", "also"]
+
+
 def test_a_circle_is_named() -> None:
     with pytest.raises(AzaError, match=r"circle: .*a.*b"):
         ordered([change("a", "b"), change("b", "a")])

@@ -13,6 +13,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change
 def ordered(changes: Iterable[Change]) -> list[Change]:
     """Each change after those whose ``id`` stands in its ``needs``; what needs nothing keeps its place.
 
+    ``*`` stands for every change that does not say so too: what names it must be gone before a role is.
+
     Several changes may share an id (a role's attributes and its comment): who names it waits for all of them.
     :raises AzaError: when the declaration goes in a circle.
     """
@@ -24,6 +26,8 @@ def ordered(changes: Iterable[Change]) -> list[Change]:
     sorter: TopologicalSorter[int] = TopologicalSorter()
     for number, change in enumerate(given):
         before = {needed for name in change.needs for needed in numbers.get(name, ())} - {number}
+        if "*" in change.needs:
+            before |= {other for other, item in enumerate(given) if "*" not in item.needs}
         sorter.add(number, *sorted(before))
     try:
         sorter.prepare()

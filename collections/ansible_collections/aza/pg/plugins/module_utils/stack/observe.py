@@ -69,8 +69,13 @@ def image_id(docker: Docker, references: Iterable[str]) -> tuple[str, str]:
     return "", ""
 
 
-def observe(wanted: Desired, docker: Docker, secrets: Mapping[str, str] | None = None) -> Observed:
-    """One look at everything that ``wanted`` speaks of. Secrets are compared here and go nowhere."""
+def observe(
+    wanted: Desired, docker: Docker, secrets: Mapping[str, str] | None = None, settings: Iterable[str] = ()
+) -> Observed:
+    """One look at everything that ``wanted`` speaks of. Secrets are compared here and go nowhere.
+
+    ``settings``: further settings of the server to bring along.
+    """
     secrets = secrets or {}
     directory = Path(wanted.directory)
     files = {
@@ -182,7 +187,7 @@ def _server(
             wanted.socket_dir,
             wanted.superuser,
             server.Question(
-                names, _passwords(wanted, secrets), _databases(wanted), objects.SERVER, objects.INSIDE
+                names, _passwords(wanted, secrets), _databases(wanted), *objects.questions(wanted)
             ),
         ), ""
     except server.ServerError as error:

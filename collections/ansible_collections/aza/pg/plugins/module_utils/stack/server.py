@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import scram
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 
 try:
     import psycopg
@@ -23,23 +24,40 @@ _REACHABLE = "select datname from pg_database where datallowconn"
 # Linux keeps a socket's path in 108 bytes, the last of them a zero.
 SOCKET_PATH_MAX = 107
 
+# ``elsewhere``: what the other files say of a setting, which is what holds once ours no longer names it.
 _OBSERVE = """
-with automatic as (
-    select name from pg_file_settings where sourcefile like '%%/postgresql.auto.conf'
+with entries as materialized (
+    select lower(name) as name, setting, sourcefile, seqno, error from pg_file_settings
+), automatic as (
+    select distinct on (name) name, setting from entries where sourcefile like '%%/postgresql.auto.conf'
+    order by name, seqno desc
+), elsewhere as (
+    select distinct on (name) name, setting, sourcefile from entries
+    where sourcefile not like '%%/postgresql.auto.conf' and sourcefile not like '%%/' || %(ours)s
+    order by name, seqno desc
+), last as (
+    select distinct on (name) name, sourcefile from entries order by name, seqno desc
+), asked as (
+    select unnest(%(names)s::text[]) as name union select name from automatic
+    union select lower(split_part(unnest(setconfig), '=', 1)) from pg_db_role_setting
 )
 select json_build_object(
     'version', current_setting('server_version'),
     'in_recovery', pg_is_in_recovery(),
     'started', extract(epoch from pg_postmaster_start_time()),
     'config_loaded', extract(epoch from pg_conf_load_time()),
-    'settings', (select json_object_agg(name, json_build_object(
-            'value', current_setting(name), 'raw', setting, 'unit', unit, 'context', context,
-            'source', source, 'file', sourcefile, 'pending_restart', pending_restart))
-        from pg_settings where name = any(%(names)s)),
+    'settings', (select json_object_agg(lower(s.name), json_build_object(
+            'value', current_setting(s.name), 'raw', s.setting, 'unit', s.unit, 'vartype', s.vartype,
+            'enumvals', s.enumvals, 'context', s.context, 'source', s.source, 'file', s.sourcefile,
+            'pending_restart', s.pending_restart, 'default', s.boot_val,
+            'elsewhere', e.setting, 'elsewhere_file', e.sourcefile, 'last_file', l.sourcefile))
+        from pg_settings s left join elsewhere e on e.name = lower(s.name) left join last l on l.name = lower(s.name)
+        where lower(s.name) in (select name from asked)),
+    'automatic', (select coalesce(json_object_agg(name, setting), '{}') from automatic),
     'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings
-        where pending_restart and name not in (select name from automatic)),
+        where pending_restart and lower(name) not in (select name from automatic)),
     'config_errors', (select coalesce(json_agg(format('%%s: %%s', coalesce(name, sourcefile), error)), '[]')
-        from pg_file_settings where error is not null and error <> 'setting could not be applied'),
+        from entries where error is not null and error <> 'setting could not be applied'),
     'hba_errors', (select coalesce(json_agg(format('line %%s: %%s', line_number, error)), '[]')
         from pg_hba_file_rules where error is not null),
     'preloaded', current_setting('shared_preload_libraries')
@@ -106,7 +124,8 @@ def observe(socket_dir: str, user: str, asked: Question) -> dict[str, Any]:
     """Everything of the server that a plan compares: one query, and one more in each database."""
     try:
         with connect(socket_dir, user) as connection:
-            found = dict(connection.execute(_OBSERVE, {"names": list(asked.settings)}).fetchone()[0])
+            names = {"names": [name.lower() for name in asked.settings], "ours": pg.NAME_OF_FILE}
+            found = dict(connection.execute(_OBSERVE, names).fetchone()[0])
             found.update(_ask(connection, asked.server))
             found["password_matches"] = _compare(connection, asked.passwords)
             there = {row[0] for row in connection.execute(_REACHABLE).fetchall()}

@@ -10,7 +10,8 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*$")
-PATH = "postgres/conf.d/50-inventory.conf"
+NAME_OF_FILE = "50-inventory.conf"
+PATH = f"postgres/conf.d/{NAME_OF_FILE}"
 
 # Settings that the stack itself decides, and the variable (or the reason) that decides them.
 OWNED = {
@@ -74,7 +75,7 @@ def normalise(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def render(settings: Mapping[str, str]) -> str:
-    head = "# Written by aza-pg from postgres_settings. They win over the tuned values; ALTER SYSTEM wins over them.\n"
+    head = "# Written by aza-pg from postgres_settings. They win over the tuned values.\n"
     return head + "".join(f"{name} = {literal(value)}\n" for name, value in settings.items())
 
 

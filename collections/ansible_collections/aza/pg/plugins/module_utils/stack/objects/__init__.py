@@ -16,11 +16,13 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     privileges,
     roles,
     schemas,
+    settings,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Applier, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.order import ordered
 
 KINDS: tuple[Kind, ...] = (
+    settings.KIND,
     roles.KIND,
     memberships.KIND,
     databases.KIND,

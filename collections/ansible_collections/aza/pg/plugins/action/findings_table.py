@@ -1,55 +1,95 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One table for the fleet, worst first; red makes the run fail."""
+"""What was found on all hosts: printed, written as reports, and judged. Red makes the run fail."""
 
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.aza.pg.plugins.module_utils.stack.findings import SEVERITY, finding
-
-_WIDTH = 90
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.report import html, text
+from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, Instance, instance
 
 
 class ActionModule(ActionBase):
     _requires_connection = False
-    _VALID_ARGS = frozenset(("findings",))
+    _VALID_ARGS = frozenset(("report_html", "report_json"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(argument_spec={"findings": {"type": "dict", "required": True}})
-        rows = sorted(
-            _rows(json.loads(json.dumps(given["findings"]))), key=lambda row: SEVERITY.index(row["state"])
+        options = {name: {"type": "str", "default": ""} for name in sorted(self._VALID_ARGS)}
+        _, given = self.validate_argument_spec(argument_spec=options)
+        known = task_vars or {}
+        fleet = Fleet.of(
+            instances(known["ansible_play_hosts_all"], known["hostvars"]),
+            datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            ", ".join(_near(str(source)) for source in known.get("ansible_inventory_sources") or ()),
         )
         colours = {"red": C.COLOR_ERROR, "yellow": C.COLOR_CHANGED, "green": C.COLOR_OK}
-        for state, line in _table(rows):
-            Display().display(line, color=colours.get(state))
-        red = sum(row["state"] == "red" for row in rows)
-        result |= {"changed": False, "red": red}
-        if red:
-            word = "finding is" if red == 1 else "findings are"
-            result |= {"failed": True, "msg": f"{red} {word} red; see the table above.", "reason": "red"}
+        display = Display()
+        display.display("")
+        for state, line in text.lines(fleet, every=len(fleet.instances) == 1 or display.verbosity > 0):
+            display.display(line, color=colours.get(state))
+        display.display("")
+        result |= {"changed": False, "red": fleet.counts["red"], "report": fleet.to_dict()}
+        try:
+            for name, content in (
+                ("report_html", html.render(fleet)),
+                ("report_json", json.dumps(fleet.to_dict(), indent=2, ensure_ascii=False) + "\n"),
+            ):
+                if given[name]:
+                    display.display(f"{name}: {_near(str(write(name, given[name], content)))}")
+        except AzaError as error:
+            return {**result, "failed": True, "msg": error.msg, "reason": error.reason}
+        if fleet.counts["red"]:
+            word = "finding is" if fleet.counts["red"] == 1 else "findings are"
+            said = f"{fleet.counts['red']} {word} red; see above."
+            result |= {"failed": True, "msg": said, "reason": "red"}
         return result
 
 
-def _rows(findings: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    for host, found in findings.items():
-        for item in found or [finding("host", "red", "it could not be looked at")]:
-            yield {"host": host, **item}
+def instances(hosts: list[str], hostvars: Mapping[str, Mapping[str, Any]]) -> Iterator[Instance]:
+    for host in hosts:
+        known = hostvars[host]
+        if known.get("postgres_cluster"):
+            name = f"{known['postgres_cluster']}-{known.get('postgres_stack', 'single')}"
+            # Without Ansible's tags.
+            found = json.loads(json.dumps(known.get("stack_result") or {}))
+            yield instance(str(host), name, found)
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
-    wide = {key: max([len(key), *(len(row[key]) for row in rows)]) for key in ("state", "host", "what")}
-    yield "", ""
-    head = {"state": "STATE", "host": "HOST", "what": "WHAT", "said": "FINDING"}
-    for row in [head, *rows]:
-        first = "  ".join(row[key].ljust(wide[key]) for key in wide)
-        lines = textwrap.wrap(row["said"], _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
-        for number, line in enumerate(lines):
-            yield row["state"], f"{first if not number else ' ' * len(first)}  {line}"
-    yield "", ""
+def write(variable: str, given: str, content: str) -> Path:
+    """Whole or not at all: who reads it at this moment sees the old report or the new one."""
+    path = Path(given).expanduser().absolute()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(content)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise AzaError(
+            f"{variable}: {path} cannot be written: {error.strerror}. Name a file in a directory that exists and that "
+            "you may write to.",
+            reason="report_not_written",
+        ) from None
+    return path
+
+
+def _near(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path

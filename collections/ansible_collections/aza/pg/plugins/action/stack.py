@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack import findings
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, check_secret
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
@@ -31,6 +33,8 @@ class ActionModule(StackAction):
         given = json.loads(json.dumps(given))
         if given["state"] == "present":
             return self._present(given)
+        if given["state"] == "checked":
+            return self._checked(given)
         if given["state"] == "absent":
             self._confirm(given)
         return self._other(given)
@@ -86,6 +90,10 @@ class ActionModule(StackAction):
             "secrets": {"postgres_password": value},
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
         }
+        if given["state"] == "checked":
+            return self.on_target(
+                "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
+            )
         if not is_there and image["archive"] and not self.check_mode:
             # Refuse before the long copy what would be refused after it.
             self.on_target("stack_apply", phase="plan", **handed)
@@ -113,6 +121,18 @@ class ActionModule(StackAction):
         }
         result["tuning"] = prediction.to_dict()
         return result
+
+    def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Findings, and never a failure: one host that cannot be judged must not hide the others."""
+        try:
+            answer = self._present(given)
+        except AzaError as error:
+            answer = {"changed": False, "findings": [findings.failure(error).to_dict()]}
+        except AnsibleConnectionFailure as error:
+            unreachable = AzaError(f"it cannot be reached: {error.message}", reason="unreachable")
+            answer = {"changed": False, "findings": [findings.failure(unreachable).to_dict()]}
+        keys = ("changed", "findings", "plan", "lines", "version")
+        return {key: answer[key] for key in keys if key in answer}
 
     def _look(self, given: dict[str, Any], image: dict[str, str]) -> dict[str, Any]:
         info = self.on_target(
@@ -183,11 +203,7 @@ class ActionModule(StackAction):
 
     def _tell(self, answer: dict[str, Any]) -> None:
         """The plan as it is carried out; with --diff Ansible prints the same lines itself."""
-        if (
-            answer["lines"]
-            and not self._task.args.get("quiet")
-            and not ("diff" in answer and self._task.diff)
-        ):
+        if answer["lines"] and not ("diff" in answer and self._task.diff):
             for line in answer["lines"]:
                 self.say(line)
 

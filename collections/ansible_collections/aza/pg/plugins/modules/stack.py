@@ -19,9 +19,10 @@ options:
   state:
     description:
       - V(present) deploys, V(stopped) and V(started) stop and start what was deployed, V(absent) removes it.
+      - V(checked) looks, plans and judges as V(present) would find it, and changes nothing, with check mode or without.
       - V(absent) keeps the data unless O(remove_data) names the cluster, and always keeps secrets and backups.
     type: str
-    choices: [present, stopped, started, absent]
+    choices: [present, checked, stopped, started, absent]
     default: present
   cluster:
     description: Name of the cluster. With O(stack) it names everything else.
@@ -167,10 +168,6 @@ options:
     description: The cluster's name, so that O(state=absent) removes its data.
     type: str
     default: ""
-  quiet:
-    description: Whether to keep the plan's lines to the result.
-    type: bool
-    default: false
 attributes:
   check_mode:
     description: Is the plan.

@@ -13,9 +13,11 @@ description:
     on the control node. Not meant for playbooks.
 options:
   phase:
-    description: C(plan) only plans, C(apply) carries the plan out, C(ready) waits for readiness for some seconds.
+    description:
+      - C(plan) only plans, C(apply) carries the plan out, C(ready) waits for readiness for some seconds.
+      - C(check) plans, tries a first write, and judges what was found.
     type: str
-    choices: [plan, apply, ready]
+    choices: [plan, apply, check, ready]
     default: apply
   desired:
     description: What the instance should be, as M(aza.pg.stack) rendered it.
@@ -44,6 +46,11 @@ options:
     description: Whether O(state=absent) removes the volume as well.
     type: bool
     default: false
+  tuned:
+    description: Name and value of each setting that the image's rules foretell, for O(phase=check).
+    type: list
+    elements: dict
+    default: []
   seconds:
     description: How long O(phase=ready) may wait in this call.
     type: float
@@ -91,6 +98,11 @@ version:
   description: Version of the server, empty when it did not answer.
   returned: phase apply
   type: str
+findings:
+  description: What a check has to say, each with C(what), C(state), C(said) and, where something helps, C(todo).
+  returned: phase check
+  type: list
+  elements: dict
 readiness:
   description: The first stage that is not reached yet, and what was said there.
   returned: phase ready
@@ -103,8 +115,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
+from ansible_collections.aza.pg.plugins.module_utils.stack import findings, ready, server
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed, Plan
@@ -183,6 +195,30 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     return result
 
 
+def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
+    """One look for everything. What keeps a plan from being made is a finding, and the rest is judged all the same."""
+    given = module.params
+    found = observe(wanted, docker, given["secrets"], [value["name"] for value in given["tuned"]])
+    if found.running:
+        server.require_psycopg()
+    plan, problems = None, []
+    try:
+        plan = make_plan(given, wanted, found)
+        if found.image and touches_settings(plan):
+            check_settings(wanted, docker)
+    except AzaError as error:
+        problems.append(findings.failure(error))
+    now = ready.probe(wanted, docker) if found.running else None
+    said = [*problems, *findings.judge(wanted, found, plan, now, given["tuned"])]
+    return {
+        "changed": False,
+        "plan": (plan or Plan()).to_dict(),
+        "lines": (plan or Plan()).lines(),
+        "findings": [item.to_dict() for item in said],
+        "version": (found.server or {}).get("version", ""),
+    }
+
+
 def touches_settings(plan: Plan) -> bool:
     return any(change.kind == "setting" or change.detail.get("path") == pg.PATH for change in plan.changes)
 
@@ -199,7 +235,7 @@ def run_ready(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "choices": ["plan", "apply", "ready"], "default": "apply"},
+            "phase": {"type": "str", "choices": ["plan", "apply", "check", "ready"], "default": "apply"},
             "desired": {"type": "dict", "required": True},
             "state": {
                 "type": "str",
@@ -210,6 +246,7 @@ def main() -> None:
             "archive": {"type": "str", "default": ""},
             "allow": {"type": "list", "elements": "str", "choices": ["restart", "recreate"], "default": []},
             "remove_data": {"type": "bool", "default": False},
+            "tuned": {"type": "list", "elements": "dict", "default": []},
             "seconds": {"type": "float", "default": 2},
             "created": {"type": "bool", "default": False},
             "want_log": {"type": "bool", "default": False},
@@ -217,7 +254,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = Desired.from_dict(module.params["desired"])
-    run = run_ready if module.params["phase"] == "ready" else run_apply
+    run = {"ready": run_ready, "check": run_check}.get(module.params["phase"], run_apply)
     try:
         module.exit_json(**run(module, wanted, Docker()))
     except AzaError as error:

@@ -40,7 +40,8 @@ class StackAction(ActionBase):
 
     @property
     def check_mode(self) -> bool:
-        return bool(self._task.check_mode)
+        """Whether nothing may be changed."""
+        return bool(self._task.check_mode) or self._task.args.get("state") == "checked"
 
     def say(self, text: str) -> None:
         Display().display(f"[{self.host}] {text}")

@@ -1,82 +1,168 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a plan and an observation to findings: what, green, yellow or red, and a sentence. Pure."""
+"""What a check says about one instance: from what is wanted, what is, and the plan between them. Pure.
+
+Every change that a deploy would make is a finding, so that drift cannot forget a kind of object. Besides that stands
+what no deploy changes: whether it works, what nobody declared, how often it fell.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import short
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    Change,
+    Desired,
+    Finding,
+    Observed,
+    Plan,
+    short,
+)
+from ansible_collections.aza.pg.plugins.module_utils.stack.ready import Readiness
 
-Finding = dict[str, str]
-SEVERITY = ("red", "yellow", "green")
 TUNED_FILE = "/run/aza-pg/tuned.conf"
 _UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}
+_ENGINE = ("no_engine", "no_docker", "docker_permission", "docker_timeout")
 
 
-def finding(what: str, state: str, said: str) -> Finding:
-    return {"what": what, "state": state, "said": said}
+def failure(error: AzaError) -> Finding:
+    """Why there is nothing else to say about an instance."""
+    what = "engine" if error.reason in _ENGINE else "host" if error.reason == "unreachable" else "plan"
+    return Finding(what, "red", error.msg)
 
 
-def drift(plan: Mapping[str, Any]) -> Iterator[Finding]:
-    """Each change that a deploy would make is a finding; what waits for a permission is known already."""
-    for change in plan["changes"]:
-        yield finding("drift", "red", _said(change))
-    for change in plan["held"]:
-        yield finding("waiting", "yellow", f"{_said(change)} (needs postgres_allow_{change['effect']})")
-    if not plan["changes"]:
-        yield finding(
-            "drift", "green", "everything else is as declared" if plan["held"] else "all is as declared"
-        )
+def judge(
+    wanted: Desired,
+    found: Observed,
+    plan: Plan | None,
+    readiness: Readiness | None,
+    predicted: Sequence[Mapping[str, str]] = (),
+) -> Iterator[Finding]:
+    """``plan`` is None where none could be made, ``readiness`` where nothing runs that could be asked.
 
-
-def _said(change: Mapping[str, Any]) -> str:
-    values = " → ".join(part for part in (change.get("before", ""), change.get("after", "")) if part)
-    why = f"because {change['why']}" if change.get("why") else ""
-    return "  ".join(
-        part for part in (f"{change['action']} {change['kind']} {change['name']}", values, why) if part
-    )
-
-
-def container(observed: Mapping[str, Any]) -> Iterator[Finding]:
-    found = observed["container"]
-    if not found:
-        yield finding("container", "red", "there is none")
+    ``predicted``: the tuned settings, as the rules foretell them.
+    """
+    if not (found.container or found.volume or found.files):
+        yield Finding("instance", "red", "it was never deployed here", "deploy it")
         return
-    if found["state"] != "running":
-        yield finding("container", "red", f"it is {found['state']} (exit code {found['exit_code']})")
-    elif found["health"] == "unhealthy":
-        yield finding("container", "yellow", "it runs and its health check fails")
-    if found["oom_killed"]:
-        yield finding(
-            "memory", "yellow", "the kernel killed it once for want of memory; give postgres_memory more"
-        )
-    if found["restarts"]:
-        yield finding(
-            "container", "yellow", f"it was started again {found['restarts']} times after a failure"
-        )
-    yield finding("image", "green", f"runs {short(found['image_reference'])}")
+    if readiness:
+        yield _readiness(found, readiness)
+    if plan is not None:
+        yield from drift(plan)
+    yield from container(wanted, found)
+    if found.server is not None:
+        yield from server(found.server)
+        yield from undeclared(wanted, found)
+        yield from objects.findings(wanted, found)
+        yield from tuning(predicted, found.server)
 
 
-def tuning(predicted: Sequence[Mapping[str, str]], server: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Values that come from the tuned file must be those that the rules predict; the user's own win."""
-    if not predicted or not server:
+def _readiness(found: Observed, now: Readiness) -> Finding:
+    if not now.ready:
+        return Finding("ready", "red", f"stage '{now.stage}' is not reached: {now.said}")
+    version = str((found.server or {}).get("version", "")).split(" ")[0]
+    return Finding("ready", "green", f"PostgreSQL {version} passed every stage up to a first write")
+
+
+def drift(plan: Plan) -> Iterator[Finding]:
+    """Each change that a deploy would make; what waits for a permission is known already."""
+    for change in plan.changes:
+        yield Finding("drift", "red", _said(change), "a deploy puts it right")
+    for reason, changes in plan.waiting().items():
+        for change in changes:
+            yield Finding("waiting", "yellow", _said(change), f"deploy with {reason}")
+    if not plan.changes:
+        yield Finding(
+            "drift", "green", "everything else is as declared" if plan.held else "all is as declared"
+        )
+
+
+def _said(change: Change) -> str:
+    return "  ".join(filter(None, (change.text(), f"({change.origin})" if change.origin else "")))
+
+
+def container(wanted: Desired, found: Observed) -> Iterator[Finding]:
+    here = found.container
+    if not here:
+        yield Finding("container", "red", "there is none", "a deploy makes it; the data is where it was")
+        return
+    if here["state"] != "running":
+        yield Finding("container", "red", f"it is {here['state']} (exit code {here['exit_code']})")
+    elif here["health"] == "unhealthy":
+        yield Finding("container", "yellow", "it runs and its health check fails", "look into its log")
+    if here["oom_killed"]:
+        yield Finding(
+            "memory", "yellow", "the kernel killed it for want of memory", "give postgres_memory more"
+        )
+    if here["restarts"]:
+        times = "once" if here["restarts"] == 1 else f"{here['restarts']} times"
+        yield Finding("container", "yellow", f"it fell and was started again, {times}", "look into its log")
+    yield image(wanted, found)
+
+
+def image(wanted: Desired, found: Observed) -> Finding:
+    """A container that was deployed as it is declared and runs something else was made by somebody else; one that
+    was deployed from an older declaration waits for its deploy, and the plan says so."""
+    here = found.container or {}
+    runs = short(here["image_reference"])
+    if found.image and here["image"] != found.image:
+        said = f"runs {runs}, declared is {short(wanted.image['pinned'])}"
+        if here["config_hash"] == wanted.config_hash:
+            said += ": somebody made the container anew from another image"
+            return Finding("image", "red", said, "deploy with postgres_allow_recreate: true")
+        return Finding("image", "yellow", said, "deploy with postgres_allow_recreate: true")
+    return Finding("image", "green", f"runs {runs}")
+
+
+def server(now: Mapping[str, object]) -> Iterator[Finding]:
+    """What the server itself says is not in order."""
+    for error in (*_texts(now.get("config_errors")), *_texts(now.get("hba_errors"))):
+        said = f"the server refuses a part of its files and keeps the old one: {error}"
+        yield Finding("configuration", "red", said)
+    waiting = _texts(now.get("pending_restart"))
+    if waiting:
+        said = f"{', '.join(waiting)}: changed in the files and not active. The next restart, also one that nobody "
+        yield Finding(
+            "pending_restart",
+            "red",
+            f"{said}planned, makes it so",
+            "deploy with postgres_allow_restart: true",
+        )
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else []
+
+
+def undeclared(wanted: Desired, found: Observed) -> Iterator[Finding]:
+    """What is there and was not declared: found, and never removed on its own."""
+    for item in objects.undeclared(wanted, found):
+        todo = (
+            f"declare it, with state: absent if it must go; or postgres_undeclared: {{{item.policy}: ignore}}"
+        )
+        yield Finding("undeclared", item.severity, " ".join(filter(None, (item.what, item.said))), todo)
+
+
+def tuning(predicted: Sequence[Mapping[str, str]], now: Mapping[str, object]) -> Iterator[Finding]:
+    """Information, never drift: which values the rules foretell and the server has, and which are your own."""
+    settings = now["settings"]
+    if not predicted or not isinstance(settings, Mapping):
         return
     own, other = [], []
     for value in predicted:
-        now = server["settings"].get(value["name"])
-        if now is None or same(now["value"], value["value"]):
+        is_now = settings.get(value["name"])
+        if is_now is None or same(is_now["value"], value["value"]):
             continue
-        if now["file"] == TUNED_FILE:
-            other.append(f"{value['name']} is {now['value']}, predicted {value['value']}")
+        if is_now["file"] == TUNED_FILE:
+            other.append(f"{value['name']} is {is_now['value']}, predicted {value['value']}")
         else:
             own.append(value["name"])
-    for said in other:
-        yield finding("tuning", "yellow", said)
     yours = f"; yours: {', '.join(own)}" if own else ""
-    if not other:
-        yield finding("tuning", "green", f"{len(predicted) - len(own)} values are as predicted{yours}")
+    differ = f"; as the container found at its start: {'; '.join(other)}" if other else ""
+    number = len(predicted) - len(own) - len(other)
+    yield Finding("tuning", "green", f"{number} values are as predicted{yours}{differ}")
 
 
 def same(one: str, two: str) -> bool:

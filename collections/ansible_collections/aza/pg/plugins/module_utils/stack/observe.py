@@ -101,7 +101,7 @@ def observe(
         )
     )
     running = bool(container) and (container or {}).get("state") == "running"
-    answer, error = _server(wanted, files, secrets) if running else (None, "")
+    answer, error = _server(wanted, files, secrets, settings) if running else (None, "")
     return Observed(
         files=files,
         container=container,
@@ -177,11 +177,14 @@ def _container(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _server(
-    wanted: Desired, files: Mapping[str, Mapping[str, Any]], secrets: Mapping[str, str]
+    wanted: Desired,
+    files: Mapping[str, Mapping[str, Any]],
+    secrets: Mapping[str, str],
+    settings: Iterable[str],
 ) -> tuple[dict[str, Any] | None, str]:
     if not server.psycopg_version():
         return None, "this Python has no psycopg"
-    names = set(wanted.settings) | set(pg.parse(str(files.get(pg.PATH, {}).get("text", ""))))
+    names = {*settings, *wanted.settings} | set(pg.parse(str(files.get(pg.PATH, {}).get("text", ""))))
     try:
         return server.observe(
             wanted.socket_dir,

@@ -107,7 +107,7 @@ def test_yaml_as_a_person_writes_it() -> None:
 
 def test_the_password_argument_is_secret() -> None:
     assert ARGUMENTS["password"]["no_log"] is True
-    assert ARGUMENTS["state"]["choices"] == ["present", "stopped", "started", "absent"]
+    assert ARGUMENTS["state"]["choices"] == ["present", "checked", "stopped", "started", "absent"]
 
 
 def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The findings as a terminal shows them: an instance after the other, worst first, and one line for the fleet. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, Instance, listed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES, Finding
+
+_WIDTH = 96
+_STATE = max(len(state) for state in SEVERITIES)
+Line = tuple[str, str]  # its severity, empty for none, and its text
+
+
+def lines(fleet: Fleet, every: bool = True) -> Iterator[Line]:
+    """``every``: also each thing that is well; otherwise these are one line an instance."""
+    wide = max([len(item.what) for one in fleet.instances for item in one.findings], default=0)
+    for one in fleet.instances:
+        yield from _instance(one, wide, every)
+        yield "", ""
+    yield fleet.state, f"fleet: {fleet.summary()}"
+
+
+def _instance(one: Instance, wide: int, every: bool) -> Iterator[Line]:
+    version = f", PostgreSQL {one.version}" if one.version else ""
+    yield one.state, f"{one.name} on {one.host}{version}: {listed(one.counts)}"
+    shown = [item for item in one.findings if every or item.state != "green"]
+    for number, item in enumerate(shown):
+        yield from _finding(item, wide)
+        following = shown[number + 1] if number + 1 < len(shown) else None
+        if item.todo and (following is None or following.todo != item.todo):
+            yield item.state, f"{' ' * (_STATE + wide + 6)}→ {item.todo}"
+    well = ", ".join(dict.fromkeys(item.what for item in one.of("green")))
+    if well and not every:
+        yield "green", f"  {'green'.ljust(_STATE)}  {well}"
+
+
+def _finding(item: Finding, wide: int) -> Iterator[Line]:
+    first = f"  {item.state.ljust(_STATE)}  {item.what.ljust(wide)}"
+    said = textwrap.wrap(item.said, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(said):
+        yield item.state, f"{first if not number else ' ' * len(first)}  {line}"

@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
         for state, line in text.lines(fleet, every=len(fleet.instances) == 1 or display.verbosity > 0):
             display.display(line, color=colours.get(state))
         display.display("")
-        result |= {"changed": False, "red": fleet.counts["red"], "report": fleet.to_dict()}
+        result |= {"changed": False, "red": fleet.counts["red"], "summary": fleet.summary()}
         try:
             for name, content in (
                 ("report_html", html.render(fleet)),

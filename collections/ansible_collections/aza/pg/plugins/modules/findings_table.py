@@ -46,10 +46,10 @@ red:
   description: How many findings are red.
   returned: always
   type: int
-report:
-  description: What O(report_json) holds.
+summary:
+  description: The line for the fleet.
   returned: always
-  type: dict
+  type: str
 """
 
 # The work is done by the action plugin of the same name, on the control node.

@@ -7,6 +7,7 @@ No password is involved, so none can leak. Whatever the server holds is observed
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,10 @@ try:
 except ImportError:
     psycopg = None  # type: ignore[assignment]
 
-_REACHABLE = "select datname from pg_database where datallowconn"
+# A removal that was cut off leaves a database behind that nobody can connect to (its limit is then -2).
+_REACHABLE = "select datname from pg_database where datallowconn and datconnlimit <> -2"
+# How many databases are looked into at once: a few are enough, and a server has only so many connections.
+_AT_ONCE = 4
 
 # Linux keeps a socket's path in 108 bytes, the last of them a zero.
 SOCKET_PATH_MAX = 107
@@ -88,7 +92,10 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-def connect(socket_dir: str, user: str, database: str = "postgres", timeout: int = 3) -> Any:
+def connect(
+    socket_dir: str, user: str, database: str = "postgres", timeout: int = 3, statement_seconds: int = 15
+) -> Any:
+    """``statement_seconds``: a server that hangs must not hang the toolkit; 0 for what may take its time."""
     require_psycopg()
     try:
         return psycopg.connect(
@@ -99,8 +106,8 @@ def connect(socket_dir: str, user: str, database: str = "postgres", timeout: int
             connect_timeout=timeout,
             autocommit=True,
             application_name="aza-pg",
-            # A server that hangs must not hang the toolkit, and libpq must not look into the user's home.
-            options="-c statement_timeout=15s -c lock_timeout=5s",
+            # libpq must not look into the user's home.
+            options=f"-c statement_timeout={statement_seconds}s -c lock_timeout=5s",
             passfile="/nonexistent",
             sslmode="disable",
         )
@@ -130,13 +137,23 @@ def observe(socket_dir: str, user: str, asked: Question) -> dict[str, Any]:
             found["password_matches"] = _compare(connection, asked.passwords)
             there = {row[0] for row in connection.execute(_REACHABLE).fetchall()}
         found["settings"] = found["settings"] or {}
-        found["inside"] = {}
-        for database in sorted(there.intersection(asked.databases)) if asked.inside else ():
-            with connect(socket_dir, user, database) as connection:
-                found["inside"][database] = _ask(connection, asked.inside)
+        found["inside"] = _look_inside(socket_dir, user, asked, sorted(there.intersection(asked.databases)))
     except DATABASE_ERRORS as error:
         raise ServerError(" ".join(str(error).split())) from None
     return found
+
+
+def _look_inside(
+    socket_dir: str, user: str, asked: Question, databases: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    def look(database: str) -> tuple[str, dict[str, Any]]:
+        with connect(socket_dir, user, database) as connection:
+            return database, _ask(connection, asked.inside)
+
+    if not asked.inside:
+        return {}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(pool.map(look, databases))
 
 
 def _ask(connection: Any, expressions: Mapping[str, str]) -> dict[str, Any]:

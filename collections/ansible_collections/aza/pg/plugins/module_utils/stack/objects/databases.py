@@ -3,32 +3,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
+    access,
+    extensions,
+    locale,
+    loss,
+    schemas,
+    session,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared import entries, unique
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import (
+    compose,
+    execute,
+    value,
+    words,
+)
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import (
+    by_database,
+    databases,
+    known,
+    owner,
+)
 
-
-def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
-    if found.server is not None and wanted.database not in found.server["databases"]:
-        yield Change(
-            "database",
-            wanted.database,
-            "create",
-            effect="sql",
-            after=f"owner {wanted.superuser}",
-            origin=wanted.origin("postgres_database"),
-            id=f"database {wanted.database}",
-        )
-
-
-def _apply(context: Any, change: Change) -> None:
-    server.create_database(context.sql(), change.name, context.wanted.superuser)
-
-
+_VARIABLE = "postgres_databases"
 DEFAULTS: dict[str, Any] = {
     "state": "present",
     "owner": "",
@@ -43,11 +47,317 @@ DEFAULTS: dict[str, Any] = {
     "schemas": [],
     "access": {},
 }
+_TEMPLATES = ("template0", "template1")
+# PostgreSQL's mark of a database whose removal was cut off.
+_INVALID = -2
 
 
 def normalise(given: Any) -> list[dict[str, Any]]:
-    """``postgres_databases`` with every key."""
-    return unique("postgres_databases", entries("postgres_databases", given, DEFAULTS))
+    """``postgres_databases`` with every key, down to its extensions, schemas and access."""
+    result = []
+    for item in unique(_VARIABLE, entries(_VARIABLE, given, DEFAULTS)):
+        where = f"{_VARIABLE} ({item['name']})"
+        state = item["state"]
+        if state not in ("present", "absent"):
+            raise AzaError(f"{where}: state is present or absent, not {state!r}.", reason="bad_object")
+        result.append(
+            {
+                **item,
+                "settings": session.normalise(f"{where}: settings", item["settings"]),
+                "extensions": extensions.normalise(f"{where}: extensions", item["extensions"]),
+                "schemas": schemas.normalise(f"{where}: schemas", item["schemas"]),
+                "access": access.normalise(f"{where}: access", item["access"]),
+            }
+        )
+    return result
+
+
+# -- observe -----------------------------------------------------------------------------------------
+
+_DATABASES = f"""
+(select coalesce(json_object_agg(d.datname, json_build_object(
+    'owner', pg_get_userbyid(d.datdba),
+    'encoding', pg_encoding_to_char(d.encoding),
+    'provider', {locale.PROVIDER},
+    'locale', {locale.LOCALE},
+    'limit', d.datconnlimit,
+    'connects', d.datallowconn,
+    'comment', case when d.datname = 'postgres'
+        and shobj_description(d.oid, 'pg_database') = 'default administrative connection database' then ''
+        else coalesce(shobj_description(d.oid, 'pg_database'), '') end,
+    'settings', s.setconfig,
+    'acl', {access.acl_sql("d.datacl", "'d'", "d.datdba")},
+    'collation', d.datcollversion,
+    'library', pg_database_collation_actual_version(d.oid))), '{{}}')
+from pg_database d left join pg_db_role_setting s on s.setdatabase = d.oid and s.setrole = 0
+where d.datname not in ('template0', 'template1'))
+"""
+_TEMPLATE = f"""
+(select json_build_object('encoding', pg_encoding_to_char(d.encoding), 'provider', {locale.PROVIDER})
+from pg_database d where d.datname = 'template1')
+"""
+_SESSIONS = """
+(select coalesce(json_object_agg(datname, who), '{}') from (
+    select datname, json_agg(said order by said) as who from (
+        select datname, concat(usename, ' from ' || coalesce(host(client_addr), 'this host'),
+            ' (' || nullif(application_name, '') || ')') as said
+        from pg_stat_activity
+        where datname is not null and backend_type = 'client backend' and application_name <> 'aza-pg') one
+    group by datname) every)
+"""
+
+
+def _asked(wanted: Desired) -> dict[str, str]:
+    names = {
+        name
+        for key in ("databases", "roles")
+        for item in wanted.objects.get(key, ())
+        for name in item["settings"]
+    }
+    return {"session_settings": session.question(names)} if names else {}
+
+
+def _asked_inside(wanted: Desired) -> dict[str, str]:
+    absent = {item["name"]: loss.DATABASE for item in databases(wanted, "absent")}
+    return {"holds": by_database(absent)} if absent else {}
+
+
+# -- plan --------------------------------------------------------------------------------------------
+
+
+def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    there = known(found)["databases"]
+    for item in databases(wanted, "absent"):
+        name = item["name"]
+        if name in ("postgres", wanted.database, *_TEMPLATES):
+            why = (
+                "the toolkit and the server need it" if name != wanted.database else "it is postgres_database"
+            )
+            yield f"{_VARIABLE} ({name}): this database is never removed: {why}. Take 'state: absent' away"
+        elif name in there and _runs(wanted, found, item) and (who := _sessions(found, name)):
+            yield (
+                f"{_VARIABLE} ({name}): it is to be removed while {who} {'is' if ',' not in who else 'are'} connected; "
+                "end these sessions first"
+            )
+    for item in databases(wanted):
+        if item["name"] in _TEMPLATES:
+            yield f"{_VARIABLE} ({item['name']}): this database belongs to PostgreSQL; name another one"
+            continue
+        yield from _misplaced(item, known(found))
+        if item["name"] in there:
+            yield from _immovable(item, there[item["name"]], found)
+
+
+def _misplaced(item: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that a database cannot have."""
+    if "session_settings" not in seen:
+        return
+    for name in item["settings"]:
+        context = (seen["session_settings"].get(name) or {}).get("context", "" if "." not in name else "user")
+        if not context:
+            yield f"{_VARIABLE} ({item['name']}): settings: there is no setting '{name}'"
+        elif context in ("internal", "postmaster", "sighup"):
+            yield (
+                f"{_VARIABLE} ({item['name']}): settings: '{name}' holds for the whole server; put it into "
+                "postgres_settings"
+            )
+
+
+def _immovable(item: Mapping[str, Any], is_now: Mapping[str, Any], found: Observed) -> Iterator[str]:
+    """What a database cannot become."""
+    where = f"{_VARIABLE} ({item['name']})"
+    if is_now["limit"] == _INVALID:
+        yield (
+            f"{where}: its removal was cut off, and what is left of it can only be removed: declare it with "
+            "'state: absent' once"
+        )
+        return
+    if not is_now["connects"] and item["name"] not in known(found)["inside"]:
+        yield f"{where}: it takes no connections (ALTER DATABASE … ALLOW_CONNECTIONS true), so it cannot be looked into"
+    fixed = locale.differences(item, is_now)
+    if fixed:
+        yield (
+            f"{where}: {'; '.join(fixed)}. That is chosen when a database is created, and fixed from then on: declare "
+            "what it is, or a database of another name, and move the data with pg_dump and pg_restore"
+        )
+
+
+def _sessions(found: Observed, name: str) -> str:
+    return ", ".join(known(found).get("sessions", {}).get(name, ()))
+
+
+def _runs(wanted: Desired, found: Observed, item: Mapping[str, Any]) -> bool:
+    """Whether nothing keeps the removal from being carried out."""
+    lost = loss.database(known(found), item["name"])
+    return not lost or f"database {item['name']}" in wanted.objects.get("allow_loss", ())
+
+
+def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
+    there = known(found)["databases"]
+    declared = {item["name"] for item in wanted.objects.get("databases", ())}
+    if wanted.database not in there and wanted.database not in declared:
+        yield _created(wanted, wanted.database, wanted.superuser, {}, "postgres_database")
+    for item in databases(wanted, "absent"):
+        if item["name"] in there:
+            yield _dropped(wanted, found, item)
+    for item in databases(wanted):
+        is_now = there.get(item["name"])
+        if is_now is None:
+            options = locale.options(item, known(found).get("template1") or {})
+            yield _created(wanted, item["name"], owner(wanted, item), options, _VARIABLE)
+        yield from _altered(wanted, found, item, is_now)
+
+
+def _created(wanted: Desired, name: str, its_owner: str, options: Mapping[str, str], variable: str) -> Change:
+    shown = [f"owner {its_owner}", *(f"{key} {text}" for key, text in options.items())]
+    return Change(
+        "database",
+        name,
+        "create",
+        effect="sql",
+        after=", ".join(shown),
+        origin=wanted.origin(variable),
+        detail={"owner": its_owner, "options": dict(options)},
+        id=f"database {name}",
+        needs=(
+            f"role {its_owner}",
+            *(f"database {text}" for key, text in options.items() if key == "template"),
+        ),
+    )
+
+
+def _dropped(wanted: Desired, found: Observed, item: Mapping[str, Any]) -> Change:
+    lost, who = loss.database(known(found), item["name"]), _sessions(found, item["name"])
+    return Change(
+        "database",
+        item["name"],
+        "drop",
+        effect="data" if lost else "sql",
+        risk=f"{lost}{f'; connected: {who}' if who else ''}" if lost else "",
+        origin=wanted.origin(_VARIABLE),
+        id=f"database {item['name']}",
+    )
+
+
+def _altered(
+    wanted: Desired, found: Observed, item: Mapping[str, Any], is_now: Mapping[str, Any] | None
+) -> Iterator[Change]:
+    """One change an attribute: each is a statement of its own, so that none is half done."""
+    name, its_owner = item["name"], owner(wanted, item)
+    made = is_now is None
+    now = is_now or {"owner": its_owner, "limit": -1, "comment": "", "settings": None}
+
+    def change(before: str, after: str, detail: dict[str, Any], *needs: str) -> Change:
+        return Change(
+            "database",
+            name,
+            "change",
+            effect="sql",
+            before=before,
+            after=after,
+            origin=wanted.origin(_VARIABLE),
+            detail=detail,
+            id=f"database {name} attributes" if made else f"database {name}",
+            needs=(f"database {name}",) if made else needs,
+        )
+
+    if now["owner"] != its_owner:
+        yield change(f"owner {now['owner']}", its_owner, {"owner": its_owner}, f"role {its_owner}")
+    if now["limit"] != item["connection_limit"]:
+        limit = item["connection_limit"]
+        yield change(f"connection limit {now['limit']}", str(limit), {"limit": limit})
+    if now["comment"] != item["comment"]:
+        before = f"comment '{now['comment']}'" if now["comment"] else "comment none"
+        after = f"'{item['comment']}'" if item["comment"] else "none"
+        yield change(before, after, {"comment": item["comment"]})
+    info = known(found).get("session_settings") or {}
+    stored = session.observed(now["settings"])
+    for setting, old, new in session.differences(item["settings"], stored, info):
+        before = f"{setting} {old if old is not None else 'of the server'}"
+        after = new if new is not None else "of the server"
+        yield change(before, after, {"setting": setting, "value": new})
+
+
+def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
+    declared = {item["name"] for item in wanted.objects.get("databases", ())}
+    for name, is_now in known(found)["databases"].items():
+        if name not in {"postgres", wanted.database, *declared}:
+            said = f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases)"
+            yield Undeclared("databases", "yellow", f"database {name}", said)
+
+
+# -- apply -------------------------------------------------------------------------------------------
+
+
+def _apply(context: Any, change: Change) -> None:
+    connection, name, detail = context.sql(), change.name, change.detail
+    if change.action == "create":
+        # Nobody may be connected to what is copied, we neither.
+        context.close(detail["options"].get("template", ""))
+        connection = context.sql()
+        connection.execute(_creation(name, detail["owner"], detail["options"]))
+    elif change.action == "drop":
+        context.close(name)
+        _drop(connection, name)
+    else:
+        _alter(connection, name, detail)
+
+
+def _creation(name: str, its_owner: str, options: Mapping[str, str]) -> Any:
+    statement = compose("create database {} owner {}", name, its_owner)
+    for key, text in options.items():
+        part = text if key == "template" else value(text)
+        statement = compose(f"{{}} {key.replace('locale provider', 'locale_provider')} {{}}", statement, part)
+    return statement
+
+
+def _drop(connection: Any, name: str) -> None:
+    try:
+        execute(connection, "drop database if exists {}", name)
+    except server.DATABASE_ERRORS as error:
+        if getattr(error, "sqlstate", "") != "55006":
+            raise
+        found = connection.execute(f"select {_SESSIONS}").fetchone()[0]
+        who = ", ".join(found.get(name, ())) or "a session that has just ended"
+        raise AzaError(
+            f"{who} uses the database; end these sessions, then deploy again", reason="database_in_use"
+        ) from None
+
+
+def _alter(connection: Any, name: str, detail: Mapping[str, Any]) -> None:
+    head = compose("alter database {}", name)
+    if "owner" in detail:
+        execute(connection, "{} owner to {}", head, detail["owner"])
+    elif "limit" in detail:
+        execute(connection, "{} connection limit {}", head, words(str(int(detail["limit"]))))
+    elif "comment" in detail:
+        execute(connection, "comment on database {} is {}", name, value(detail["comment"] or None))
+    else:
+        connection.execute(session.statement(head, detail["setting"], detail["value"]))
+
+
+def made(its_owner: str) -> dict[str, Any]:
+    """A database as the first start makes it. What its locale is, nobody knows yet."""
+    return {
+        "owner": its_owner,
+        "encoding": None,
+        "provider": None,
+        "locale": None,
+        "limit": -1,
+        "connects": True,
+        "comment": "",
+        "settings": None,
+        "acl": [["", "CONNECT"], ["", "TEMPORARY"]],
+        "collation": None,
+        "library": None,
+    }
+
+
+def _fresh(wanted: Desired) -> dict[str, Any]:
+    return {
+        "databases": {name: made(wanted.superuser) for name in ("postgres", wanted.database)},
+        "sessions": {},
+    }
 
 
 KIND = Kind(
@@ -55,8 +365,10 @@ KIND = Kind(
     _plan,
     declared={"databases": normalise},
     appliers={"database": _apply},
-    server={
-        "databases": "(select json_object_agg(datname, json_build_object()) from pg_database where not datistemplate)"
-    },
-    fresh=lambda wanted: {"databases": {"postgres": {}, wanted.database: {}}},
+    server={"databases": _DATABASES, "template1": _TEMPLATE, "sessions": _SESSIONS},
+    asked=_asked,
+    asked_inside=_asked_inside,
+    fresh=_fresh,
+    problems=_problems,
+    undeclared=_undeclared,
 )

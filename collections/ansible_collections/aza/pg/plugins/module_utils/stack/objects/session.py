@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings that a database or a role gives to its sessions (``ALTER … SET``). Pure, apart from the statement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import compose, joined, value
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import quoted
+from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value
+
+# Lists of names: PostgreSQL keeps each name quoted, so that one text with commas would become one odd name.
+_LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"}
+_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]*?))\s*(?:,|$)')
+
+
+def normalise(where: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Names in lower case, values as text. :raises AzaError: with every bad name at once."""
+    said = [f"'{name}' is not the name of a setting" for name in given if not pg.NAME.match(str(name))]
+    said += [
+        f"'{name}' needs a value"
+        for name, item in given.items()
+        if pg.NAME.match(str(name)) and (item is None or isinstance(item, Mapping))
+    ]
+    if said:
+        raise AzaError(f"{where}: {'; '.join(said)}.", reason="bad_setting")
+    return {str(name).lower(): pg.canonical(item) for name, item in given.items()}
+
+
+def question(names: Iterable[str]) -> str:
+    """What the server knows of these settings: how to compare their values, and where each may be set."""
+    wanted = ", ".join(quoted(name) for name in sorted(names))
+    return (
+        "(select coalesce(json_object_agg(lower(name), json_build_object('context', context, 'vartype', vartype, "
+        f"'unit', unit, 'enumvals', enumvals)), '{{}}') from pg_settings where lower(name) in ({wanted}))"
+    )
+
+
+def observed(stored: Iterable[str] | None) -> dict[str, str]:
+    """``pg_db_role_setting.setconfig``: ``name=value``, the name as PostgreSQL spells it (``TimeZone``)."""
+    pairs = (item.partition("=") for item in stored or ())
+    return {name.lower(): text for name, _, text in pairs}
+
+
+def names(text: str) -> list[str]:
+    """The elements of a list of names; those without quotes are folded as PostgreSQL does.
+
+    >>> names('"$user", Public')
+    ['$user', 'public']
+    """
+    found = []
+    for match in _NAME.finditer(text):
+        quoted_name, bare = match.groups()
+        if quoted_name is not None:
+            found.append(quoted_name.replace('""', '"'))
+        elif bare:
+            found.append(bare.lower())
+    return found
+
+
+def same(name: str, one: str, two: str, info: Mapping[str, Any]) -> bool:
+    return names(one) == names(two) if name in _LISTS else same_value(info, one, two)
+
+
+def differences(
+    declared: Mapping[str, str], stored: Mapping[str, str], info: Mapping[str, Any]
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Name, value now, value wanted; None is none of its own. ``info``: the answer to ``question``."""
+    for name in sorted({*declared, *stored}):
+        now, wanted = stored.get(name), declared.get(name)
+        if now is None or wanted is None or not same(name, now, wanted, info.get(name) or {}):
+            yield name, now, wanted
+
+
+def statement(head: Any, name: str, wanted: str | None) -> Any:
+    """``head`` is ``alter database shop`` or ``alter role shop``."""
+    setting = compose(".".join(["{}"] * (name.count(".") + 1)), *name.split("."))
+    if wanted is None:
+        return compose("{} reset {}", head, setting)
+    parts = (names(wanted) or [""]) if name in _LISTS else [wanted]
+    return compose("{} set {} to {}", head, setting, joined([value(part) for part in parts]))

@@ -24,6 +24,7 @@ from ansible_collections.aza.pg.plugins.module_utils.image import render  # noqa
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.inventory.docs import render_settings_page  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.inventory.schema import render_schema  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
 
@@ -36,6 +37,7 @@ SOURCE, FLAVOUR = "debian", "standard"
 
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": lambda: render_settings_page(ROOT / "roles"),
+    "docs/reference/inventory.schema.json": lambda: render_schema(ROOT / "roles"),
     "docs/reference/extensions.md": lambda: render_extensions_page(load_catalog(IMAGE)),
     "docs/reference/tuning.md": lambda: render_tuning_page(load_rules(IMAGE / "tuning.yml")),
     **{

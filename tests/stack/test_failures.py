@@ -16,7 +16,8 @@ def words(text: str) -> str:
 
 
 def test_no_secret_anywhere(fresh: Instance) -> None:
-    fresh.declare(postgres_password=CANARY, postgres_user="boss", postgres_database="shop")
+    given = {"postgres_password": CANARY, "postgres_allow_plain_passwords": True}
+    fresh.declare(postgres_user="boss", postgres_database="shop", **given)
     seen: list[str] = []
     stop = threading.Event()
 

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,17 @@ from ansible import constants as C  # noqa: N812, the name that Ansible's own co
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Problem, Unresolved, check_host
+from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem, check_inventory
+from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import written
+from ansible_collections.aza.pg.plugins.module_utils.inventory.files import remarks
+from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, plain, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, load_specs
+from ansible_collections.aza.pg.plugins.plugin_utils.image_contents import contents_for
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import extra_variables, sources_of
 
 _HOSTS_SHOWN = 3
+# What resolving a template may raise.
+_FAILURES = (AnsibleError, KeyError)
 
 
 class ActionModule(ActionBase):
@@ -31,16 +36,20 @@ class ActionModule(ActionBase):
             specs = load_specs(_role_directories(task_vars))
         except AzaError as error:
             return {**result, "failed": True, "msg": error.msg, "reason": error.reason}
-        found: list[Problem] = []
-        hosts = list(task_vars["hostvars"])
-        number = 0
-        for host in hosts:
-            values = dict(_values(task_vars["hostvars"], host))
-            number += len(values)
-            found += check_host(str(host), values, specs)
+        hosts = {
+            str(name): _host(task_vars["hostvars"], name, self._templar) for name in task_vars["hostvars"]
+        }
+        groups = {name: _groups(task_vars, name) for name in hosts}
+        sources = sources_of(task_vars)
+        found = check_inventory(hosts, specs, contents_for(_start(task_vars)))
+        found += remarks(sources, hosts, groups, specs)
+        number = sum(len(host.values) for host in hosts.values())
         result |= {"changed": False, "checked": {"hosts": len(hosts), "values_of_ours": number}}
         if found:
-            lines = self._lines(found, task_vars)
+            extra = extra_variables(self._loader)
+            lines = _lines(
+                found, lambda it: sources.find(it.path, it.host, groups[it.host], extra), len(hosts)
+            )
             count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
             result |= {
                 "failed": True,
@@ -49,20 +58,20 @@ class ActionModule(ActionBase):
             }
         return result
 
-    def _lines(self, found: list[Problem], task_vars: dict[str, Any]) -> list[str]:
-        """One line for each mistake, however many hosts have it: place, variable, what is wrong."""
-        sources, extra = sources_of(task_vars), extra_variables(self._loader)
-        merged: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
-        for problem in found:
-            groups = [str(group) for group in task_vars["hostvars"][problem.host].get("group_names") or []]
-            place = sources.find(problem.path, problem.host, groups, extra) or f"host {problem.host}"
-            merged.setdefault((place, problem.path, problem.said), []).append(problem.host)
-        everybody = len(list(task_vars["hostvars"]))
-        ordered = sorted(merged.items(), key=lambda item: _sortable(item[0][0]))
-        return [
-            f"{place}: {_key(path)}: {said}{'' if len(hosts) == everybody else _some(hosts)}"
-            for (place, path, said), hosts in ordered
-        ]
+
+def _lines(found: list[Problem], place_of: Callable[[Problem], str], everybody: int) -> list[str]:
+    """One line for each mistake, however many hosts have it: place, variable, what is wrong."""
+    merged: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+    for problem in found:
+        place = problem.place or place_of(problem) or f"host {problem.host}"
+        hosts = merged.setdefault((place, problem.path, problem.said), [])
+        if problem.host not in hosts:
+            hosts.append(problem.host)
+    ordered = sorted(merged.items(), key=lambda item: _sortable(item[0][0]))
+    return [
+        f"{place}: {printable(written(path))}: {said}{'' if len(hosts) == everybody else _some(hosts)}"
+        for (place, path, said), hosts in ordered
+    ]
 
 
 def _sortable(place: str) -> tuple[str, int]:
@@ -75,24 +84,49 @@ def _some(hosts: list[str]) -> str:
     return f" (host {', '.join(hosts[:_HOSTS_SHOWN])}{more})"
 
 
-def _key(path: tuple[str, ...]) -> str:
-    """``postgres_allow_from[1]``, ``postgres_settings.work_mem``."""
-    return path[0] + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path[1:])
+def _host(hostvars: Any, name: str, templar: Any) -> Host:
+    raw, resolved = hostvars.raw_get(name), hostvars[name]
 
-
-def _values(hostvars: Any, host: str) -> Iterator[tuple[str, Any]]:
-    variables = hostvars[host]
-    for name in list(variables):
-        if not str(name).startswith(PREFIXES):
-            continue
+    def value(key: str, default: Any = None) -> Any:
+        if key not in raw:
+            return default
         try:
-            # Without Ansible's tags, and as plain data all the way down.
-            yield str(name), json.loads(json.dumps(variables[name], default=str))
-        except (AnsibleError, KeyError) as error:
-            yield str(name), Unresolved(str(error).splitlines()[0])
+            return plain(resolved[key], _FAILURES)
+        except _FAILURES:
+            # One entry that cannot be resolved is no reason to say nothing about the others.
+            return plain(_piecewise(raw[key], templar.copy_with_new_env(available_variables=raw)))
+
+    ours = {str(key): value(key) for key in raw if str(key).startswith(PREFIXES)}
+    machine = _machine(value("ansible_connection", "ssh"), value("ansible_host", name), value("ansible_port"))
+    return Host(ours, machine)
+
+
+def _piecewise(raw: Any, templar: Any) -> Any:
+    if isinstance(raw, Mapping):
+        return {key: _piecewise(item, templar) for key, item in raw.items()}
+    if isinstance(raw, list):
+        return [_piecewise(item, templar) for item in raw]
+    try:
+        return templar.template(raw)
+    except _FAILURES as error:
+        return Unresolved(str(error).partition("\n")[0])
+
+
+def _machine(connection: Any, address: Any, port: Any) -> str:
+    """What tells whether two hosts of the inventory are the same machine. Behind one address may be several,
+    told apart by their port."""
+    return "local" if connection == "local" else f"{connection} {address} {port}"
+
+
+def _groups(task_vars: Mapping[str, Any], host: str) -> list[str]:
+    return [str(group) for group in task_vars["hostvars"].raw_get(host).get("group_names") or []]
+
+
+def _start(task_vars: Mapping[str, Any]) -> Path:
+    return Path(str(task_vars.get("playbook_dir", ".")))
 
 
 def _role_directories(task_vars: dict[str, Any]) -> list[Path]:
     configured = [Path(str(path)) for path in C.config.get_config_value("DEFAULT_ROLES_PATH")]
-    beside = Path(str(task_vars.get("playbook_dir", "."))).parent / "roles"
+    beside = _start(task_vars).parent / "roles"
     return [path for path in [beside, *configured] if path.is_dir()]

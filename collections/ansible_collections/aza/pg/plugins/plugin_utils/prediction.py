@@ -13,7 +13,7 @@ from ansible_collections.aza.pg.plugins.module_utils.tuning.evaluate import Inpu
 from ansible_collections.aza.pg.plugins.module_utils.tuning.loader import load_rules
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_cpus, parse_memory
 
-_FACTS = Path("image/build/postgres/rootfs/usr/local/share/aza-pg")
+FACTS = Path("image/build/postgres/rootfs/usr/local/share/aza-pg")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def predict(given: Mapping[str, Any], engine: Mapping[str, Any], start: Path) ->
             workload=given["workload"],
             storage=given["storage"],
             disk_mb=engine["disk_mb"] or 0,
-            preload_workers=_preload_workers(root / _FACTS, given["extra_preload_libraries"]),
+            preload_workers=_preload_workers(root / FACTS, given["extra_preload_libraries"]),
         ),
     )
     wanted = given["shm_size"]

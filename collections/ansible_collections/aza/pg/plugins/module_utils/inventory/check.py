@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check every host's variables against what the roles declare; all mistakes at once. Pure."""
+"""Check every host's variables against what the roles declare; all mistakes at once. Pure.
+
+Values are plain data (``plain``). First each value by itself, then what contradicts what on one host, then
+between hosts.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import LIMITS, together
+from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents
+from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import contradictions
+from ansible_collections.aza.pg.plugins.module_utils.inventory.fleet import Instance, collisions
+from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option
 
-_TRUTH = ("yes", "no", "true", "false", "on", "off", "1", "0", "y", "n", "t", "f")
-_HIDDEN = re.compile(r"password|secret|token|passphrase")
+TRUTH = ("yes", "no", "true", "false", "on", "off", "1", "0", "y", "n", "t", "f")
+WHOLE = r"[+-]?[0-9]{1,18}"
+NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
+_WHOLE, _NUMBER = re.compile(WHOLE), re.compile(NUMBER)
+_HIDDEN = re.compile(r"password|passwd|secret|token|passphrase|(^|_)key$")
 _MEANING = {
     "str": "text",
     "path": "text",
@@ -22,88 +32,132 @@ _MEANING = {
     "bool": "true or false",
     "list": "a list ([a, b] or one - a line)",
     "dict": "a dictionary (key: value)",
+    "raw": "a value",
 }
-
-
-@dataclass(frozen=True)
-class Unresolved:
-    """A value that is a template which could not be resolved; ``why`` is Ansible's word."""
-
-    why: str
+Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Problem:
     host: str
     # The variable, and within it the key: ("postgres_settings", "work_mem").
-    path: tuple[str, ...]
+    path: Path
     said: str
+    # File and line, where they are not those of the value that counts for the host.
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "said", printable(self.said))
 
 
-def check_host(host: str, values: Mapping[str, Any], specs: Mapping[str, Option]) -> list[Problem]:
-    """``values``: the variables of one host that carry one of our prefixes, resolved."""
-    found = []
-    clean: dict[str, Any] = {}
-    for name, value in values.items():
-        option = specs.get(name)
-        if option is None:
-            if name.startswith(PREFIXES):
-                hint = did_you_mean(name, specs)
-                found.append(Problem(host, (name,), f"there is no such variable{hint}"))
-            continue
-        said = list(check_value((name,), value, option))
-        found += [Problem(host, path, text) for path, text in said]
-        if not said:
-            clean[name] = value
-    if "postgres_cluster" in values:
-        found += [Problem(host, (name,), text) for name, text in together(clean)]
+@dataclass(frozen=True)
+class Host:
+    """One host of the inventory. ``machine``: what tells whether two hosts are the same machine."""
+
+    values: Mapping[str, Any]
+    machine: str = ""
+
+
+def check_inventory(
+    hosts: Mapping[str, Host],
+    specs: Mapping[str, Option],
+    contents: Callable[[Mapping[str, Any]], Contents | None] = lambda _: None,
+) -> list[Problem]:
+    """``contents``: what the image holds that a host with these variables runs, as far as that is known."""
+    found: list[Problem] = []
+    instances = []
+    for name, host in hosts.items():
+        found += check_host(name, host.values, specs, contents)
+        if "postgres_cluster" in host.values:
+            instances.append(Instance(name, host.machine or name, with_defaults(host.values, specs)))
+    found += [Problem(name, path, said) for name, path, said in collisions(instances)]
     return found
 
 
-def check_value(path: tuple[str, ...], value: Any, option: Option) -> Iterator[tuple[tuple[str, ...], str]]:
+def with_defaults(values: Mapping[str, Any], specs: Mapping[str, Option]) -> dict[str, Any]:
+    return {**{name: option.default for name, option in specs.items()}, **values}
+
+
+def check_host(
+    host: str,
+    values: Mapping[str, Any],
+    specs: Mapping[str, Option],
+    contents: Callable[[Mapping[str, Any]], Contents | None] = lambda _: None,
+) -> list[Problem]:
+    """``values``: the variables of one host that carry one of our prefixes."""
+    found = []
+    for name, value in values.items():
+        option = specs.get(name)
+        if option is not None:
+            found += [Problem(host, path, text) for path, text in check_value((name,), value, option)]
+        elif name.startswith(PREFIXES):
+            found.append(Problem(host, (name,), f"there is no such variable{did_you_mean(name, specs)}"))
+    if "postgres_cluster" in values:
+        said = {problem.path for problem in found}
+        found += [
+            Problem(host, path, text)
+            for path, text in contradictions(with_defaults(values, specs), values, contents)
+            # What is wrong by itself has been said; what it contradicts may be because of that.
+            if path not in said
+        ]
+    return found
+
+
+def check_value(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, str]]:
     if isinstance(value, Unresolved):
-        yield path, f"the value cannot be resolved: {value.why}"
+        yield from _unresolved(path, value)
         return
     if value is None:
         yield path, f"the value is missing; expected {_MEANING.get(option.type, option.type)}"
         return
-    if not has_type(value, option.type):
-        yield path, f"{show(path, value)} is {_name(value)}; expected {_MEANING[option.type]}"
+    bare = option.bare
+    if bare and not isinstance(value, dict):
+        if isinstance(value, list):
+            yield path, f"this is a list; expected a {bare}, or a dictionary with the key '{bare}'"
+        else:
+            yield from check_value(path, value, option.options[bare])
         return
-    if (
-        option.choices
-        and option.type != "list"
-        and str(value) not in [str(choice) for choice in option.choices]
-    ):
+    if not has_type(value, option.type):
+        yield path, f"{show(path, value, option)} is {_name(value)}; expected {_MEANING[option.type]}"
+        return
+    if option.choices and option.type != "list" and value not in option.choices:
         hint = did_you_mean(str(value), map(str, option.choices))
-        choices = ", ".join(map(str, option.choices))
-        yield path, f"{show(path, value)} is not one of {choices}{hint}"
+        choices = ", ".join(str(choice) or "empty" for choice in option.choices)
+        yield path, f"{show(path, value, option)} is not one of {choices}{hint}"
         return
     wrong = False
     for part in _parts(path, value, option):
         wrong = True
         yield part
-    limit = LIMITS.get(path[0]) if len(path) == 1 else None
-    if limit and not wrong and (said := limit(value)):
-        yield path, said if option.type in ("list", "dict") else f"{show(path, value)} {said}"
+    if option.limit and not wrong and (said := option.limit(value)):
+        yield path, said if isinstance(value, (list, dict)) else f"{show(path, value, option)} {said}"
 
 
-def _parts(path: tuple[str, ...], value: Any, option: Option) -> Iterator[tuple[tuple[str, ...], str]]:
+def _parts(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, str]]:
     """What is inside lists and dictionaries."""
-    if option.type == "list":
-        # As Ansible does it: the choices of a list are those of its entries.
-        inner = Option(option.name, option.elements or "raw", options=option.options, choices=option.choices)
+    if isinstance(value, list):
         for number, item in enumerate(value):
-            yield from check_value((*path, str(number)), item, inner)
-    elif option.type == "dict" and option.options:
+            yield from check_value((*path, str(number)), item, option.entry)
+    elif isinstance(value, dict) and option.options:
         for key, item in value.items():
             if key in option.options:
-                yield from check_value((*path, str(key)), item, option.options[key])
+                yield from check_value((*path, key), item, option.options[key])
             else:
-                yield (*path, str(key)), f"there is no such key{did_you_mean(str(key), option.options)}"
+                yield (*path, key), f"there is no such key{did_you_mean(key, option.options)}"
         for key, inside in option.options.items():
             if inside.required and key not in value:
                 yield path, f"the key '{key}' is missing"
+    elif isinstance(value, dict):
+        yield from _unresolved(path, value)
+
+
+def _unresolved(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
+    """What cannot be had, in a dictionary whose keys nobody declares."""
+    if isinstance(value, Unresolved):
+        yield path, f"the value cannot be resolved: {value.why}"
+    elif isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _unresolved((*path, str(key)), item)
 
 
 def has_type(value: Any, wanted: str) -> bool:
@@ -111,32 +165,38 @@ def has_type(value: Any, wanted: str) -> bool:
     if wanted in ("raw", "any"):
         return True
     if wanted == "bool":
-        return isinstance(value, bool) or str(value).lower() in _TRUTH
+        return (
+            isinstance(value, bool)
+            or (isinstance(value, (int, float)) and value in (0, 1))
+            or (isinstance(value, str) and value.lower() in TRUTH)
+        )
     if isinstance(value, bool):
         return False
     if wanted in ("str", "path"):
         return isinstance(value, (str, int, float))
     if wanted == "int":
-        return isinstance(value, int) or (
-            isinstance(value, str) and bool(re.fullmatch(r"[+-]?\d{1,18}", value))
+        return (
+            isinstance(value, int)
+            or (isinstance(value, float) and value.is_integer())
+            or (isinstance(value, str) and bool(_WHOLE.fullmatch(value)))
         )
     if wanted == "float":
-        number = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
-        return isinstance(value, (int, float)) or (
-            isinstance(value, str) and bool(re.fullmatch(number, value))
-        )
+        return isinstance(value, (int, float)) or (isinstance(value, str) and bool(_NUMBER.fullmatch(value)))
     return isinstance(value, list if wanted == "list" else dict)
 
 
-def show(path: tuple[str, ...], value: Any) -> str:
-    if any(_HIDDEN.search(part) for part in path):
+def show(path: Path, value: Any, option: Option) -> str:
+    """The value as it may stand in a sentence: one line, not too long, and no secret."""
+    if option.secret or any(_HIDDEN.search(part) for part in path):
         return "the value (not shown)"
-    text = str(value) if not isinstance(value, str) else f"'{value}'"
+    if isinstance(value, (list, dict)):
+        return "this"
+    text = printable(f"'{value}'" if isinstance(value, str) else str(value))
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _name(value: Any) -> str:
-    for kind, word in ((bool, "true or false"), (str, "text"), (int, "a number"), (float, "a number")):
+    for kind, word in ((bool, "true or false"), (str, "text"), ((int, float), "a number"), (list, "a list")):
         if isinstance(value, kind):
             return word
-    return "a list" if isinstance(value, (list, tuple)) else "a dictionary"
+    return "a dictionary"

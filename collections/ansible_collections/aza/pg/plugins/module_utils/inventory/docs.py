@@ -61,6 +61,8 @@ def _section(path: Path, options: list[Option]) -> Iterator[str]:
 
 def _rows(option: Option, name: str) -> Iterator[str]:
     kind = f"list of {option.elements}" if option.type == "list" and option.elements else option.type
+    if option.type == "list" and option.entry.bare:
+        kind = f"list of {option.entry.bare} or dict"
     if option.choices:
         kind = " or ".join(f"`{choice}`" for choice in option.choices)
         kind = f"list of {kind}" if option.type == "list" else kind
@@ -81,7 +83,11 @@ def _default(option: Option) -> str:
     return f"`{value}`"
 
 
+def plain_text(given: str) -> str:
+    """Ansible's markup as Markdown."""
+    return _REFERENCE.sub(r"`\1`", _MARKUP.sub(r"`\1`", given)).strip()
+
+
 def _text(given: str) -> str:
-    """Ansible's markup as Markdown, safe inside a table."""
-    text = _REFERENCE.sub(r"`\1`", _MARKUP.sub(r"`\1`", given))
-    return text.replace("|", "\\|").strip()
+    """The same, safe inside a table."""
+    return plain_text(given).replace("|", "\\|")

@@ -1,56 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What argument_specs cannot say: ranges, patterns, and what only makes sense together.
+"""What argument_specs cannot say of one value: ranges and patterns. (What contradicts what: ``crosscheck``.)
 
 A limit takes a value of the right type and returns what is wrong with it, in words that follow the value:
-``postgres_port: 70000 is not between 1 and 65535``.
+``postgres_port: 70000 is not between 1 and 65535``. Its ``schema`` is as much of it as JSON Schema can say; that
+part never refuses what the limit accepts.
 """
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.desired import CLUSTER_NAME
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import KINDS
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes, seconds
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory
 
-Limit = Callable[[Any], str]
+
+@dataclass(frozen=True)
+class Limit:
+    wrong: Callable[[Any], str]
+    schema: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, value: Any) -> str:
+        return self.wrong(value)
 
 
-def between(low: float, high: float) -> Limit:
-    return lambda value: "" if low <= float(value) <= high else f"is not between {low:g} and {high:g}"
+def between(low: int, high: int) -> Limit:
+    return Limit(
+        lambda value: "" if low <= float(value) <= high else f"is not between {low} and {high}",
+        {"minimum": low, "maximum": high},
+    )
 
 
 def pattern(expression: str, meaning: str) -> Limit:
+    """``expression`` is read by Python and by editors (ECMAScript): what both understand alike."""
     form = re.compile(expression)
-    return lambda value: "" if form.fullmatch(str(value)) else f"is not {meaning}"
-
-
-def each(limit: Limit) -> Limit:
-    def check(value: Any) -> str:
-        wrong = [f"'{item}' {said}" for item in value if (said := limit(item))]
-        return "has a wrong entry: " + ", ".join(wrong) if wrong else ""
-
-    return check
+    return Limit(
+        lambda value: "" if form.fullmatch(str(value)) else f"is not {meaning}",
+        {"pattern": f"^(?:{expression})$"},
+    )
 
 
 def or_empty(limit: Limit) -> Limit:
-    return lambda value: "" if value == "" else limit(value)
+    schema = {"anyOf": [{"const": ""}, limit.schema]} if limit.schema else {}
+    return Limit(lambda value: "" if value == "" else limit(value), schema)
 
 
-def memory(value: Any) -> str:
+def _memory(value: Any) -> str:
     try:
         parse_memory(str(value), "it")
     except AzaError as error:
-        return re.sub(r"^it is '.*'[,;] ", "is refused: ", error.msg)
+        return re.sub(r"^it is '.*'[,;] ", "is refused: ", error.msg, flags=re.DOTALL)
     return ""
 
 
-def size(value: Any) -> str:
+def _size(value: Any) -> str:
     try:
         megabytes("", value)
     except AzaError:
@@ -58,7 +69,7 @@ def size(value: Any) -> str:
     return ""
 
 
-def duration(value: Any) -> str:
+def _duration(value: Any) -> str:
     try:
         seconds("", value)
     except AzaError:
@@ -66,7 +77,7 @@ def duration(value: Any) -> str:
     return ""
 
 
-def address(value: Any) -> str:
+def _address(value: Any) -> str:
     try:
         ipaddress.ip_address(str(value))
     except ValueError:
@@ -74,7 +85,7 @@ def address(value: Any) -> str:
     return ""
 
 
-def network(value: Any) -> str:
+def _network(value: Any) -> str:
     try:
         ipaddress.ip_network(str(value))
     except ValueError as error:
@@ -82,58 +93,142 @@ def network(value: Any) -> str:
     return ""
 
 
-def settings(value: Any) -> str:
+_HOST_NAME = re.compile(r"\.?(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+
+
+def _client(value: Any) -> str:
+    """The address of an HBA rule. A host name has a letter in it: `10.0.0` is a slip, not a name."""
+    if _HOST_NAME.fullmatch(str(value)) or not _network(value):
+        return ""
+    return "is not a network like 10.0.0.0/24, nor an address, a host name, samenet or samehost"
+
+
+def _settings(value: Any) -> str:
     try:
         pg.normalise(value)
     except AzaError as error:
         return "is wrong: " + error.msg.partition(": ")[2].rstrip(".")
+    wrong = [f"'{name}' is a list of something else than values" for name in value if _nested(value[name])]
+    wrong += [f"'{name}' holds a line break" for name in value if "\n" in pg.canonical(value[name])]
+    return "is wrong: " + "; ".join(wrong) if wrong else ""
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, list) and any(item is None or isinstance(item, (list, dict)) for item in value)
+
+
+def _name(value: Any) -> str:
+    if not 1 <= len(str(value).encode()) <= 63 or "\0" in str(value):
+        return "is no name: PostgreSQL's have 1 to 63 bytes"
     return ""
 
 
-def identifier(value: Any) -> str:
-    if not 1 <= len(str(value).encode()) <= 63:
-        return "is no name: PostgreSQL's have 1 to 63 bytes"
-    return "begins with pg_, which PostgreSQL keeps for itself" if str(value).startswith("pg_") else ""
+def _schema_name(value: Any) -> str:
+    reserved = "begins with pg_, which PostgreSQL keeps for itself"
+    return _name(value) or (reserved if str(value).startswith("pg_") else "")
 
 
-def password(value: Any) -> str:
-    return "" if value == "" or len(str(value)) >= 12 else "has fewer than 12 characters"
+def _role_name(value: Any) -> str:
+    if value in ("public", "none"):
+        return "is a word that PostgreSQL keeps for itself; no role can have that name"
+    return _schema_name(value)
 
 
+def _password(value: Any) -> str:
+    """What is wrong with it, without a word of it."""
+    if value == "":
+        return ""
+    if len(str(value)) < 12:
+        return "has fewer than 12 characters"
+    return "has a line break" if "\n" in str(value) or "\0" in str(value) else ""
+
+
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
+    r"( ?([Zz]|[+-]\d\d(:?\d\d)?)| [A-Za-z][A-Za-z0-9_/+-]*)?)?"
+)
+
+
+def _moment(value: Any) -> str:
+    if value == "infinity":
+        return ""
+    found = _TIME.fullmatch(str(value))
+    try:
+        if found and datetime.date(int(found[1]), int(found[2]), int(found[3])):
+            return ""
+    except ValueError as error:
+        return f"is no date ({error})"
+    return "is not a time; write 2027-01-31 or 2027-01-31 18:00+00"
+
+
+def _version(value: Any) -> str:
+    return (
+        ""
+        if isinstance(value, str)
+        else "is a number, which loses its zeros (1.10 is 1.1); write it in quotes"
+    )
+
+
+_KINDS = [kind.name for kind in KINDS]
+
+
+def _loss(value: Any) -> str:
+    kind, _, name = str(value).partition(" ")
+    if kind not in _KINDS:
+        hint = did_you_mean(kind, _KINDS)
+        return f"is not a kind and a name, like 'database shop'{hint}"
+    return "" if name.strip() else f"names no {kind}"
+
+
+_NAME_SCHEMA = {"minLength": 1, "maxLength": 63}
+SIZE, DURATION, ADDRESS, NETWORK = Limit(_size), Limit(_duration), Limit(_address), Limit(_network)
+SETTINGS = Limit(_settings, {"additionalProperties": {"not": {"type": ["null", "object"]}}})
+NAME = Limit(_name, _NAME_SCHEMA)
+SCHEMA_NAME = Limit(_schema_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)"})
+ROLE_NAME = Limit(_role_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)(?!(?:public|none)$)"})
+PASSWORD = Limit(_password, {"anyOf": [{"const": ""}, {"minLength": 12}]})
+CONNECTIONS = between(-1, 2**31 - 1)
+PORT = between(1, 65535)
+LIBRARY = pattern(r"[A-Za-z0-9_.$/-]+", "the name of a library")
+
+# By the place as people write it, `[]` for any entry of a list.
 LIMITS: dict[str, Limit] = {
     "postgres_cluster": pattern(
         CLUSTER_NAME.pattern,
         "a cluster name: lower-case letters, digits and dashes, a letter first, at most 40 characters",
     ),
-    "postgres_port": between(1, 65535),
-    "postgres_memory": memory,
-    "postgres_shm_size": or_empty(size),
+    "postgres_port": PORT,
+    "postgres_memory": Limit(_memory),
+    "postgres_shm_size": or_empty(SIZE),
     "postgres_cpus": between(0, 1024),
-    "postgres_publish_address": address,
-    "postgres_allow_from": each(network),
-    "postgres_database": identifier,
-    "postgres_user": identifier,
-    "postgres_password": password,
-    "postgres_settings": settings,
-    "postgres_extra_preload_libraries": each(pattern(r"[A-Za-z0-9_.$/-]+", "the name of a library")),
+    "postgres_publish_address": ADDRESS,
+    "postgres_allow_from[]": NETWORK,
+    "postgres_database": NAME,
+    "postgres_user": ROLE_NAME,
+    "postgres_password": PASSWORD,
+    "postgres_settings": SETTINGS,
+    "postgres_extra_preload_libraries[]": LIBRARY,
     "postgres_base_dir": or_empty(pattern(r"/[^\s:]*", "an absolute path without spaces and colons")),
-    "postgres_stop_grace_period": duration,
-    "postgres_ready_timeout": duration,
-    "postgres_log_max_size": pattern(r"[1-9]\d*[kmg]", "a size that Docker knows, like 20m"),
+    "postgres_stop_grace_period": DURATION,
+    "postgres_ready_timeout": DURATION,
+    "postgres_log_max_size": pattern(r"[1-9][0-9]*[kmg]", "a size that Docker knows, like 20m"),
     "postgres_log_max_files": between(1, 1000),
+    "postgres_roles[].name": ROLE_NAME,
+    "postgres_roles[].connection_limit": CONNECTIONS,
+    "postgres_roles[].valid_until": or_empty(Limit(_moment)),
+    "postgres_roles[].password": PASSWORD,
+    "postgres_roles[].member_of[].role": NAME,
+    "postgres_roles[].settings": SETTINGS,
+    "postgres_databases[].name": NAME,
+    "postgres_databases[].connection_limit": CONNECTIONS,
+    "postgres_databases[].settings": SETTINGS,
+    "postgres_databases[].extensions[].name": NAME,
+    "postgres_databases[].extensions[].version": or_empty(Limit(_version)),
+    "postgres_databases[].schemas[].name": SCHEMA_NAME,
+    "postgres_hba[].addresses[]": Limit(_client),
+    "postgres_allow_loss[]": Limit(_loss, {"pattern": f"^(?:{'|'.join(_KINDS)}) "}),
+    "postgres_tls_names[]": pattern(r"[A-Za-z0-9*_.:-]+", "a host name or an address"),
+    "postgres_exporter_port": PORT,
+    "postgres_exporter_publish_address": ADDRESS,
+    "docker_engine_start_timeout": between(1, 3600),
 }
-
-
-def together(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Variables that contradict each other on one host, as (variable, sentence)."""
-    published = str(values.get("postgres_publish_address", "127.0.0.1"))
-    try:
-        loopback = ipaddress.ip_address(published).is_loopback
-    except ValueError:
-        return
-    if not loopback and not values.get("postgres_allow_from"):
-        yield (
-            "postgres_publish_address",
-            f"'{published}' can be reached by other machines: say which may come in with postgres_allow_from "
-            "(a list of networks)",
-        )

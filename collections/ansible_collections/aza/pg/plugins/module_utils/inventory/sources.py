@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a variable was written: file and line, found in the YAML and INI files of an inventory."""
+"""Where a variable was written: file and line, found in the YAML and INI files of an inventory.
+
+And what only the files can tell: a key given twice (YAML keeps the last without a word), a secret in plain text.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,50 @@ COMMAND_LINE = "command line"
 Scope = tuple[str, str]
 # Below the scope: ("postgres_settings", "work_mem") → "group_vars/all.yml:7"
 Positions = dict[tuple[str, ...], str]
+# Somebody's tree of aliases to aliases is not followed to its end.
+_MOST_PLACES = 200_000
+_DEEPEST = 30
+_SECRET = re.compile(r"password$|_key$")
+_ENCRYPTED = ("!vault", "!vault-encrypted")
+_MERGE = "tag:yaml.org,2002:merge"
+_TEMPLATE = re.compile(r"\{[{%]")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something about one place of a file. ``first``: where the same key stood before."""
+
+    scope: Scope
+    path: tuple[str, ...]
+    place: str
+    first: str = ""
 
 
 @dataclass
 class Sources:
-    """All places of all variables, by scope. ``files``: those that were read, in order of precedence."""
+    """All places of all variables, by scope, in order of precedence."""
 
     found: dict[Scope, list[Positions]] = field(default_factory=dict)
+    twice: list[Remark] = field(default_factory=list)
+    # Values that look like secrets and can be read by whoever reads the file. The values themselves are not kept.
+    plain: list[Remark] = field(default_factory=list)
 
     def add(self, scope: Scope, positions: Positions) -> None:
         self.found.setdefault(scope, []).append(positions)
+
+    def read_mapping(self, scope: Scope, node: yaml.MappingNode, path: Path) -> None:
+        reader = _Reader(self, scope, _relative(path))
+        reader.read(node)
+        self.add(scope, reader.found)
+
+    def note_secret(self, scope: Scope, path: tuple[str, ...], value: str, place: str) -> None:
+        """Empty is none, a template comes from elsewhere, and a key is mostly given as the name of its file."""
+        name = path[-1]
+        if not _SECRET.search(name) or not value.strip() or _TEMPLATE.search(value):
+            return
+        if name.endswith("_key") and "PRIVATE KEY" not in value:
+            return
+        self.plain.append(Remark(scope, path, place))
 
     def find(self, path: Sequence[str], host: str, groups: Sequence[str], extra: Iterable[str] = ()) -> str:
         """The place that wins for this host: command line, host, its groups, all. Empty when it is nowhere."""
@@ -56,7 +93,7 @@ def read(inventories: Iterable[Path], beside_playbook: Path | None = None) -> So
             for name, path in _variable_files(directory / f"{kind}_vars"):
                 node = _compose(path)
                 if isinstance(node, yaml.MappingNode):
-                    sources.add((kind, name), _positions(node, path))
+                    sources.read_mapping((kind, name), node, path)
     return sources
 
 
@@ -75,24 +112,51 @@ def _compose(path: Path) -> yaml.Node | None:
     """The tree with its marks. Tags (!vault) are only names here: nothing is built from them."""
     try:
         node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (yaml.YAMLError, OSError, UnicodeDecodeError):
+    except (yaml.YAMLError, OSError, UnicodeError, RecursionError):
         return None  # Ansible itself says what is wrong with it
     return node
 
 
-def _positions(node: yaml.MappingNode, path: Path, above: tuple[str, ...] = ()) -> Positions:
-    found: Positions = {}
-    for key, value in node.value:
-        here = (*above, str(key.value))
-        found[here] = f"{_relative(path)}:{key.start_mark.line + 1}"
-        if isinstance(value, yaml.MappingNode):
-            found.update(_positions(value, path, here))
-        elif isinstance(value, yaml.SequenceNode):
-            for number, item in enumerate(value.value):
-                found[(*here, str(number))] = f"{_relative(path)}:{item.start_mark.line + 1}"
-                if isinstance(item, yaml.MappingNode):
-                    found.update(_positions(item, path, (*here, str(number))))
-    return found
+class _Reader:
+    """Goes through one tree: places, and what there is to remark."""
+
+    def __init__(self, sources: Sources, scope: Scope, file: str) -> None:
+        self.sources, self.scope, self.file = sources, scope, file
+        self.found: Positions = {}
+        self.left = _MOST_PLACES
+
+    def read(self, node: yaml.Node, above: tuple[str, ...] = (), depth: int = 0) -> None:
+        self.left -= 1
+        if depth > _DEEPEST or self.left < 0:
+            return
+        if isinstance(node, yaml.MappingNode):
+            self._mapping(node, above, depth + 1)
+        elif isinstance(node, yaml.SequenceNode):
+            for number, item in enumerate(node.value):
+                here = (*above, str(number))
+                self.found[here] = self._place(item)
+                self.read(item, here, depth + 1)
+        elif node.tag not in _ENCRYPTED:
+            self.sources.note_secret(self.scope, above, node.value, self._place(node))
+
+    def _mapping(self, node: yaml.MappingNode, above: tuple[str, ...], depth: int) -> None:
+        # What is merged in first: the mapping's own keys win.
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    if isinstance(part, yaml.MappingNode):
+                        self.read(part, above, depth)
+        own: dict[str, str] = {}
+        for key, value in node.value:
+            if key.tag != _MERGE and isinstance(key, yaml.ScalarNode):
+                here, place = (*above, key.value), self._place(key)
+                if key.value in own:
+                    self.sources.twice.append(Remark(self.scope, here, place, own[key.value]))
+                self.found[here] = own[key.value] = place
+                self.read(value, here, depth)
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self.file}:{node.start_mark.line + 1}"
 
 
 def _inventory_file(path: Path, sources: Sources) -> None:
@@ -104,17 +168,17 @@ def _inventory_file(path: Path, sources: Sources) -> None:
         _ini(path, sources)
 
 
-def _group(name: str, node: yaml.Node, path: Path, sources: Sources) -> None:
+def _group(name: str, node: yaml.Node, path: Path, sources: Sources, depth: int = 0) -> None:
     for key, part in _mapping(node).items():
         if key == "vars" and isinstance(part, yaml.MappingNode):
-            sources.add(("group", name), _positions(part, path))
+            sources.read_mapping(("group", name), part, path)
         elif key == "hosts":
             for host, variables in _mapping(part).items():
                 if isinstance(variables, yaml.MappingNode):
-                    sources.add(("host", host), _positions(variables, path))
-        elif key == "children":
+                    sources.read_mapping(("host", host), variables, path)
+        elif key == "children" and depth < _DEEPEST:
             for child, inside in _mapping(part).items():
-                _group(child, inside, path, sources)
+                _group(child, inside, path, sources, depth + 1)
 
 
 def _mapping(node: yaml.Node) -> Mapping[str, yaml.Node]:
@@ -125,18 +189,20 @@ def _ini(path: Path, sources: Sources) -> None:
     section = "ungrouped"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeError):
         return
     for number, line in enumerate(lines, 1):
         place = f"{_relative(path)}:{number}"
         if head := re.match(r"\s*\[([^\]]+)\]", line):
             section = head.group(1)
         elif section.endswith(":vars"):
-            if pair := re.match(r"\s*(\w+)\s*=", line):
+            if pair := re.match(r"\s*(\w+)\s*=(.*)", line):
                 sources.add(("group", section[:-5]), {(pair.group(1),): place})
+                sources.note_secret(("group", section[:-5]), (pair.group(1),), pair.group(2), place)
         elif host := re.match(r"\s*([^\s#;]+)\s+(.*)", line):
-            for name in re.findall(r"(\w+)=", host.group(2)):
+            for name, value in re.findall(r"(\w+)=(\S*)", host.group(2)):
                 sources.add(("host", host.group(1)), {(name,): place})
+                sources.note_secret(("host", host.group(1)), (name,), value, place)
 
 
 def _relative(path: Path) -> str:

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which variables there are: read from the roles' argument_specs, their one home."""
+"""Which variables there are: read from the roles' argument_specs, their one home.
+
+Beyond what Ansible reads: entries with `elements: raw` and options are dictionaries of these keys, or the bare value
+of the one that is required (`extensions: [hstore, {name: vector, schema: api}]`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import LIMITS, Limit
 
 # What belongs to us: a variable with such a name that no role declares is a mistake.
 PREFIXES = ("postgres_", "image_", "pgbouncer_", "docker_engine_", "aza_")
@@ -28,6 +34,32 @@ class Option:
     elements: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
     description: tuple[str, ...] = ()
+    # Whether it is never shown, and does not belong into a file as plain text.
+    secret: bool = False
+    # As people write the place: ``postgres_databases[].name``.
+    where: str = ""
+
+    @cached_property
+    def entry(self) -> Option:
+        """What each entry of a list is. As Ansible does it, the choices of a list are those of its entries."""
+        return Option(
+            self.name,
+            self.elements or "raw",
+            options=self.options,
+            choices=self.choices,
+            secret=self.secret,
+            where=f"{self.where}[]",
+        )
+
+    @cached_property
+    def bare(self) -> str:
+        """The key that stands for an entry which is no dictionary; empty where there is no such short form."""
+        required = [key for key, inside in self.options.items() if inside.required]
+        return required[0] if self.type == "raw" and required else ""
+
+    @cached_property
+    def limit(self) -> Limit | None:
+        return LIMITS.get(self.where)
 
 
 def load_specs(role_directories: Iterable[Path]) -> dict[str, Option]:
@@ -42,20 +74,38 @@ def load_specs(role_directories: Iterable[Path]) -> dict[str, Option]:
             role = path.parent.parent.name
             for entry in (document.get("argument_specs") or {}).values():
                 for name, option in (entry.get("options") or {}).items():
-                    known.setdefault(name, _option(name, option or {}, role))
+                    known.setdefault(name, _option(name, option or {}, role, name))
     return known
 
 
-def _option(name: str, given: Mapping[str, Any], role: str) -> Option:
+def _option(name: str, given: Mapping[str, Any], role: str, where: str) -> Option:
     described = given.get("description") or []
+    kind = given.get("type", "str")
+    below = f"{where}[]" if kind == "list" else where
     return Option(
         name=name,
-        type=given.get("type", "str"),
+        type=kind,
         role=role,
         required=bool(given.get("required", False)),
         default=given.get("default"),
         choices=tuple(given.get("choices") or ()),
         elements=given.get("elements", ""),
-        options={key: _option(key, value or {}, role) for key, value in (given.get("options") or {}).items()},
+        options={
+            key: _option(key, value or {}, role, f"{below}.{key}")
+            for key, value in (given.get("options") or {}).items()
+        },
         description=(described,) if isinstance(described, str) else tuple(described),
+        secret=bool(given.get("no_log", False)),
+        where=where,
     )
+
+
+def places(specs: Mapping[str, Option]) -> dict[str, Option]:
+    """Every variable and every key within, by its place as people write it."""
+    found = {}
+    for option in specs.values():
+        found[option.where] = option
+        if option.type == "list":
+            found[option.entry.where] = option.entry
+        found |= places(option.options)
+    return found

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the image of a host holds: as the inventory chooses it from the catalogue, or as it was built last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, load_catalog, solve
+from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents, contents_of
+from ansible_collections.aza.pg.plugins.plugin_utils.prediction import FACTS, checkout
+
+
+def contents_for(start: Path) -> Callable[[Mapping[str, Any]], Contents | None]:
+    """A function from a host's variables to its image's contents; None where there is no catalogue.
+
+    ``start``: where the checkout is looked for, upwards. Each choice is read and solved once, for however many hosts.
+    """
+    root = checkout(start)
+    catalogue = cache(load_catalog)
+
+    @cache
+    def solved(image_dir: Path, source: str, flavour: str, extensions: tuple[str, ...]) -> Contents | None:
+        if not (image_dir / "manifest.yml").is_file():
+            return None
+        catalog: Catalog = catalogue(image_dir)
+        return contents_of(catalog, solve(catalog, source, flavour, list(extensions)), _built(root))
+
+    def contents(values: Mapping[str, Any]) -> Contents | None:
+        given = values.get("image_dir")
+        chosen = values.get("image_extensions")
+        return solved(
+            root / str(given) if given and Path(str(given)).is_absolute() else root / "image",
+            str(values.get("image_source")),
+            str(values.get("image_flavour")),
+            tuple(map(str, chosen)) if isinstance(chosen, list) else (),
+        )
+
+    return contents
+
+
+def _built(root: Path) -> list[str]:
+    """The entries in the image whose build context was written last: a build may have chosen more with -e."""
+    try:
+        facts = json.loads((root / FACTS / "image.json").read_text(encoding="utf-8"))
+        return [str(entry["name"]) for entry in facts["extensions"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

@@ -12,6 +12,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     collations,
     databases,
     extensions,
+    hba,
     memberships,
     privileges,
     roles,
@@ -23,6 +24,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.order import 
 
 KINDS: tuple[Kind, ...] = (
     settings.KIND,
+    hba.KIND,
     roles.KIND,
     memberships.KIND,
     databases.KIND,
@@ -53,15 +55,25 @@ def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plan(wanted: Desired, found: Observed) -> Iterator[Change]:
-    """All changes to the server's objects, each after what it needs.
+    """All changes to the server's objects, each after what it needs."""
+    known = _known(wanted, found)
+    if known:
+        yield from ordered(change for kind in KINDS for change in kind.planner(wanted, known))
 
-    Of a server that exists and does not answer nothing can be said; one that is about to be made is known.
-    """
+
+def problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    """Why what is declared cannot be had, all at once."""
+    known = _known(wanted, found)
+    if known:
+        for kind in KINDS:
+            yield from kind.problems(wanted, known)
+
+
+def _known(wanted: Desired, found: Observed) -> Observed | None:
+    """Of a server that exists and does not answer nothing can be said; one that is about to be made is known."""
     if found.server is None:
-        if found.volume:
-            return
-        found = replace(found, server=fresh(wanted))
-    yield from ordered(change for kind in KINDS for change in kind.planner(wanted, found))
+        return None if found.volume else replace(found, server=fresh(wanted))
+    return found
 
 
 def fresh(wanted: Desired) -> dict[str, Any]:

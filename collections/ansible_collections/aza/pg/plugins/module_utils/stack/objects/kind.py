@@ -45,6 +45,8 @@ class Kind:
     inside: Mapping[str, str] = field(default_factory=dict)
     # What a server that is about to be made will hold, so that its first plan is whole.
     fresh: Callable[[Desired], Mapping[str, Any]] = lambda _: {}
+    # Why what is declared cannot be had, each a sentence without its period: asked before anything is done.
+    problems: Callable[[Desired, Observed], Iterator[str]] = lambda *_: iter(())
     undeclared: Callable[[Desired, Observed], Iterator[Undeclared]] | None = None
     # What a check says about it besides changes and what is undeclared: an extension behind its image, say.
     findings: Callable[[Desired, Observed], Iterator[Finding]] | None = None

@@ -22,8 +22,8 @@ except ImportError:
     psycopg = None  # type: ignore[assignment]
 
 # A removal that was cut off leaves a database behind that nobody can connect to (its limit is then -2).
-_VERIFIERS = "select rolname, rolpassword from pg_authid where rolname = any(%s)"
 _REACHABLE = "select datname from pg_database where datallowconn and datconnlimit <> -2"
+_VERIFIERS = "select rolname, rolpassword from pg_authid where rolname = any(%s)"
 # How many databases are looked into at once: a few are enough, and a server has only so many connections.
 _AT_ONCE = 4
 

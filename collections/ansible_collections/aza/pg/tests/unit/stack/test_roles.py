@@ -203,7 +203,7 @@ def some_declaration(draw: st.DrawFn) -> list[dict[str, Any]]:
             "settings": some_settings,
             "comment": st.text("xy", max_size=1),
         }
-        rest = draw(st.fixed_dictionaries({}, optional=optional))
+        rest: dict[str, Any] = draw(st.fixed_dictionaries({}, optional=optional))
         entries.append({"name": name, "member_of": groups, **rest})
     return list(draw(st.permutations(entries)))
 

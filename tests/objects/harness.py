@@ -155,7 +155,7 @@ class Server:
                 "phase": "apply",
                 "state": "present",
                 "secrets": self.secrets,
-                "archive": "",
+                "archives": {},
                 "allow": list(allow),
                 "remove_data": False,
             },

@@ -12,9 +12,11 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import findings
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, SERVER
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
+from ansible_collections.aza.pg.plugins.plugin_utils import stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, check_secret
-from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
@@ -23,7 +25,6 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
 _OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
-_NO_IMAGE = {"reference": "", "digest": "", "archive": ""}
 
 
 class ActionModule(StackAction):
@@ -42,11 +43,12 @@ class ActionModule(StackAction):
     # -- state: present -------------------------------------------------------------------------------
 
     def _present(self, given: dict[str, Any]) -> dict[str, Any]:
-        image = _image_record(given["image"])
-        info = self._look(given, image)
+        images = {SERVER: stack_images.record("postgres_image", given["image"])}
+        if given["exporter"]:
+            images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
+        info = self._look(given, images)
         host, engine = info["host"], info["engine"]
-        pinned = _pinned(image, engine)
-        is_there = info["image"]["reference"] == pinned
+        pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
         store = self._secrets(given)
         value = given["password"] or (store.get("postgres_password") if store else "")
         prediction = predict(given, engine, Path(self._loader.get_basedir()))
@@ -54,7 +56,7 @@ class ActionModule(StackAction):
             describing.Parameters(
                 cluster=given["cluster"],
                 stack=given["stack"],
-                image=image,
+                image=images[SERVER],
                 memory_mb=prediction.memory_mb,
                 shm_size_mb=prediction.shm_size_mb,
                 cpus=given["cpus"],
@@ -75,12 +77,19 @@ class ActionModule(StackAction):
                 log_max_files=given["log_max_files"],
                 origins=self._origins(),
                 objects={key: given[key] for key in _OBJECTS},
+                exporter=Exporter(
+                    images[EXPORTER] | {"pinned": pinned[EXPORTER]},
+                    given["exporter_port"],
+                    given["exporter_publish_address"],
+                )
+                if given["exporter"]
+                else None,
             ),
             describing.Host(
                 uid=host["uid"],
                 gid=host["gid"],
                 home=host["home"],
-                image_reference=pinned,
+                image_reference=pinned[SERVER],
             ),
             _to_yaml,
         )
@@ -94,13 +103,17 @@ class ActionModule(StackAction):
             return self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
             )
-        if not is_there and image["archive"] and not self.check_mode:
+        missing = {
+            name: Path(image["archive"])
+            for name, image in images.items()
+            if image["archive"] and info["images"][name] != pinned[name]
+        }
+        archives = {}
+        if missing and not self.check_mode:
             # Refuse before the long copy what would be refused after it.
             self.on_target("stack_apply", phase="plan", **handed)
-            archive = self._bring_archive(Path(image["archive"]))
-        else:
-            archive = ""
-        result = self._converge(handed, archive, given)
+            archives = {name: self._bring_archive(name, archive) for name, archive in missing.items()}
+        result = self._converge(handed, archives, given)
         pgpass = ""
         if store:
             pgpass = str(store.write_pgpass({f"*:{given['port']}:*:{given['user']}": value}))
@@ -135,14 +148,14 @@ class ActionModule(StackAction):
         keys = ("changed", "findings", "plan", "lines", "version")
         return {key: answer[key] for key in keys if key in answer}
 
-    def _look(self, given: dict[str, Any], image: dict[str, str]) -> dict[str, Any]:
+    def _look(self, given: dict[str, Any], images: dict[str, stack_images.Record]) -> dict[str, Any]:
         info = self.on_target(
             "stack_info",
             cluster=given["cluster"],
             stack=given["stack"],
             base_dir=given["base_dir"],
             user=given["user"],
-            images=_names(image),
+            images={name: stack_images.names(image) for name, image in images.items()},
             observe=False,
         )
         if info["engine_error"]:
@@ -159,22 +172,24 @@ class ActionModule(StackAction):
     def _origins(self) -> dict[str, str]:
         return origins(self.task_vars, self._loader, prefix="postgres_")
 
-    def _bring_archive(self, archive: Path) -> str:
+    def _bring_archive(self, name: str, archive: Path) -> str:
         """The image's archive on the target. Where the target is the control node, it is there already;
         elsewhere it lies in the task's temporary directory, which Ansible removes when the task is over."""
         if self._connection.transport == "local":
             return str(archive)
-        self.say(f"receives the image ({archive.stat().st_size // 2**20} MB), once for this version")
+        self.say(f"receives the image {name} ({archive.stat().st_size // 2**20} MB), once for this version")
         directory = self._make_tmp_path()
         remote: str = self._connection._shell.join_path(directory, "image.tar")
         self._transfer_file(str(archive), remote)
         self._fixup_perms2((directory, remote))
         return remote
 
-    def _converge(self, handed: dict[str, Any], archive: str, given: dict[str, Any]) -> dict[str, Any]:
+    def _converge(
+        self, handed: dict[str, Any], archives: dict[str, str], given: dict[str, Any]
+    ) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False, "done": [], "diff": [], "ready_seconds": 0.0}
         for number in range(_ROUNDS):
-            answer = self.on_target("stack_apply", phase="apply", archive=archive, **handed)
+            answer = self.on_target("stack_apply", phase="apply", archives=archives, **handed)
             self._tell(answer)
             result["diff"] += answer.get("diff", [])
             if number == 0:
@@ -227,7 +242,7 @@ class ActionModule(StackAction):
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:
-        info = self._look(given, _NO_IMAGE)
+        info = self._look(given, {})
         wanted = describing.skeleton(
             given["cluster"], given["stack"], given["base_dir"], info["host"], given["user"]
         ).to_dict()
@@ -250,38 +265,6 @@ class ActionModule(StackAction):
             for key in ("changed", "plan", "lines", "directory", "diff", "done")
             if key in answer
         }
-
-
-def _image_record(given: Any) -> dict[str, str]:
-    """The record of a build, or a reference to an image in a registry (with its digest, to be pinned)."""
-    if isinstance(given, dict):
-        return {key: str(given.get(key) or "") for key in ("reference", "digest", "archive")}
-    reference, _, digest = str(given).partition("@")
-    if not digest.startswith("sha256:"):
-        raise AzaError(
-            f"postgres_image: '{given}' has no digest, and a tag can move. Write it as NAME:TAG@sha256:…; "
-            "`docker buildx imagetools inspect NAME:TAG` shows the digest.",
-            reason="image_not_pinned",
-        )
-    return {"reference": reference, "digest": digest, "archive": ""}
-
-
-def _by_digest(image: dict[str, str]) -> str:
-    name, colon, tag = image["reference"].rpartition(":")
-    repository = name if colon and "/" not in tag else image["reference"]
-    return f"{repository}@{image['digest']}"
-
-
-def _names(image: dict[str, str]) -> list[str]:
-    """What an engine may call the image: by its name and digest, or by the digest of its configuration."""
-    if not image["digest"]:
-        return []
-    return [_by_digest(image), *([config_digest(Path(image["archive"]))] if image["archive"] else [])]
-
-
-def _pinned(image: dict[str, str], engine: dict[str, Any]) -> str:
-    """How this engine names the image, once it has it. Always the same, or a deploy would see a change."""
-    return _names(image)[0 if engine["containerd_store"] else -1]
 
 
 class _Dumper(yaml.SafeDumper):

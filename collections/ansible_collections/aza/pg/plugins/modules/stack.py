@@ -160,6 +160,22 @@ options:
     type: list
     elements: str
     default: []
+  exporter:
+    description: Whether a Prometheus exporter runs beside the server.
+    type: bool
+    default: false
+  exporter_port:
+    description: Port of the exporter on the host.
+    type: int
+    default: 9187
+  exporter_publish_address:
+    description: Address of the host to publish the exporter on.
+    type: str
+    default: 127.0.0.1
+  exporter_image:
+    description: The exporter's image, as O(image). Needed with O(exporter).
+    type: raw
+    default: ""
   confirm:
     description: The cluster's name, to confirm O(state=absent).
     type: str

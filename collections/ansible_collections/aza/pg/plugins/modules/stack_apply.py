@@ -32,10 +32,10 @@ options:
     description: Name and value of each secret.
     type: dict
     default: {}
-  archive:
-    description: Archive of the image on this host, if it was brought here.
-    type: str
-    default: ""
+  archives:
+    description: Service and the archive of its image on this host, for those that were brought here.
+    type: dict
+    default: {}
   allow:
     description: Which effects somebody has permitted.
     type: list
@@ -140,10 +140,12 @@ def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, s
     """The text of changed files for ``--diff``; secrets have none."""
     texts = {item.path: item.text for item in wanted.files if item.text is not None}
     touched = {
-        str(change.detail.get("path", "")) for change in plan.changes if change.kind in ("file", "container")
+        str(change.detail.get("path", ""))
+        for change in plan.changes
+        if change.kind not in ("directory", "secret")
     }
     touched.discard("")
-    changed = [change for change in plan.changes if change.kind == "setting"]
+    changed = [change for change in plan.changes if change.kind == "setting" and "value" in change.detail]
     if changed:
         # Only those that are carried out: what waits for a permission is not written.
         values = pg.parse(str(found.files[pg.PATH].get("text", "")))
@@ -188,7 +190,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             # Somebody else may have worked here before the lock was ours.
             found = observe(wanted, docker, given["secrets"])
             plan = make_plan(given, wanted, found)
-            context = applying.Context(wanted, docker, given["secrets"], given["archive"])
+            context = applying.Context(wanted, docker, given["secrets"], given["archives"])
             result["done"] = applying.apply(plan, context)
             if given["state"] == "absent":
                 applying.lock_path(Path(wanted.directory)).unlink()
@@ -243,7 +245,7 @@ def main() -> None:
                 "default": "present",
             },
             "secrets": {"type": "dict", "default": {}, "no_log": True},
-            "archive": {"type": "str", "default": ""},
+            "archives": {"type": "dict", "default": {}},
             "allow": {"type": "list", "elements": "str", "choices": ["restart", "recreate"], "default": []},
             "remove_data": {"type": "bool", "default": False},
             "tuned": {"type": "list", "elements": "dict", "default": []},

@@ -9,7 +9,7 @@ short_description: Look at an instance and its host, and change nothing
 version_added: 0.1.0
 author: aza-pg maintainers (@aza-pg)
 description:
-  - Observes one instance, as M(aza.pg.stack) does before it plans. Files, container, volume, network, image, the
+  - Observes one instance, as M(aza.pg.stack) does before it plans. Files, containers, volume, network, images, the
     server behind the socket, and the host, as facts. One call, well below a second.
   - Never fails because there is nothing. Without an engine or without an instance the facts say so.
   - No secret and no fingerprint of one is in the facts.
@@ -32,10 +32,9 @@ options:
     type: str
     default: postgres
   images:
-    description: Image references to look for. The first one that the engine has is reported.
-    type: list
-    elements: str
-    default: []
+    description: Service and the references that its image may have. The first one that the engine has is reported.
+    type: dict
+    default: {}
   observe:
     description: Whether to look at the instance as well, not only at the host, the engine and the image.
     type: bool
@@ -78,12 +77,12 @@ engine_error:
   description: Why no engine answers, in words.
   returned: always
   type: str
-image:
-  description: The first of O(images) that the engine has, as C(reference) and C(id).
+images:
+  description: Service and the first of its O(images) that the engine has, empty when it has none.
   returned: always
   type: dict
 observed:
-  description: Files, container, volume, network, image and server of the instance.
+  description: Files, containers, volume, network, images and server of the instance.
   returned: with O(observe) and when an engine answers
   type: dict
 """
@@ -104,7 +103,7 @@ def main() -> None:
             "stack": {"type": "str", "default": "single", "choices": list(STACKS)},
             "base_dir": {"type": "str", "default": ""},
             "user": {"type": "str", "default": "postgres"},
-            "images": {"type": "list", "elements": "str", "default": []},
+            "images": {"type": "dict", "default": {}},
             "observe": {"type": "bool", "default": True},
             "settings": {"type": "list", "elements": "str", "default": []},
         },
@@ -113,7 +112,7 @@ def main() -> None:
     given = module.params
     docker = Docker()
     host = observe.host_facts()
-    result = {"host": host, "engine": {}, "engine_error": "", "image": {}, "observed": None}
+    result = {"host": host, "engine": {}, "engine_error": "", "images": {}, "observed": None}
     try:
         wanted = skeleton(given["cluster"], given["stack"], given["base_dir"], host, given["user"])
         wanted = replace(wanted, settings=dict.fromkeys(given["settings"], ""))
@@ -122,8 +121,9 @@ def main() -> None:
         except AzaError as error:
             result["engine_error"] = error.msg
         else:
-            reference, identity = observe.image_id(docker, given["images"])
-            result["image"] = {"reference": reference, "id": identity}
+            result["images"] = {
+                service: observe.image_name(docker, names) for service, names in given["images"].items()
+            }
             if given["observe"]:
                 result["observed"] = observe.observe(wanted, docker).to_dict()
     except AzaError as error:

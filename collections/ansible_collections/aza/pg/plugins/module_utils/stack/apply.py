@@ -23,6 +23,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import objects, serve
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import EFFECTS, Change, Desired, File, Plan
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
 _RELOAD_SECONDS = 10
 _FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.DATABASE_ERRORS)
@@ -35,7 +36,8 @@ class Context:
     wanted: Desired
     docker: Docker
     secrets: Mapping[str, str] = field(default_factory=dict)
-    archive: str = ""
+    # Service → the archive of its image on this host.
+    archives: Mapping[str, str] = field(default_factory=dict)
     connections: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -49,7 +51,7 @@ class Context:
         """A connection as the administrator, in autocommit, kept until the plan is carried out."""
         if database not in self.connections:
             self.connections[database] = server.connect(
-                self.wanted.socket_dir, self.wanted.superuser, database
+                self.wanted.socket_dir, self.wanted.superuser, database, statement_seconds=0
             )
         return self.connections[database]
 
@@ -78,7 +80,11 @@ def apply(plan: Plan, context: Context) -> list[str]:
                 if started:
                     break
             APPLIERS[change.kind](context, change)
-            if change.kind == "container" and change.action != "remove":
+            if (
+                change.kind == "container"
+                and change.action != "remove"
+                and change.name == context.wanted.container
+            ):
                 closing, started = "none", True  # it has read everything that was written
             elif change.kind in _CONFIGURATION and not started:
                 closing = min(closing, change.effect, key=EFFECTS.index)
@@ -164,9 +170,7 @@ def write_atomic(path: Path, content: bytes, mode: int, owner: tuple[int, int]) 
 
 
 def _owner(context: Context, item: File) -> tuple[int, int]:
-    return (
-        (context.wanted.uid, context.wanted.gid) if item.owner == "server" else (os.geteuid(), os.getegid())
-    )
+    return context.wanted.owner(item, (os.geteuid(), os.getegid()))
 
 
 def _file(context: Context, change: Change) -> None:
@@ -184,7 +188,7 @@ def _file(context: Context, change: Change) -> None:
         os.chown(path, *_owner(context, item))
         path.chmod(item.mode)
         return
-    content = context.secrets[path.name] if item.secret else item.text or ""
+    content = context.secrets[item.secret] if item.secret else item.text or ""
     write_atomic(path, content.encode(), item.mode, _owner(context, item))
 
 
@@ -212,8 +216,20 @@ def _link(context: Context, change: Change) -> None:
         write_atomic(rule, text.encode(), 0o644, (0, 0))
 
 
+def _rule(context: Context, change: Change) -> None:
+    """The whole file, with the first of its rules: what lies between two rules was never meant."""
+    item = context.file(change.detail["path"])
+    path = context.directory / item.path
+    write_atomic(path, (item.text or "").encode(), item.mode, _owner(context, item))
+
+
 def _setting(context: Context, change: Change) -> None:
     """One setting at a time, so that those that wait for a permission stay as they are."""
+    if change.detail.get("reset"):
+        from psycopg import sql
+
+        context.sql().execute(sql.SQL("alter system reset {}").format(sql.Identifier(change.name)))
+        return
     item = context.file(pg.PATH)
     path = context.directory / pg.PATH
     values = pg.parse(path.read_text(encoding="utf-8"))
@@ -228,12 +244,14 @@ def _setting(context: Context, change: Change) -> None:
 
 
 def _image(context: Context, change: Change) -> None:
-    if change.action == "pull":
-        context.docker.run("pull", "--quiet", context.wanted.image["pinned"], timeout=3600)
+    name = change.detail["service"]
+    service = context.wanted.service(name)
+    if service and change.action == "pull":
+        context.docker.run("pull", "--quiet", service.image["pinned"], timeout=3600)
         return
-    if not context.archive:
+    if not context.archives.get(name):
         raise AzaError("the image's archive did not reach this host", reason="no_archive")
-    context.docker.run("load", "--quiet", "--input", context.archive, timeout=1800)
+    context.docker.run("load", "--quiet", "--input", context.archives[name], timeout=1800)
 
 
 def _volume(context: Context, change: Change) -> None:
@@ -264,8 +282,10 @@ def _container(context: Context, change: Change) -> None:
             _file(context, change)
         compose = str(context.directory / "compose.yml")
         again = ["--force-recreate"] if change.action == "recreate" else []
+        # This service alone: what another one needs is a change of its own, or waits for a permission.
+        alone = ["--no-deps", *again, change.detail["service"]]
         context.docker.run(
-            "compose", "--file", compose, "up", "--detach", "--no-build", *again, timeout=wait + 300
+            "compose", "--file", compose, "up", "--detach", "--no-build", *alone, timeout=wait + 300
         )
 
 
@@ -326,12 +346,14 @@ APPLIERS: dict[str, Applier] = {
     "volume": _volume,
     "network": _network,
     "setting": _setting,
+    hba.RULE: _rule,
+    hba.IDENT_LINE: _rule,
     "container": _container,
     "server": _server,
     **objects.APPLIERS,
 }
 
 # Kinds whose effect on the server is carried out once, after the last of them …
-_CONFIGURATION = ("file", "setting", "server")
+_CONFIGURATION = ("file", "setting", hba.RULE, hba.IDENT_LINE, "server")
 # … and kinds that speak to the server, which must have read its configuration by then.
 _AFTER_CONFIGURATION = tuple(objects.APPLIERS)

@@ -7,17 +7,26 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import exporter as exporters
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import CONFIG_HASH, Desired, File
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    CONFIG_HASH,
+    EXPORTER,
+    SERVER,
+    Desired,
+    File,
+    Service,
+    container_name,
+)
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
 CLUSTER_NAME = re.compile(r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$|^[a-z]$")
 STACKS = ("single", "primary", "replica")
-IDENT_MAP = "aza"
 PASSWORD_PATH = "secrets/postgres_password"
 SERVER_UID = 999  # the user postgres of the image
 
@@ -38,6 +47,8 @@ class Parameters:
     port: int = 5432
     publish_address: str = "127.0.0.1"
     allow_from: Sequence[str] = ()
+    # Whether the server speaks TLS; then the network's clients have to.
+    tls: bool = False
     database: str = "postgres"
     user: str = "postgres"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -50,6 +61,8 @@ class Parameters:
     origins: Mapping[str, str] = field(default_factory=dict)
     # roles, databases, hba, …: the variables postgres_roles … as they were declared.
     objects: Mapping[str, Any] = field(default_factory=dict)
+    # What exports metrics; None where nothing does.
+    exporter: exporters.Exporter | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,6 @@ def identity(cluster: str, stack: str, base_dir: str, uid: int) -> dict[str, str
         "cluster": cluster,
         "stack": stack,
         "project": f"aza-pg-{instance}",
-        "container": f"aza-pg-{instance}-postgres",
         "volume": f"aza-pg-{instance}-data",
         "network": f"aza-pg-{instance}",
         "base_dir": base_dir,
@@ -101,10 +113,10 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
     """The whole instance. ``to_yaml`` comes from the control node: targets need no YAML library."""
     base = base_directory(given.base_dir, host.uid, host.home)
     names: dict[str, Any] = identity(given.cluster, given.stack, base, host.uid)
-    uid, gid = (SERVER_UID, SERVER_UID) if host.is_root else (host.uid, host.gid)
-    settings = pg.normalise(given.settings)
-    passwd = "" if host.is_root else _passwd(uid, gid)
-    project = _compose(given, host, names, passwd)
+    settings, declared = pg.normalise(given.settings), _objects(given)
+    passwd = "" if host.is_root else _passwd(host.uid, host.gid)
+    services, compose = _services(given, host, names, passwd)
+    project = _compose(given, names, compose)
     header = (
         f"# PostgreSQL, cluster {given.cluster}, stack {given.stack}. Written by aza-pg: an edit here is drift, and "
         "the next deploy takes it back.\n"
@@ -116,47 +128,121 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         File("", 0o755),
         File("postgres", 0o755),
         File("postgres/conf.d", 0o755),
-        File("run", 0o755, owner="server"),
+        File("run", 0o755, owner=SERVER),
         File("secrets", 0o700),
-        File(PASSWORD_PATH, 0o400, owner="server", secret=True, origin=source("postgres_password", "")),
         File(
-            "postgres/pg_hba.conf",
+            PASSWORD_PATH,
+            0o400,
+            owner=SERVER,
+            secret="postgres_password",
+            origin=source("postgres_password", ""),
+        ),
+        File(
+            hba.PATH,
             0o644,
-            text=_hba(given),
+            text=_hba(given, declared),
             effect="reload",
             origin=source("postgres_allow_from", ""),
         ),
-        File("postgres/pg_ident.conf", 0o644, text=_ident(given.user), effect="reload"),
+        File(
+            hba.IDENT_PATH,
+            0o644,
+            text=hba.render_ident(given.user, declared.get("ident", ())),
+            effect="reload",
+        ),
         File(
             pg.PATH, 0o644, text=pg.render(settings), effect="reload", origin=source("postgres_settings", "")
         ),
         File("compose.yml", 0o644, text=header + to_yaml(project)),
     ]
+    if given.exporter:
+        files.insert(6, File(exporters.PASSWORD_PATH, 0o400, owner=EXPORTER, secret=exporters.PASSWORD))
     if passwd:
         files.append(File("passwd", 0o644, text=passwd))
     return Desired(
         **names,
-        image={key: str(given.image.get(key) or "") for key in ("reference", "digest", "archive")}
-        | {"pinned": host.image_reference},
+        services=services,
         files=tuple(files),
         settings=settings,
-        config_hash=project["services"]["postgres"]["labels"][CONFIG_HASH],
-        port=given.port,
-        publish_address=given.publish_address,
         superuser=given.user,
         database=given.database,
         memory_mb=given.memory_mb,
         cpus=given.cpus,
-        uid=uid,
-        gid=gid,
         stop_seconds=given.stop_seconds,
         origins=given.origins,
-        objects=objects.normalise(given.objects),
+        objects=declared,
     )
 
 
-def _compose(given: Parameters, host: Host, names: Mapping[str, str], passwd: str) -> dict[str, Any]:
-    labels = {"io.aza-pg.cluster": given.cluster, "io.aza-pg.stack": given.stack}
+def _objects(given: Parameters) -> dict[str, Any]:
+    """What the inventory declares, and what the stack itself needs in the server."""
+    declared = objects.normalise(given.objects)
+    if given.exporter:
+        if any(role["name"] == exporters.MONITOR for role in declared.get("roles", ())):
+            raise AzaError(
+                f"postgres_roles: the role {exporters.MONITOR} belongs to the exporter, and the stack declares it; take it "
+                "out of the list, or set postgres_exporter: false.",
+                reason="bad_object",
+            )
+        declared["roles"] = [*declared.get("roles", ()), *objects.normalise(exporters.OBJECTS)["roles"]]
+    return declared
+
+
+def _services(
+    given: Parameters, host: Host, names: Mapping[str, str], passwd: str
+) -> tuple[tuple[Service, ...], dict[str, Any]]:
+    """The containers of the stack, the server first: as records, and as Compose knows them."""
+    uid = SERVER_UID if host.is_root else host.uid
+    server = Service(
+        SERVER,
+        container_name(names["project"], SERVER),
+        image={key: str(given.image.get(key) or "") for key in ("reference", "digest", "archive")}
+        | {"pinned": host.image_reference},
+        uid=uid,
+        gid=SERVER_UID if host.is_root else host.gid,
+        publish_address=given.publish_address,
+        port=given.port,
+    )
+    described = [(server, _server(given, host, server, passwd), passwd)]
+    if given.exporter:
+        service = given.exporter.service(names["project"], host.uid, host.gid)
+        described.append((service, given.exporter.compose(service), ""))
+    services, compose = [], {}
+    for service, definition, beside in described:
+        definition |= {
+            "logging": {
+                "driver": "local",
+                "options": {"max-size": given.log_max_size, "max-file": str(given.log_max_files)},
+            }
+        }
+        if service.image["archive"]:
+            # Built, not published: a registry has nothing of that name, and must not be asked.
+            definition["pull_policy"] = "never"
+        fingerprint = hashlib.sha256(json.dumps([definition, beside], sort_keys=True).encode())
+        services.append(replace(service, config_hash=fingerprint.hexdigest()[:16]))
+        definition["labels"] = {**_labels(given), CONFIG_HASH: services[-1].config_hash}
+        compose[service.name] = definition
+    return tuple(services), compose
+
+
+def _labels(given: Parameters) -> dict[str, str]:
+    return {"io.aza-pg.cluster": given.cluster, "io.aza-pg.stack": given.stack}
+
+
+def _compose(given: Parameters, names: Mapping[str, str], services: Mapping[str, Any]) -> dict[str, Any]:
+    secrets = {"postgres_password": {"file": f"./{PASSWORD_PATH}"}}
+    if given.exporter:
+        secrets[exporters.SECRET] = {"file": f"./{exporters.PASSWORD_PATH}"}
+    return {
+        "name": names["project"],
+        "services": dict(services),
+        "secrets": secrets,
+        "networks": {"default": {"name": names["network"], "labels": _labels(given)}},
+        "volumes": {"data": {"name": names["volume"], "external": True}},
+    }
+
+
+def _server(given: Parameters, host: Host, server: Service, passwd: str) -> dict[str, Any]:
     environment = {
         "POSTGRES_USER": given.user,
         "POSTGRES_DB": given.database,
@@ -174,7 +260,7 @@ def _compose(given: Parameters, host: Host, names: Mapping[str, str], passwd: st
         environment["POSTGRES_INITDB_ARGS"] = given.initdb_args
     service: dict[str, Any] = {
         "image": host.image_reference,
-        "container_name": names["container"],
+        "container_name": server.container,
         "restart": "unless-stopped",
         "stop_grace_period": f"{given.stop_seconds}s",
         # PostgreSQL as PID 1 takes any orphan's failure for a crash of its own child and ends every session.
@@ -187,35 +273,16 @@ def _compose(given: Parameters, host: Host, names: Mapping[str, str], passwd: st
         "shm_size": f"{given.shm_size_mb}m",
         "environment": environment,
         "secrets": ["postgres_password"],
-        "ports": [f"{_bracket(given.publish_address)}:{given.port}:5432"],
+        "ports": [server.published(5432)],
         # Directories, not single files: a file that is replaced atomically would stay the old one in the container.
         "volumes": ["data:/var/lib/postgresql", "./run:/var/run/postgresql", "./postgres:/etc/aza-pg:ro"],
-        "logging": {
-            "driver": "local",
-            "options": {"max-size": given.log_max_size, "max-file": str(given.log_max_files)},
-        },
     }
-    if given.image.get("archive"):
-        # Built, not published: a registry has nothing of that name, and must not be asked.
-        service["pull_policy"] = "never"
     if given.cpus:
         service["cpus"] = int(given.cpus) if float(given.cpus).is_integer() else given.cpus
     if passwd:
         service["user"] = f"{host.uid}:{host.gid}"
         service["volumes"].append("./passwd:/etc/passwd:ro")
-    fingerprint = json.dumps([service, passwd], sort_keys=True).encode()
-    service["labels"] = {**labels, CONFIG_HASH: hashlib.sha256(fingerprint).hexdigest()[:16]}
-    return {
-        "name": names["project"],
-        "services": {"postgres": service},
-        "secrets": {"postgres_password": {"file": f"./{PASSWORD_PATH}"}},
-        "networks": {"default": {"name": names["network"], "labels": labels}},
-        "volumes": {"data": {"name": names["volume"], "external": True}},
-    }
-
-
-def _bracket(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+    return service
 
 
 def _passwd(uid: int, gid: int) -> str:
@@ -226,31 +293,11 @@ def _passwd(uid: int, gid: int) -> str:
     )
 
 
-def _hba(given: Parameters) -> str:
-    rules = [
-        "# Written by aza-pg. Who may connect: the host's administrator through the socket, everyone else with a",
-        "# password, from the container's own network (where the published port ends) and from what was asked for.",
-        "# TYPE  DATABASE  USER  ADDRESS  METHOD",
-        f"local   all       {_hba_name(given.user)}  peer map={IDENT_MAP}",
-        "local   all       all   scram-sha-256",
-        "host    all       all   samenet  scram-sha-256",
-    ]
-    rules += [f"host    all       all   {network}  scram-sha-256" for network in given.allow_from]
-    return "\n".join(rules) + "\n"
-
-
-def _ident(superuser: str) -> str:
-    lines = [
-        "# Written by aza-pg. Who of the host (and of the image) is the server's administrator.",
-        "# MAP  SYSTEM  ROLE",
-    ]
-    lines += [f"{IDENT_MAP}  {system}  {_hba_name(superuser)}" for system in ("root", "postgres")]
-    return "\n".join(lines) + "\n"
-
-
-def _hba_name(name: str) -> str:
-    """Quoted, a name is only itself: no keyword, no group, no pattern."""
-    return '"' + name.replace('"', '""') + '"'
+def _hba(given: Parameters, declared: Mapping[str, Any]) -> str:
+    monitors = [exporters.MONITOR] if given.exporter else []
+    rules = hba.rules(given.user, declared.get("hba", ()), given.allow_from, given.tls, monitors)
+    hba.check(rules, hba.memberships(declared.get("roles", ())))
+    return hba.render(rules)
 
 
 def skeleton(
@@ -258,12 +305,14 @@ def skeleton(
 ) -> Desired:
     """An instance by its names alone: enough to look at it, stop it, start it or remove it."""
     base = base_directory(base_dir, host["uid"], host["home"])
-    paths = ("postgres", "postgres/conf.d", "run", "secrets", PASSWORD_PATH, "compose.yml", pg.PATH)
+    paths = ("", "postgres", "postgres/conf.d", "run", "secrets", "compose.yml", pg.PATH)
     names: dict[str, Any] = identity(cluster, stack, base, host["uid"])
+    no_image = dict.fromkeys(("reference", "digest", "archive", "pinned"), "")
     return Desired(
         **names,
-        image={"reference": "", "digest": "", "archive": "", "pinned": ""},
-        files=tuple(File(path, 0, secret=path == PASSWORD_PATH) for path in ("", *paths)),
+        services=tuple(
+            Service(name, container_name(names["project"], name), no_image) for name in (SERVER, EXPORTER)
+        ),
+        files=(*(File(path, 0) for path in paths), File(PASSWORD_PATH, 0, secret="postgres_password")),
         superuser=user,
-        port=0,
     )

@@ -125,7 +125,7 @@ class Plan:
 
     def counts(self) -> dict[str, int]:
         """How often each effect takes place: whatever the server has to read, it reads at once."""
-        result = {effect: 0 for effect in EFFECTS}
+        result = dict.fromkeys(EFFECTS, 0)
         together: set[str] = set()
         for change in self.changes:
             if change.effect in ("reload", "restart") and change.kind != "container":
@@ -198,15 +198,15 @@ def hold(changes: Iterable[Change], allowed: Iterable[str], allow_loss: Iterable
 class File:
     """A file or directory of the instance. ``path`` is relative to the instance's directory.
 
-    ``owner``: ``host`` (whoever deploys) or ``server`` (the user that PostgreSQL runs as). ``text`` is None for
-    a directory, and for a secret, whose value travels apart from everything that is printed.
+    ``owner``: ``host`` (whoever deploys) or the service whose user it belongs to. ``text`` is None for a directory,
+    and for a secret: ``secret`` is the name of its value, which travels apart from everything that is printed.
     """
 
     path: str
     mode: int
     owner: str = "host"
     text: str | None = None
-    secret: bool = False
+    secret: str = ""
     # What a new content means for a running server.
     effect: str = "none"
     origin: str = ""
@@ -216,35 +216,111 @@ class File:
         return self.text is None and not self.secret
 
 
+SERVER = "postgres"  # the service that is the server
+EXPORTER = "exporter"
+# Services that no client is connected to: they are replaced and removed without asking.
+CLIENTLESS = (EXPORTER,)
+
+
+def container_name(project: str, service: str) -> str:
+    return f"{project}-{service}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One container of the stack, by its name in the Compose project.
+
+    ``image``: reference, digest and archive of its record, and ``pinned``, how the host's engine names it. Its
+    ``port`` on the host is that of the variable ``port_variable``.
+    """
+
+    name: str
+    container: str
+    image: Mapping[str, str]
+    config_hash: str = ""
+    uid: int = 999
+    gid: int = 999
+    publish_address: str = "127.0.0.1"
+    port: int = 0
+    port_variable: str = "postgres_port"
+
+    def published(self, inside: int) -> str:
+        """How Compose is told which port of the host leads to which one inside the container."""
+        address = f"[{self.publish_address}]" if ":" in self.publish_address else self.publish_address
+        return f"{address}:{self.port}:{inside}"
+
+    @property
+    def has_clients(self) -> bool:
+        return self.name not in CLIENTLESS
+
+    @property
+    def address_variable(self) -> str:
+        return self.port_variable.removesuffix("port") + "publish_address"
+
+
 @dataclass(frozen=True)
 class Desired:
-    """What one instance should be on its host."""
+    """What one instance should be on its host. The server is the first of its services."""
 
     instance: str
     cluster: str
     stack: str
     project: str
-    container: str
     volume: str
     network: str
-    image: Mapping[str, str]
+    services: tuple[Service, ...]
     files: tuple[File, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
-    config_hash: str = ""
-    port: int = 5432
-    publish_address: str = "127.0.0.1"
     superuser: str = "postgres"
     database: str = "postgres"
     memory_mb: int = 0
     cpus: float = 0
-    uid: int = 999
-    gid: int = 999
     base_dir: str = ""
     socket_link: str = ""
     stop_seconds: int = 120
     origins: Mapping[str, str] = field(default_factory=dict)
     # What the server should hold, by kind: ``roles``, ``databases``, ``hba``, …; entries with every key.
     objects: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def server(self) -> Service:
+        return self.services[0]
+
+    @property
+    def container(self) -> str:
+        return self.server.container
+
+    @property
+    def image(self) -> Mapping[str, str]:
+        return self.server.image
+
+    @property
+    def config_hash(self) -> str:
+        return self.server.config_hash
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def publish_address(self) -> str:
+        return self.server.publish_address
+
+    @property
+    def uid(self) -> int:
+        return self.server.uid
+
+    @property
+    def gid(self) -> int:
+        return self.server.gid
+
+    def service(self, name: str) -> Service | None:
+        return next((item for item in self.services if item.name == name), None)
+
+    def owner(self, item: File, host: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The user and group that a file belongs to. ``host``: those of whoever deploys."""
+        service = self.service(item.owner)
+        return (service.uid, service.gid) if service else host
 
     @property
     def directory(self) -> str:
@@ -267,7 +343,7 @@ class Desired:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Desired:
-        wanted = cls(**{**data, "files": ()})
+        wanted = cls(**{**data, "files": (), "services": tuple(Service(**item) for item in data["services"])})
         return replace(wanted, files=tuple(File(**item) for item in data.get("files", ())))
 
 
@@ -277,20 +353,30 @@ class Observed:
 
     ``files``: path → type, mode, uid, gid, sha256 and text, or for a secret ``matches`` (never a value, and
     never a hash of one: a hash of a weak password gives it away).
-    ``server`` is None when nobody answered; ``server_error`` says why.
+    ``containers``, ``images`` (their id) and ``port_problems``: by the name of the service, as far as there are any.
+    ``strangers``: further containers of the project. ``server`` is None when nobody answered; ``server_error`` says
+    why.
     """
 
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    container: Mapping[str, Any] | None = None
+    containers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     strangers: tuple[str, ...] = ()
     volume: bool = False
     network: bool = False
-    image: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
     socket_link: str | None = None
     server: Mapping[str, Any] | None = None
     server_error: str = ""
-    port_problem: str = ""
+    port_problems: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def container(self) -> Mapping[str, Any] | None:
+        return self.containers.get(SERVER)
+
+    @property
+    def image(self) -> str:
+        return self.images.get(SERVER, "")
 
     @property
     def running(self) -> bool:

@@ -20,7 +20,14 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import CONFIG_HASH, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    CONFIG_HASH,
+    SERVER,
+    Desired,
+    File,
+    Observed,
+    Service,
+)
 
 _TEXT_LIMIT = 256 * 1024
 
@@ -60,13 +67,12 @@ def engine_facts(docker: Docker) -> dict[str, Any]:
     }
 
 
-def image_id(docker: Docker, references: Iterable[str]) -> tuple[str, str]:
-    """The first of these references that the engine knows, and the id behind it."""
-    for reference in filter(None, references):
-        found = docker.run("image", "inspect", "--format", "{{.Id}}", reference, check=False)
-        if not found.returncode and found.stdout.strip():
-            return reference, found.stdout.strip()
-    return "", ""
+def image_name(docker: Docker, references: Iterable[str]) -> str:
+    """The first of these references that the engine knows; empty when it knows none."""
+    for reference in references:
+        if not docker.run("image", "inspect", "--format", "{{.Id}}", reference, check=False).returncode:
+            return reference
+    return ""
 
 
 def observe(
@@ -79,46 +85,64 @@ def observe(
     secrets = secrets or {}
     directory = Path(wanted.directory)
     files = {
-        item.path: found
-        for item in wanted.files
-        if (found := _file(directory, item.path, secrets)) is not None
+        item.path: found for item in wanted.files if (found := _file(directory, item, secrets)) is not None
     }
     # A file that was put among our settings takes part in the server's configuration.
     for extra in sorted((directory / "postgres" / "conf.d").glob("*.conf")):
         path = str(extra.relative_to(directory))
-        files.setdefault(path, {**(_file(directory, path, {}) or {}), "foreign": True})
-    objects = docker.inspect(
-        wanted.container, wanted.volume, wanted.network, *filter(None, [wanted.image["pinned"]])
-    )
-    container = next(
-        (_container(item) for item in objects if item.get("Name") == f"/{wanted.container}"), None
-    )
+        files.setdefault(path, {**(_file(directory, File(path, 0), {}) or {}), "foreign": True})
+    names = [service.container for service in wanted.services]
+    pinned = {service.image["pinned"] for service in wanted.services} - {""}
+    inspected = docker.inspect(*names, wanted.volume, wanted.network, *sorted(pinned))
+    containers = {
+        service.name: _container(item)
+        for service in wanted.services
+        for item in inspected
+        if item.get("Name") == f"/{service.container}"
+    }
     strangers = tuple(
         sorted(
             item["Names"]
             for item in docker.containers(**{"com.docker.compose.project": wanted.project})
-            if item["Names"] != wanted.container
+            if item["Names"] not in names
         )
     )
-    running = bool(container) and (container or {}).get("state") == "running"
+    running = containers.get(SERVER, {}).get("state") == "running"
     answer, error = _server(wanted, files, secrets, settings) if running else (None, "")
     return Observed(
         files=files,
-        container=container,
+        containers=containers,
         strangers=strangers,
-        volume=any(item.get("Name") == wanted.volume and "Mountpoint" in item for item in objects),
-        network=any(item.get("Name") == wanted.network and "IPAM" in item for item in objects),
-        image=next((str(item["Id"]) for item in objects if "RootFS" in item), ""),
+        volume=any(item.get("Name") == wanted.volume and "Mountpoint" in item for item in inspected),
+        network=any(item.get("Name") == wanted.network and "IPAM" in item for item in inspected),
+        images=_images(wanted, [item for item in inspected if "RootFS" in item]),
         socket_link=_link(wanted.socket_link),
         server=answer,
         server_error=error,
-        port_problem=_port_problem(wanted, container),
+        port_problems={
+            service.name: problem
+            for service in wanted.services
+            if (problem := _port_problem(service, containers.get(service.name)))
+        },
         host={**host_facts(), **engine_facts(docker)},
     )
 
 
-def _file(directory: Path, path: str, secrets: Mapping[str, str]) -> dict[str, Any] | None:
-    full = directory / path
+def _images(wanted: Desired, images: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Service → id of its image, where the engine has it: by the digest of its name, or by that id."""
+    known = {
+        name.rpartition("@")[2]: str(item["Id"])
+        for item in images
+        for name in (item["Id"], *(item.get("RepoDigests") or ()))
+    }
+    found = {
+        service.name: known.get(service.image["pinned"].rpartition("@")[2], "") for service in wanted.services
+    }
+    return {name: identity for name, identity in found.items() if identity}
+
+
+def _file(directory: Path, item: File, secrets: Mapping[str, str]) -> dict[str, Any] | None:
+    full = directory / item.path
     try:
         status = full.lstat()
         found: dict[str, Any] = {
@@ -143,8 +167,8 @@ def _file(directory: Path, path: str, secrets: Mapping[str, str]) -> dict[str, A
             reason="foreign_instance",
             path=str(full),
         ) from None
-    if path.startswith("secrets/"):
-        wanted = secrets.get(Path(path).name)
+    if item.secret:
+        wanted = secrets.get(item.secret)
         found["matches"] = None if wanted is None else hmac.compare_digest(content, wanted.encode())
         return found
     found["sha256"] = hashlib.sha256(content).hexdigest()
@@ -185,6 +209,8 @@ def _server(
     if not server.psycopg_version():
         return None, "this Python has no psycopg"
     names = {*settings, *wanted.settings} | set(pg.parse(str(files.get(pg.PATH, {}).get("text", ""))))
+    for kind in ("roles", "databases"):
+        names.update(name for item in wanted.objects.get(kind, ()) for name in item.get("settings") or ())
     try:
         return server.observe(
             wanted.socket_dir,
@@ -216,7 +242,7 @@ def _link(path: str) -> str | None:
     return str(Path(path).readlink())
 
 
-def _port_problem(wanted: Desired, container: Mapping[str, Any] | None) -> str:
+def _port_problem(wanted: Service, container: Mapping[str, Any] | None) -> str:
     """``taken`` or ``no_address`` when our container could not publish there; asked by trying, so that any
     program counts. What our own container publishes already is no problem."""
     address, port = wanted.publish_address, wanted.port

@@ -14,14 +14,18 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    CLIENTLESS,
     Change,
     Desired,
     File,
     Observed,
     Plan,
+    Service,
+    container_name,
     hold,
     short,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba, settings
 
 # Smallest free space with which a first start is honest: initdb, WAL and the first checkpoints.
 DISK_FLOOR_MB = 1024
@@ -42,20 +46,24 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
     """Why the plan could not be carried out on this host: everything at once, before anything is touched."""
     host, where = found.host, f"instance {wanted.instance}"
     result = []
-    if found.container and found.container["project"] != wanted.project:
-        result.append(
-            f"a container named {wanted.container} exists already and is not part of {where}; remove or rename it"
-        )
-    if found.port_problem == "taken":
-        result.append(
-            f"something else on this host listens on {wanted.publish_address}:{wanted.port} already; choose "
-            "another postgres_port or stop it (ss -ltnp shows it)"
-        )
-    if found.port_problem == "no_address":
-        result.append(
-            f"postgres_publish_address {wanted.publish_address} is no address of this host; `ip -brief address` lists "
-            "those it has"
-        )
+    for service in wanted.services:
+        here, problem = found.containers.get(service.name), found.port_problems.get(service.name)
+        if here and here["project"] != wanted.project:
+            result.append(
+                f"a container named {service.container} exists already and is not part of {where}; remove or rename "
+                "it"
+            )
+        if problem == "taken":
+            result.append(
+                f"something else on this host listens on {service.publish_address}:{service.port} already; choose "
+                f"another {service.port_variable} or stop it (ss -ltnp shows it)"
+            )
+        if problem == "no_address":
+            result.append(
+                f"{service.address_variable} {service.publish_address} is no address of this host; "
+                "`ip -brief address` lists those it has"
+            )
+    result += _same_ports(wanted)
     memory = host.get("memory_mb") or 0
     if memory and wanted.memory_mb > memory:
         result.append(
@@ -82,7 +90,20 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             f"postgres_user is '{wanted.superuser}', but this server was created with another administrator; the "
             "name is chosen at the first start, so give the old one back"
         )
+    result += objects.problems(wanted, found)
     return result
+
+
+def _same_ports(wanted: Desired) -> Iterator[str]:
+    """Two services of one instance on one port; what only one of them would get."""
+    for number, one in enumerate(wanted.services):
+        for other in wanted.services[number + 1 :]:
+            everywhere = {"0.0.0.0", "::"} & {one.publish_address, other.publish_address}  # noqa: S104
+            if one.port == other.port != 0 and (everywhere or one.publish_address == other.publish_address):
+                yield (
+                    f"{one.port_variable} and {other.port_variable} are both {one.port}; choose another one for one of "
+                    "them"
+                )
 
 
 def refuse(wanted: Desired, found: Observed) -> None:
@@ -97,15 +118,18 @@ def refuse(wanted: Desired, found: Observed) -> None:
 
 
 def _image(wanted: Desired, found: Observed) -> Iterator[Change]:
-    if not found.image:
-        source = "from the control node's archive" if wanted.image.get("archive") else "from its registry"
-        action = "load" if wanted.image.get("archive") else "pull"
+    for service in wanted.services:
+        if found.images.get(service.name):
+            continue
+        image = service.image
+        source = "from the control node's archive" if image.get("archive") else "from its registry"
         yield Change(
             "image",
-            wanted.image["reference"],
-            action,
-            after=wanted.image["pinned"],
+            image["reference"],
+            "load" if image.get("archive") else "pull",
+            after=image["pinned"],
             why=f"not here; {source}",
+            detail={"service": service.name},
         )
 
 
@@ -131,9 +155,7 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
 def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     kind = "directory" if item.is_directory else "secret" if item.secret else "file"
     name, detail = item.path or wanted.directory, {"path": item.path}
-    owner = (
-        (wanted.uid, wanted.gid) if item.owner == "server" else (found.host.get("uid"), found.host.get("gid"))
-    )
+    owner = wanted.owner(item, (found.host.get("uid"), found.host.get("gid")))
     is_now = found.files.get(item.path)
     effect = item.effect if found.running else "none"
     if is_now is None:
@@ -149,6 +171,9 @@ def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     if (item.secret and is_now["matches"] is False) or (
         item.text is not None and is_now["sha256"] != _sha(item.text)
     ):
+        if item.path in hba.KIND_OF_PATH:
+            yield from hba.changes(item, str(is_now.get("text", "")), effect, wanted)
+            return
         why = "" if item.secret else _difference(str(is_now.get("text", "")), item.text or "")
         yield Change(kind, name, "change", effect=effect, why=why, origin=item.origin, detail=detail)
         return
@@ -191,80 +216,81 @@ def _volume(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield Change("volume", wanted.volume, "create")
 
 
-def _settings(wanted: Desired, found: Observed) -> Iterator[Change]:
-    """One change a setting, when a server is there to say what each one means."""
-    file = found.files.get(pg.PATH)
-    if file is None or found.server is None:
-        return
-    text, origin = str(file.get("text", "")), wanted.origin("postgres_settings")
-    before, after, known = pg.parse(text), wanted.settings, found.server["settings"]
-    for name in sorted(set(before) | set(after)):
-        if before.get(name) == after.get(name):
-            continue
-        context = known.get(name, {}).get("context", "")
-        yield Change(
-            "setting",
-            name,
-            "change" if name in before and name in after else "add" if name in after else "remove",
-            effect="restart" if context == "postmaster" else "reload",
-            before=before.get(name, str(known.get(name, {}).get("value", ""))),
-            after=after.get(name, "the tuned or default value"),
-            origin=origin,
-            detail={"value": after.get(name)},
-        )
-    if before == after and text != pg.render(wanted.settings):
-        yield Change(
-            "file", pg.PATH, "change", why="its text was changed, no value was", detail={"path": pg.PATH}
-        )
+# -- the containers --------------------------------------------------------------------------------
 
 
-# -- the container ---------------------------------------------------------------------------------
-
-
-def _container(wanted: Desired, found: Observed) -> Iterator[Change]:
+def _containers(wanted: Desired, found: Observed) -> Iterator[Change]:
     for name in found.strangers:
-        yield Change("container", name, "remove", effect="restart", why="it is no longer part of the stack")
-    is_now, pinned = found.container, wanted.image["pinned"]
+        effect = "none" if _is_clientless(wanted, name) else "restart"
+        yield Change("container", name, "remove", effect=effect, why="it is no longer part of the stack")
+    for service in wanted.services:
+        yield from _container(service, wanted, found)
+
+
+def _is_clientless(wanted: Desired, container: str) -> bool:
+    return container in [container_name(wanted.project, name) for name in CLIENTLESS]
+
+
+def _container(service: Service, wanted: Desired, found: Observed) -> Iterator[Change]:
+    is_now, pinned = found.containers.get(service.name), service.image["pinned"]
+    # compose.yml waits with the server's container, and whatever else stands in it waits for compose.yml.
+    together = "recreate" if _replaces(wanted, found) else "none"
+    detail = {"service": service.name}
     if is_now is None:
-        yield Change("container", wanted.container, "create", after=short(pinned))
+        yield Change(
+            "container", service.container, "create", effect=together, after=short(pinned), detail=detail
+        )
         return
     alive = is_now["state"] in ("running", "restarting", "paused")
     # Replacing or starting what does not run disconnects nobody.
-    if _differs(wanted, found):
+    if _differs(service, found):
         compose = next(item for item in wanted.files if item.path == COMPOSE)
         why = _difference(str(found.files.get(COMPOSE, {}).get("text", "")), compose.text or "")
         if why == "its text was changed":
             why = "it was not made from this compose.yml"
+        disconnects = service.has_clients and is_now["state"] == "running"
         yield Change(
             "container",
-            wanted.container,
+            service.container,
             "recreate",
-            effect="recreate" if is_now["state"] == "running" else "none",
+            effect="recreate" if disconnects else together,
             before=short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
             after=short(pinned) if is_now["image_reference"] != pinned else "",
             why=why,
-            detail={"path": COMPOSE},
+            detail={**detail, "path": COMPOSE},
         )
     elif is_now["state"] != "running":
         words = {"restarting": "it fails and is started again and again"}
         why = words.get(is_now["state"], f"it is {is_now['state']}")
-        yield Change("container", wanted.container, "restart" if alive else "start", why=why)
+        action = "restart" if alive else "start"
+        yield Change("container", service.container, action, why=why, detail=detail)
 
 
-def _differs(wanted: Desired, found: Observed) -> bool:
-    is_now = found.container or {}
-    return is_now["config_hash"] != wanted.config_hash or bool(found.image and is_now["image"] != found.image)
+def _differs(service: Service, found: Observed) -> bool:
+    is_now, image = found.containers[service.name], found.images.get(service.name)
+    return is_now["config_hash"] != service.config_hash or bool(image and is_now["image"] != image)
 
 
 def _replaces(wanted: Desired, found: Observed) -> bool:
-    return found.running and _differs(wanted, found)
+    """Whether clients are disconnected by a new container."""
+    return any(
+        service.has_clients
+        and found.containers.get(service.name, {}).get("state") == "running"
+        and _differs(service, found)
+        for service in wanted.services
+    )
 
 
 def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
-    """What was written and is not active yet: an earlier run was interrupted, or somebody edited by hand."""
+    """What was written and is not active yet: an earlier run was interrupted, or somebody edited by hand.
+
+    What is about to be written anyway becomes active with that.
+    """
     if found.server is None:
         return
-    waiting = list(found.server["pending_restart"])
+    planned = [*_files(wanted, found), *settings.changes(wanted, found)]
+    about = {change.name for change in planned if change.kind == "setting"}
+    waiting = [name for name in found.server["pending_restart"] if name.lower() not in about]
     if waiting:
         yield Change(
             "server",
@@ -274,13 +300,18 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
             why=f"{', '.join(waiting)} wait for a restart",
         )
     loaded = float(found.server["config_loaded"])
+    written = {
+        pg.PATH if change.kind == "setting" else change.detail.get("path")
+        for change in planned
+        if change.effect == "reload" and not change.detail.get("reset")
+    }
     newer = [
         path
         for path, state in found.files.items()
         if path.startswith("postgres/") and state["type"] == "file" and float(state["modified"]) > loaded
     ]
-    if newer:
-        why = f"{', '.join(sorted(newer))} changed after the last reload"
+    if set(newer) - written:
+        why = f"{', '.join(sorted(set(newer) - written))} changed after the last reload"
         yield Change("server", wanted.instance, "reload", effect="reload", why=why)
 
 
@@ -289,8 +320,8 @@ PLANNERS: tuple[Planner, ...] = (
     _files,
     _link,
     _volume,
-    _settings,
-    _container,
+    settings.changes,
+    _containers,
     _activate,
     objects.plan,
 )
@@ -300,10 +331,25 @@ PLANNERS: tuple[Planner, ...] = (
 
 
 def plan_stopped(wanted: Desired, found: Observed) -> Plan:
-    """The container stops, everything else stays. Whoever says stop means the disconnection."""
-    if found.container and found.container["state"] not in ("exited", "created", "dead"):
-        return Plan((Change("container", wanted.container, "stop", effect="restart", risk=""),))
-    return Plan()
+    """The containers stop, everything else stays. Whoever says stop means the disconnection."""
+    running = [
+        service
+        for service in reversed(wanted.services)
+        if service.name in found.containers
+        and found.containers[service.name]["state"] not in ("exited", "created", "dead")
+    ]
+    return Plan(
+        tuple(
+            Change(
+                "container",
+                service.container,
+                "stop",
+                effect="restart" if service.has_clients else "none",
+                detail={"service": service.name},
+            )
+            for service in running
+        )
+    )
 
 
 def plan_started(wanted: Desired, found: Observed) -> Plan:
@@ -312,18 +358,25 @@ def plan_started(wanted: Desired, found: Observed) -> Plan:
             f"{wanted.instance} has no container on this host. Deploy it first (ansible-playbook deploy-single.yml).",
             reason="not_deployed",
         )
-    if found.container["state"] == "running":
-        return Plan()
-    action = "restart" if found.container["state"] in ("paused", "restarting") else "start"
-    return Plan((Change("container", wanted.container, action, why=f"it is {found.container['state']}"),))
+    changes = []
+    for service in wanted.services:
+        state = found.containers.get(service.name, {}).get("state", "running")
+        if state != "running":
+            action = "restart" if state in ("paused", "restarting") else "start"
+            detail = {"service": service.name}
+            changes.append(
+                Change("container", service.container, action, why=f"it is {state}", detail=detail)
+            )
+    return Plan(tuple(changes))
 
 
 def plan_absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
     """Containers, network, files on the host; the data only when it was named. Never an image, never a backup."""
     changes = []
-    names = [wanted.container] if found.container else []
-    for name in [*found.strangers, *names]:
-        changes.append(Change("container", name, "remove", effect="restart"))
+    ours = [item.container for item in reversed(wanted.services) if item.name in found.containers]
+    for name in [*found.strangers, *ours]:
+        effect = "none" if _is_clientless(wanted, name) else "restart"
+        changes.append(Change("container", name, "remove", effect=effect))
     if found.network:
         changes.append(Change("network", wanted.network, "remove"))
     if found.socket_link is not None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.action import stack, stack_summary
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.plugin_utils import stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
@@ -58,11 +59,12 @@ def test_from_elsewhere_when_the_port_is_published(monkeypatch: pytest.MonkeyPat
 
 def test_images_are_pinned_by_digest() -> None:
     given = f"registry.example:5000/pg/postgres:18@{DIGEST}"
-    image = stack._image_record(given)
-    assert stack._by_digest(image) == f"registry.example:5000/pg/postgres@{DIGEST}"
-    assert stack._pinned(image, {"containerd_store": False}) == f"registry.example:5000/pg/postgres@{DIGEST}"
-    with pytest.raises(AzaError, match="a tag can move"):
-        stack._image_record("postgres:18")
+    image = stack_images.record("postgres_image", given)
+    pinned = f"registry.example:5000/pg/postgres@{DIGEST}"
+    assert stack_images.names(image) == [pinned]
+    assert stack_images.pinned(image, {"containerd_store": False}) == pinned
+    with pytest.raises(AzaError, match="postgres_exporter_image: .* a tag can move"):
+        stack_images.record("postgres_exporter_image", "postgres:18")
 
 
 def archive(path: Path) -> Path:
@@ -87,10 +89,10 @@ def archive(path: Path) -> Path:
 def test_an_engine_without_the_containerd_store_knows_the_configuration(tmp_path: Path) -> None:
     path = archive(tmp_path / "x.tar")
     record = {"reference": "x:18", "digest": DIGEST, "archive": str(path), "layers": []}
-    image = stack._image_record(record)
+    image = stack_images.record("postgres_image", record)
     assert config_digest(path) == "sha256:conf"
-    assert stack._pinned(image, {"containerd_store": True}) == f"x@{DIGEST}"
-    assert stack._pinned(image, {"containerd_store": False}) == "sha256:conf"
+    assert stack_images.pinned(image, {"containerd_store": True}) == f"x@{DIGEST}"
+    assert stack_images.pinned(image, {"containerd_store": False}) == "sha256:conf"
 
 
 def test_a_damaged_archive_says_how_to_get_a_new_one(tmp_path: Path) -> None:

@@ -68,11 +68,12 @@ def wanted(tmp_path: Path) -> Desired:
         uid=os.getuid() or 1, gid=os.getgid(), home=str(tmp_path), image_reference="x@sha256:a"
     )
     described = describing.describe(given, host, yaml.safe_dump)
-    return replace(described, uid=os.getuid(), gid=os.getgid())
+    services = tuple(replace(item, uid=os.getuid(), gid=os.getgid()) for item in described.services)
+    return replace(described, services=services)
 
 
 def context(wanted: Desired, docker: Docker) -> Context:
-    return Context(wanted, docker, {"postgres_password": CANARY}, "/x.tar")
+    return Context(wanted, docker, {"postgres_password": CANARY}, {"postgres": "/x.tar"})
 
 
 def test_files_are_as_planned_and_the_second_plan_has_none(wanted: Desired) -> None:
@@ -132,7 +133,7 @@ def test_sql_waits_for_a_server_that_was_just_started_and_no_restart_comes_twice
     apply(planning.plan(wanted, observe(wanted, docker)), context(wanted, docker))
     docker.commands.clear()
     changes = [
-        Change("container", wanted.container, "recreate", effect="recreate"),
+        Change("container", wanted.container, "recreate", effect="recreate", detail={"service": "postgres"}),
         Change("server", wanted.instance, "restart", effect="restart"),
         Change("database", "shop", "create", effect="sql"),
     ]

@@ -16,6 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Finding,
     Observed,
     Plan,
+    Service,
     hold,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
@@ -27,11 +28,16 @@ WANTED = Desired(
     cluster="shop",
     stack="single",
     project="aza-pg-shop-single",
-    container="aza-pg-shop-single-postgres",
     volume="v",
     network="n",
-    image={"reference": "aza-pg/postgres:18", "digest": "", "archive": "", "pinned": PINNED},
-    config_hash="as declared",
+    services=(
+        Service(
+            "postgres",
+            "aza-pg-shop-single-postgres",
+            {"reference": "aza-pg/postgres:18", "digest": "", "archive": "", "pinned": PINNED},
+            config_hash="as declared",
+        ),
+    ),
 )
 RUNS = {
     "state": "running",
@@ -50,7 +56,7 @@ SERVER = {
     "pending_restart": [],
     "settings": {},
 }
-FOUND = Observed(container=RUNS, volume=True, image="sha256:a", server=SERVER)
+FOUND = Observed(containers={"postgres": RUNS}, volume=True, images={"postgres": "sha256:a"}, server=SERVER)
 
 
 def states(found: Iterable[Finding]) -> list[str]:
@@ -112,7 +118,14 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
     ],
 )
 def test_container(container: Any, said: list[str]) -> None:
-    assert states(findings.container(WANTED, replace(FOUND, container=container))) == said
+    assert (
+        states(
+            findings.container(
+                WANTED, replace(FOUND, containers={"postgres": container} if container else {})
+            )
+        )
+        == said
+    )
 
 
 @pytest.mark.parametrize(

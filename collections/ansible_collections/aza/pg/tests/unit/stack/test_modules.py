@@ -52,12 +52,13 @@ def handed(base: Path) -> dict[str, Any]:
         memory_mb=1024,
         shm_size_mb=64,
         base_dir=str(base),
-        port=1,
+        port=0,
     )
     host = describing.Host(os.getuid() or 1, os.getgid(), "/home/me", "x@sha256:a")
-    wanted = describing.describe(given, host, yaml.safe_dump).to_dict()
+    wanted = json.loads(json.dumps(describing.describe(given, host, yaml.safe_dump).to_dict()))
     # Port 0 is always free, and files belong to who runs the tests.
-    return {**wanted, "port": 0, "uid": os.getuid(), "gid": os.getgid()}
+    wanted["services"][0] |= {"uid": os.getuid(), "gid": os.getgid()}
+    return wanted
 
 
 def test_check_mode_makes_the_plan_and_nothing_else(
@@ -66,7 +67,7 @@ def test_check_mode_makes_the_plan_and_nothing_else(
     arguments = {
         "desired": handed(tmp_path / "base"),
         "secrets": {"postgres_password": CANARY},
-        "archive": "/x.tar",
+        "archives": {"postgres": "/x.tar"},
     }
     told = run(stack_apply, capsys, _ansible_check_mode=True, _ansible_diff=True, **arguments)
     assert told["changed"] is True
@@ -93,11 +94,13 @@ def test_without_psycopg_one_sentence_before_anything(
 
 
 def test_info_says_what_there_is(docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run(stack_info, capsys, cluster="shop", base_dir=str(tmp_path), images=["x@sha256:a"])
+    found = run(
+        stack_info, capsys, cluster="shop", base_dir=str(tmp_path), images={"postgres": ["x@sha256:a"]}
+    )
     assert found["changed"] is False
     assert found["engine"]["memory_mb"] == 65536
-    assert found["image"] == {"reference": "", "id": ""}
-    assert found["observed"]["container"] is None
+    assert found["images"] == {"postgres": ""}
+    assert found["observed"]["containers"] == {}
     assert found["host"]["uid"] == os.getuid()
 
 

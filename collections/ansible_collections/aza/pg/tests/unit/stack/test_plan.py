@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +12,23 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.apply import APPLIERS
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EFFECTS,
+    EXPORTER,
+    SERVER,
     Change,
     Desired,
     Observed,
     Plan,
     hold,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +36,30 @@ POSTMASTER = ("max_connections", "shared_buffers", "wal_level")
 SIGHUP = ("work_mem", "log_line_prefix", "autovacuum_naptime")
 HOST = {"uid": 0, "gid": 0, "home": "/root", "memory_mb": 65536, "cpus": 64, "disk_free_mb": 99999}
 EVERYTHING = ("restart", "recreate")
+METRICS = Exporter(
+    {
+        "reference": "aza-pg/exporter:1",
+        "digest": "",
+        "archive": "/e.tar",
+        "pinned": "aza-pg/exporter@sha256:e",
+    }
+)
+
+
+def _objects(wanted: Desired, found: Observed) -> Iterator[Change]:
+    """What the real kinds would say of a password and a database; these have tests of their own."""
+    server = {"databases": [wanted.database], **(found.server or {"password_matches": {}})}
+    if server["password_matches"].get(wanted.superuser) is False:
+        yield Change("role", wanted.superuser, "set the password of", effect="sql")
+    if wanted.database not in server["databases"]:
+        yield Change("database", wanted.database, "create", effect="sql")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_kinds() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "KINDS", (Kind("few", _objects), hba.KIND))
+        yield
 
 
 def parameters(**changes: Any) -> describing.Parameters:
@@ -60,12 +91,14 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
     for change in plan.changes:
         clock += 1
         path = change.detail.get("path", "")
-        if change.kind in ("directory", "file", "secret") or (change.kind == "container" and path):
-            if change.action == "remove":
+        if change.kind in ("directory", "file", "secret", hba.RULE, hba.IDENT_LINE) or (
+            change.kind == "container" and path
+        ):
+            if change.action == "remove" and change.kind == "file":
                 files.pop(path, None)
                 continue
             item = next(item for item in wanted.files if item.path == path)
-            owner = (wanted.uid, wanted.gid) if item.owner == "server" else (HOST["uid"], HOST["gid"])
+            owner = wanted.owner(item, (HOST["uid"], HOST["gid"]))
             old = files.get(path, {})
             rights = {"mode": item.mode, "uid": owner[0], "gid": owner[1]}
             if change.action.startswith("set rights"):
@@ -83,6 +116,9 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
                         "text": item.text,
                         "sha256": hashlib.sha256(item.text.encode()).hexdigest(),
                     }
+        elif change.kind == "setting" and change.detail.get("reset"):
+            if server:
+                server["automatic"] = {k: v for k, v in server["automatic"].items() if k != change.name}
         elif change.kind == "setting":
             values = pg.parse(files[pg.PATH]["text"])
             values.pop(change.name, None)
@@ -94,7 +130,7 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
         elif change.kind == "link":
             now["socket_link"] = wanted.socket_dir
         elif change.kind == "image":
-            now["image"] = "sha256:" + "b" * 64
+            now.setdefault("images", dict(found.images))[change.detail["service"]] = "sha256:" + "b" * 64
         elif change.kind == "volume":
             now["volume"] = True
         elif change.kind == "container" and change.action == "remove":
@@ -103,16 +139,19 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
             server["password_matches"] = {"postgres": True}
         elif change.kind == "database" and server:
             server["databases"] = {**server["databases"], change.name: {}}
+        if change.kind == "container" and change.action != "remove":
+            service = wanted.service(change.detail["service"])
+            assert service is not None
+            images = now.get("images", found.images)
+            now.setdefault("containers", dict(found.containers))[service.name] = {
+                "state": "running",
+                "config_hash": service.config_hash,
+                "image": images[service.name],
+                "image_reference": service.image["pinned"],
+                "project": wanted.project,
+            }
     effects = {change.effect for change in plan.changes}
-    started = any(change.kind == "container" and change.action != "remove" for change in plan.changes)
-    if started:
-        now["container"] = {
-            "state": "running",
-            "config_hash": wanted.config_hash,
-            "image": now.get("image", found.image),
-            "image_reference": wanted.image["pinned"],
-            "project": wanted.project,
-        }
+    started = any(change.name == wanted.container and change.action != "remove" for change in plan.changes)
     if server and (started or effects & {"reload", "restart"}):
         server["config_loaded"] = clock + 1
         server["pending_restart"] = []
@@ -125,7 +164,17 @@ def running(wanted: Desired, **server: Any) -> Observed:
     found = simulate(planning.plan(wanted, empty, EVERYTHING), wanted, empty)
     contexts = dict.fromkeys(POSTMASTER, "postmaster") | dict.fromkeys(SIGHUP, "sighup")
     facts = {
-        "settings": {name: {"context": context, "value": "tuned"} for name, context in contexts.items()},
+        "settings": {
+            name: {
+                "context": context,
+                "vartype": "string",
+                "raw": wanted.settings.get(name, "tuned"),
+                "elsewhere": "tuned",
+                "elsewhere_file": "/run/aza-pg/tuned.conf",
+            }
+            for name, context in contexts.items()
+        },
+        "automatic": {},
         "pending_restart": [],
         "config_loaded": 1e6,
         "password_matches": {"postgres": True},
@@ -147,6 +196,7 @@ some_parameters = st.fixed_dictionaries(
         "workload": st.sampled_from(("web", "dw")),
         "database": st.sampled_from(("postgres", "shop")),
         "extra_preload_libraries": st.lists(st.sampled_from(("set_user", "x")), unique=True),
+        "exporter": st.sampled_from((None, METRICS, replace(METRICS, port=9188))),
     },
 )
 
@@ -201,7 +251,7 @@ def test_every_kind_that_is_planned_can_be_applied() -> None:
         describe(),
         password_matches={"postgres": False},
         databases={"postgres": {}},
-        pending_restart=["wal_level"],
+        pending_restart=["max_connections"],
     )
     kinds = {change.kind for change in planning.plan(wanted, found, EVERYTHING).changes}
     kinds |= {change.kind for change in planning.plan(wanted, Observed(host=HOST)).changes}
@@ -227,7 +277,8 @@ def test_order_files_before_container_before_sql() -> None:
         ({"settings": {"work_mem": "16MB"}}, "setting", "reload"),
         ({"settings": {"max_connections": "300"}}, "setting", "restart"),
         ({"settings": {"pgaudit.log": "all"}}, "setting", "reload"),
-        ({"allow_from": ["10.0.0.0/8"]}, "file", "reload"),
+        ({"allow_from": ["10.0.0.0/8"]}, "hba rule", "reload"),
+        ({"objects": {"ident": [{"map": "ops", "system": "anna", "role": "x"}]}}, "ident line", "reload"),
         ({"memory_mb": 2048}, "container", "recreate"),
         ({"port": 6000}, "container", "recreate"),
     ],
@@ -235,6 +286,64 @@ def test_order_files_before_container_before_sql() -> None:
 def test_effects(changed: dict[str, Any], kind: str, effect: str) -> None:
     plan = planning.plan(describe(**changed), running(describe()), EVERYTHING)
     assert [(c.kind, c.effect) for c in plan.changes if c.effect != "none"] == [(kind, effect)]
+
+
+def with_metrics(**changes: Any) -> Desired:
+    return describe(exporter=replace(METRICS, **changes))
+
+
+def said(plan: Plan) -> list[tuple[str, str, str]]:
+    return [
+        (change.action, change.detail.get("service", change.name), change.effect)
+        for change in plan.changes
+        if change.kind == "container"
+    ]
+
+
+def test_the_exporter_comes_changes_and_goes_without_asking() -> None:
+    """Nobody is connected to it, so nothing waits, and the server's container is not touched."""
+    alone = running(describe())
+    found = running(with_metrics())
+    assert said(planning.plan(with_metrics(), alone)) == [("create", EXPORTER, "none")]
+    assert said(planning.plan(with_metrics(port=9188), found)) == [("recreate", EXPORTER, "none")]
+    newer = replace(found, images={**found.images, EXPORTER: "sha256:newer"})
+    assert said(planning.plan(with_metrics(), newer)) == [("recreate", EXPORTER, "none")]
+    off = replace(found, strangers=(f"{describe().project}-exporter",))
+    assert said(planning.plan(describe(), off)) == [("remove", f"{describe().project}-exporter", "none")]
+
+
+def test_what_shares_compose_yml_with_a_container_that_waits_waits_too() -> None:
+    both = describe(memory_mb=2048, exporter=replace(METRICS, port=9188))
+    plan = planning.plan(both, running(with_metrics()))
+    assert [(change.kind, change.name) for change in plan.held] == [
+        ("container", both.container),
+        ("container", both.services[1].container),
+    ]
+    assert not plan.changes
+
+
+def test_two_services_on_one_port_are_refused() -> None:
+    (said_once,) = planning.problems(with_metrics(port=5432), Observed(host=HOST))
+    assert "postgres_port and postgres_exporter_port are both 5432" in said_once
+    apart = with_metrics(port=5432, publish_address="127.0.0.2")
+    assert not planning.problems(apart, Observed(host=HOST))
+
+
+def test_all_containers_stop_and_start() -> None:
+    wanted = with_metrics()
+    found = running(wanted)
+    assert said(planning.plan_stopped(wanted, found)) == [
+        ("stop", EXPORTER, "none"),
+        ("stop", SERVER, "restart"),
+    ]
+    down = {name: {**state, "state": "exited"} for name, state in found.containers.items()}
+    started = planning.plan_started(wanted, replace(found, containers=down))
+    assert [change.detail["service"] for change in started.changes] == [SERVER, EXPORTER]
+    gone = planning.plan_absent(wanted, found, remove_data=False)
+    assert [c.name for c in gone.changes if c.kind == "container"] == [
+        wanted.services[1].container,
+        wanted.container,
+    ]
 
 
 def test_the_reason_of_a_new_container_is_the_line_that_changed() -> None:
@@ -260,7 +369,7 @@ def test_drift_is_found() -> None:
         "reload server shop-single": edited("postgres/pg_hba.conf", modified=2e6),
         "remove container stray": replace(found, strangers=("stray",)),
         "start container aza-pg-shop-single-postgres": replace(
-            found, server=None, container={**(found.container or {}), "state": "exited"}
+            found, server=None, containers={SERVER: {**(found.container or {}), "state": "exited"}}
         ),
         "set the password of role postgres": replace(
             found, server={**(found.server or {}), "password_matches": {"postgres": False}}
@@ -285,23 +394,26 @@ def test_a_setting_that_somebody_edited_in_the_file_is_put_back() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ({"port_problem": "taken"}, "postgres_port"),
-        ({"port_problem": "no_address"}, "postgres_publish_address"),
+        ({"port_problems": {SERVER: "taken"}}, "postgres_port"),
+        ({"port_problems": {EXPORTER: "taken"}}, "postgres_exporter_port"),
+        ({"port_problems": {SERVER: "no_address"}}, "postgres_publish_address"),
+        ({"port_problems": {EXPORTER: "no_address"}}, "postgres_exporter_publish_address"),
         ({"host": {**HOST, "memory_mb": 512}}, "postgres_memory"),
         ({"host": {**HOST, "disk_free_mb": 100}}, "make room"),
-        ({"container": {"project": "other", "state": "running"}}, "exists already"),
+        ({"containers": {SERVER: {"project": "other", "state": "running"}}}, "exists already"),
+        ({"containers": {EXPORTER: {"project": "other", "state": "running"}}}, "exists already"),
         ({"server_error": 'FATAL: role "postgres" does not exist'}, "postgres_user"),
     ],
 )
 def test_refusals_name_the_variable_and_change_nothing(found: dict[str, Any], words: str) -> None:
     with pytest.raises(AzaError, match=words) as caught:
-        planning.refuse(describe(), Observed(**{"host": HOST, **found}))
+        planning.refuse(describe(exporter=METRICS), Observed(**{"host": HOST, **found}))
     assert "Nothing was changed." in caught.value.msg
 
 
 def test_all_refusals_at_once() -> None:
     host = {**HOST, "memory_mb": 100, "cpus": 1}
-    assert len(planning.problems(describe(cpus=2), Observed(host=host, port_problem="taken"))) == 3
+    assert len(planning.problems(describe(cpus=2), Observed(host=host, port_problems={SERVER: "taken"}))) == 3
     assert planning.problems(describe(), Observed(host=HOST)) == []
 
 
@@ -331,7 +443,7 @@ def test_absent_keeps_the_data_unless_it_is_named() -> None:
 def test_stop_and_start() -> None:
     wanted = describe()
     found = running(wanted)
-    stopped = replace(found, container={**(found.container or {}), "state": "exited"})
+    stopped = replace(found, containers={SERVER: {**(found.container or {}), "state": "exited"}})
     assert [c.action for c in planning.plan_stopped(wanted, found).changes] == ["stop"]
     assert not planning.plan_stopped(wanted, stopped)
     assert [c.action for c in planning.plan_started(wanted, stopped).changes] == ["start"]

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exporter of PostgreSQL's metrics: a container beside the server that may only look. Pure, but for ``scrape``.
+
+It reaches the server through the socket's directory, as a role of its own, and knows no other secret than the
+password of that role.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    EXPORTER,
+    Service,
+    container_name,
+)
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import MONITOR as MONITOR
+
+SECRET = "exporter_password"
+PASSWORD_PATH = f"secrets/{SECRET}"
+# The name of the role's password among the secrets of all roles.
+PASSWORD = f"roles/{MONITOR}"
+PORT = 9187
+# A user that nothing else on the host or in the image is.
+UID = 9187
+_SCRAPE_SECONDS = 10
+
+# What the stack declares in the server for it.
+OBJECTS: Mapping[str, Any] = {
+    "roles": [
+        {
+            "name": MONITOR,
+            "member_of": ["pg_monitor"],
+            "connection_limit": 5,
+            "comment": "the exporter of aza-pg",
+        }
+    ]
+}
+
+# Alive is what answers; whether the server is up is what it answers.
+_HEALTH = (
+    f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && "
+    "read -r answer <&3 && [[ $answer == *200* ]]"
+)
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """``image``: reference, digest and archive of its record, and how the host's engine names it (``pinned``)."""
+
+    image: Mapping[str, str]
+    port: int = PORT
+    publish_address: str = "127.0.0.1"
+
+    def service(self, project: str, uid: int, gid: int) -> Service:
+        """``uid``, ``gid``: who deploys. An ordinary user can give a file to nobody but himself."""
+        return Service(
+            EXPORTER,
+            container_name(project, EXPORTER),
+            image=dict(self.image),
+            uid=uid or UID,
+            gid=gid if uid else UID,
+            publish_address=self.publish_address,
+            port=self.port,
+            port_variable="postgres_exporter_port",
+        )
+
+    def compose(self, service: Service) -> dict[str, Any]:
+        return {
+            "image": service.image["pinned"],
+            "container_name": service.container,
+            "restart": "unless-stopped",
+            "user": f"{service.uid}:{service.gid}",
+            "read_only": True,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges:true"],
+            "mem_limit": "128m",
+            "environment": {
+                "DATA_SOURCE_URI": "/postgres?host=/var/run/postgresql&sslmode=disable",
+                "DATA_SOURCE_USER": MONITOR,
+                "DATA_SOURCE_PASS_FILE": f"/run/secrets/{SECRET}",
+                # Its garbage collector knows the limit, so that it is not killed at it.
+                "GOMEMLIMIT": "96MiB",
+            },
+            "secrets": [SECRET],
+            "ports": [service.published(PORT)],
+            "volumes": ["./run:/var/run/postgresql:ro"],
+            "healthcheck": {
+                "test": ["CMD", "bash", "-c", _HEALTH],
+                "interval": "30s",
+                "timeout": "5s",
+                "start_period": "30s",
+                "start_interval": "1s",
+            },
+        }
+
+
+def scrape(service: Service) -> str:
+    """Why the metrics cannot be had; empty when they say that the server is up."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)  # noqa: S104
+    connection = http.client.HTTPConnection(address, service.port, timeout=_SCRAPE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        return f"port {service.port} of {address} gives no metrics: {error or type(error).__name__}"
+    finally:
+        connection.close()
+    return judge(answer.status, text)
+
+
+def judge(status: int, text: str) -> str:
+    found = re.search(r"^pg_up(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE)
+    if status != 200 or not found:
+        return f"the answer (HTTP {status}) says nothing about pg_up"
+    if float(found.group(1)) != 1:
+        return "it does not reach the server (pg_up 0); its log says why"
+    return ""

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, File
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,8 +218,17 @@ def test_who_is_said_to_be_shut_out_is(
 # -- the plan --------------------------------------------------------------------------------------
 
 
+WANTED = Desired(
+    "shop-single", "shop", "single", "p", "v", "n", (), origins={"postgres_hba": "all.yml: postgres_hba"}
+)
+
+
+def changes(before: str, after: str, wanted: Desired = WANTED) -> list[Change]:
+    return list(hba.changes(File(hba.PATH, 0o644, text=after), before, "reload", wanted))
+
+
 def planned(before: str, after: str) -> list[str]:
-    return [change.text() for change in hba.changes(hba.PATH, before, after, "reload", {})]
+    return [change.text() for change in changes(before, after)]
 
 
 def test_the_plan_names_each_rule_in_its_place() -> None:
@@ -239,10 +250,14 @@ def test_the_plan_names_each_rule_in_its_place() -> None:
 
 
 def test_a_rule_says_where_it_is_declared() -> None:
-    change = next(
-        hba.changes(hba.PATH, "", "local all all peer\n", "reload", {"local all all peer": "x.yml"})
+    declared = hba.normalise([{"roles": ["shop"], "addresses": ["samenet"]}])
+    wanted = replace(WANTED, objects={"hba": declared})
+    text = hba.render(hba.rules("postgres", declared, (), True))
+    lines = [change.line() for change in changes("", text, wanted)]
+    assert lines[0] == "add hba rule 1  local all postgres peer map=aza  reload"
+    assert (
+        lines[1] == "add hba rule 2  hostssl all shop samenet scram-sha-256  reload  (all.yml: postgres_hba)"
     )
-    assert change.line() == "add hba rule 1  local all all peer  reload  (x.yml)"
 
 
 @given(st.lists(entries, max_size=4), st.lists(entries, max_size=4))
@@ -253,7 +268,7 @@ def test_what_the_plan_says_leads_from_one_to_the_other(
     if old == new:
         return
     left, right = texts(*before), texts(*after)
-    for change in hba.changes(hba.PATH, old, new, "reload", {}):
+    for change in changes(old, new):
         assert change.kind == "hba rule"
         if change.before:
             left.remove(change.before)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, File
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared import entries
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
 
@@ -281,18 +281,18 @@ def _address_covered(address: str, by: str) -> bool:
 # -- what differs ----------------------------------------------------------------------------------
 
 
-def changes(
-    path: str, before: str, after: str, effect: str, origins: Mapping[str, str], why: str = ""
-) -> Iterator[Change]:
-    """Each rule that is added, changed or removed, in the order of the file. ``origins``: rule → where it is declared.
+def changes(item: File, before: str, effect: str, wanted: Desired) -> Iterator[Change]:
+    """Each rule that is added, changed or removed, in the order of the file, with its place there.
 
     Where no rule differs, the text does (a comment): the file is written all the same.
     """
-    kind, old, new = KIND_OF_PATH[path], _rules_of(before), _rules_of(after)
+    kind, old, new = KIND_OF_PATH[item.path], _rules_of(before), _rules_of(item.text or "")
+    detail = {"path": item.path}
     if old == new:
         said = "its text was changed, no rule was"
-        yield Change("file", path, "change", effect=effect, why=said, detail={"path": path})
+        yield Change("file", item.path, "change", effect=effect, why=said, detail=detail)
         return
+    origins = _origins(item.path, wanted)
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag == "equal":
@@ -307,10 +307,18 @@ def changes(
                 effect=effect,
                 before=gone,
                 after=come,
-                why=why,
                 origin=origins.get(come, ""),
-                detail={"path": path},
+                detail=detail,
             )
+
+
+def _origins(path: str, wanted: Desired) -> dict[str, str]:
+    """Rule → where it is declared. What nobody declared for itself comes from the networks that were allowed."""
+    if path == IDENT_PATH:
+        ident = wanted.objects.get("ident", ())
+        return {ident_text(item): wanted.origin("postgres_ident") for item in ident}
+    given = rules(wanted.superuser, wanted.objects.get("hba", ()), (), True)
+    return {rule.text(): wanted.origin("postgres_hba") for rule in given if rule.where}
 
 
 def _rules_of(text: str) -> list[str]:

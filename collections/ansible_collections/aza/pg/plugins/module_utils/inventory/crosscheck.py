@@ -23,7 +23,7 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     truth,
     written,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack.desired import IDENT_MAP
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.hba import IDENT_MAP
 
 # Of PostgreSQL 18, without their pg_.
 _PREDEFINED = """

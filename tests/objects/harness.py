@@ -190,6 +190,8 @@ class Server:
         """The answer as ``psql -At`` prints it."""
         with server.connect(self.baseline.socket_dir, "postgres", database) as connection:
             cursor = connection.execute(statement)
+            while cursor.nextset():
+                pass  # of several statements the last one answers
             found = cursor.pgresult
             rows = range(found.ntuples)
             columns = range(found.nfields)

@@ -32,13 +32,15 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
         if one is not None and two is not None and same_value(info, one, two):
             continue
         different = True
+        before, after = _values(info, one, two)
         yield Change(
             "setting",
             name,
             "change",
             # Somebody's ALTER SYSTEM keeps the file from having an effect, until it is reset.
             effect="reload" if name in automatic else _effect(info, two),
-            **_values(info, one, two),
+            before=before,
+            after=after,
             origin=wanted.origin("postgres_settings"),
             detail={"value": two},
         )
@@ -53,12 +55,14 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
         )
     for name, value in sorted(automatic.items()):
         info = known.get(name) or {}
+        before, after = _values(info, value, wanted.settings.get(name))
         yield Change(
             "setting",
             name,
             "reset",
             effect=_effect(info, wanted.settings.get(name)),
-            **_values(info, value, wanted.settings.get(name)),
+            before=before,
+            after=after,
             why="it was set by ALTER SYSTEM, which wins over the inventory",
             origin=wanted.origin("postgres_settings") if name in wanted.settings else "",
             detail={"reset": True},
@@ -74,14 +78,14 @@ def _effect(info: Mapping[str, Any], value: str | None) -> str:
     return "reload" if same_value(info, str(in_force), after) else "restart"
 
 
-def _values(info: Mapping[str, Any], before: str | None, after: str | None) -> dict[str, str]:
+def _values(info: Mapping[str, Any], before: str | None, after: str | None) -> tuple[str, str]:
     """Both as people read them; a value that is not the inventory's says where it comes from."""
     if before is not None and after is not None and same_value(info, before, after):
-        return {"before": shown(info, before)}
+        return shown(info, before), ""
     other = shown(info, _elsewhere(info)) if info else "unset"
     old = other if before is None else shown(info, before)
     new = f"{other}{_source(info)}" if after is None else shown(info, after)
-    return {"before": f"{old}{_source(info)}" if old == new else old, "after": new}
+    return (f"{old}{_source(info)}" if old == new else old), new
 
 
 def _elsewhere(info: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects as kinds
 from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
 from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
@@ -183,6 +184,14 @@ class Server:
         assert _lines(done["plan"]["held"]) == outcome.held
         self._applied = wanted
         return outcome
+
+    def findings(self, wanted: Desired) -> list[str]:
+        """What a check says about the server's objects besides changes."""
+        found = observing.observe(wanted, self.docker, self.secrets)
+        said = [f"{item.severity} {item.what}: {item.said}" for item in kinds.undeclared(wanted, found)]
+        for item in kinds.findings(wanted, found):
+            said.append(f"{item.state} {item.what}: {item.said}{f'; {item.todo}' if item.todo else ''}")
+        return said
 
     # -- what a test does ----------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ class Case:
     without one here gets one made. ``parameters`` are further fields of ``Parameters``.
 
     ``plan`` and ``held`` are the plan's lines in their order, without the place of the declaration, or ``refused`` is
-    part of the sentence that there is instead. ``after``: {sql, database, expect}, the answer as psql -At prints it.
+    part of the sentence that there is instead. ``findings``: what a check says then, besides changes. ``after``: {sql,
+    database, expect}, the answer as psql -At prints it.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Case:
     allow: tuple[str, ...] = ()
     plan: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    findings: tuple[str, ...] | None = None
     after: tuple[Mapping[str, str], ...] = ()
     refused: str = ""
 
@@ -45,6 +47,8 @@ class Case:
         if unknown:
             raise ValueError(f"{given.get('title')}: a case has no {', '.join(sorted(unknown))}")
         lists = {key: tuple(given.get(key) or ()) for key in ("allow", "plan", "held", "after")}
+        if "findings" in given:
+            lists["findings"] = tuple(given["findings"])
         before = given.get("before") or {}
         if isinstance(before, str):
             before = {"postgres": before}
@@ -69,6 +73,11 @@ def load(path: Path) -> Table:
     if twice:
         raise ValueError(f"{path.name}: these titles stand there twice: {', '.join(sorted(twice))}")
     return Table(path.stem, document["title"], document["about"], cases)
+
+
+def alike(expected: str, said: str) -> bool:
+    """Whether both are the same, ``…`` standing for anything (a version that the image decides on)."""
+    return bool(re.fullmatch(".*".join(map(re.escape, expected.split("…"))), said))
 
 
 def paths() -> list[Path]:
@@ -108,6 +117,8 @@ def _section(case: Case) -> str:
         if effect in case.allow:
             lines.append(f"(allowed: postgres_allow_{effect})")
     lines += [f"waits: {line}" for line in case.held]
+    if case.findings:
+        lines += ["```", "", "A check says:", "", "```text", *case.findings]
     return "\n".join([*lines, "```", ""])
 
 

@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
 from .harness import Server
-from .tables import Case, load, paths
+from .tables import Case, alike, load, paths
 
 CASES = [
     pytest.param(case, id=f"{table.name}: {case.title}")
@@ -32,6 +32,9 @@ def test_case(case: Case, pg: Server) -> None:
         outcome = pg.converge(wanted, case.allow)
         assert outcome.plan == list(case.plan)
         assert outcome.held == list(case.held)
+        if case.findings is not None:
+            said = pg.findings(wanted)
+            assert len(said) == len(case.findings) and all(map(alike, case.findings, said)), said
     for check in case.after:
         answer = pg.ask(check["sql"], check.get("database", "postgres"))
         assert answer == check["expect"], check["sql"]

@@ -141,15 +141,22 @@ class Verdict:
 
 
 def judge(declared: Access, kind: str, its_owner: str, acl: Acl) -> Verdict:
-    """What is wrong with the privileges of one object, or of many that have the same."""
+    """What is wrong with the privileges of one object, or of many that have the same.
+
+    Only what the owner has granted counts as given: what a grantee passed on goes when that one loses it.
+    """
     have: dict[str, set[str]] = {}
-    for grantee, privilege, *_ in acl:
+    sure: dict[str, set[str]] = {}
+    for grantee, privilege, *grantor in acl:
         have.setdefault(grantee, set()).add(privilege)
+        if grantor in ([], [its_owner]):
+            sure.setdefault(grantee, set()).add(privilege.rstrip("*"))
     result = Verdict()
     roles = {*have, *declared.levels, *(declared.connects if kind == "database" else ())}
     for role in roles - {its_owner}:
         got = frozenset(have.get(role, ()))
-        lacks, besides = _verdict(declared, kind, role, got, frozenset(have.get(PUBLIC, ())))
+        given = sure.get(role, set()) | (sure.get(PUBLIC, set()) if kind == "function" else set())
+        lacks, besides = _verdict(declared, kind, role, got, frozenset(given))
         if lacks:
             result.lacks[role] = lacks
         if besides:
@@ -158,7 +165,7 @@ def judge(declared: Access, kind: str, its_owner: str, acl: Acl) -> Verdict:
 
 
 def _verdict(
-    declared: Access, kind: str, role: str, got: frozenset[str], public: frozenset[str]
+    declared: Access, kind: str, role: str, got: frozenset[str], given: frozenset[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
     nothing: frozenset[str] = frozenset()
     if role == PUBLIC:
@@ -166,12 +173,10 @@ def _verdict(
         return nothing, frozenset(plain & _NOT_PUBLIC.get(kind, plain))
     if role in declared.levels:
         due = RIGHTS[declared.levels[role]][kind]
-        plain = {privilege.rstrip("*") for privilege in got}
         # Functions are PUBLIC's unless somebody took that away; then the role gets a grant of its own.
-        lacks = due - plain - (public if kind == "function" else nothing)
-        return lacks, got - due - (_TEMPORARY if kind == "database" else nothing)
+        return due - given, got - due - (_TEMPORARY if kind == "database" else nothing)
     if role in declared.connects:
-        return (RIGHTS["read_only"]["database"] - got if kind == "database" else nothing), nothing
+        return (RIGHTS["read_only"]["database"] - given if kind == "database" else nothing), nothing
     return nothing, nothing if role in declared.above else got
 
 

@@ -83,7 +83,8 @@ gone as (
 ),
 placed as (
     select g.*, coalesce(i.indrelid, a.adrelid, t.tgrelid, k.conrelid, p.polrelid,
-        case when g.objsubid <> 0 and g.classid = 'pg_class'::regclass then g.objid end, q.refobjid) as part_of
+        case when g.objsubid <> 0 and g.classid = 'pg_class'::regclass then g.objid end, q.refobjid) as part_of,
+        nullif(k.contypid, 0) as part_of_type
     from gone g
     left join pg_index i on g.classid = 'pg_class'::regclass and i.indexrelid = g.objid
     left join pg_attrdef a on g.classid = 'pg_attrdef'::regclass and a.oid = g.objid
@@ -97,7 +98,7 @@ select coalesce(json_object_agg(root, things), '{{}}') from (
     select root, json_agg(said order by place, said) as things from (
         select distinct g.root, x.type || ' ' || x.identity || case when c.relkind in ('r', 'm')
                 and g.objsubid = 0 then ' ' || pg_size_pretty(pg_total_relation_size(c.oid)) else '' end as said,
-            case when c.relkind in ('r', 'm') then 0 else 1 end as place
+            case when c.relkind in ('r', 'm') and g.objsubid = 0 then 0 else 1 end as place
         from placed g
         left join pg_class c on g.classid = 'pg_class'::regclass and c.oid = g.objid
         cross join lateral pg_identify_object(g.classid, g.objid, g.objsubid) x
@@ -106,7 +107,8 @@ select coalesce(json_object_agg(root, things), '{{}}') from (
                 'function', 'procedure', 'aggregate', 'type', 'domain', 'extension', 'default value', 'trigger',
                 'policy', 'table constraint', 'domain constraint', 'operator', 'collation', 'text search configuration')
             and not exists (select from gone whole where whole.root = g.root and whole.objsubid = 0
-                and whole.classid = 'pg_class'::regclass and whole.objid = g.part_of)
+                and (whole.classid, whole.objid) in
+                    (('pg_class'::regclass, g.part_of), ('pg_type'::regclass, g.part_of_type)))
             and not exists (select from pg_depend member where member.classid = g.classid and member.objid = g.objid
                 and member.deptype in ('e', 'i'))
         union all

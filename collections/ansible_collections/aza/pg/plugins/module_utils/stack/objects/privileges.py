@@ -7,7 +7,7 @@ Observed are privileges as the server counts them: a thousand tables that agree 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
@@ -175,8 +175,15 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
         declared = _declared(wanted, entry, seen["schemas"], kept)
         assert declared is not None  # access is there
         reports, having = _reports(wanted, found, entry, declared, seen)
-        for name in sorted(reports):
-            yield _change(wanted, entry, declared, name, reports[name], name in having, kept)
+        granted: list[str] = []
+        # Whoever is declared gets in before everybody else is kept out.
+        for name in sorted(reports, key=lambda role: (not declared.level(role), role)):
+            change = _change(wanted, entry, declared, name, reports[name], name in having, kept)
+            if declared.level(name):
+                granted.append(change.id)
+                yield change
+            else:
+                yield replace(change, needs=(*change.needs, *granted))
 
 
 def _reports(
@@ -266,7 +273,7 @@ def _change(
     level, shown = declared.level(name), name or "PUBLIC"
     parts = [f"it lacks {listed(report.lacks)}"] if report.lacks else []
     parts += [f"it has {listed(report.besides)} besides"] if report.besides else []
-    granted = bool(level) and not has_some
+    granted = bool(level) and not has_some and not report.besides
     database = entry["name"]
     inner = [f"{kind} {database}.{item['name']}" for kind, key in (("schema", "schemas"), ("extension", "extensions"))
              for item in entry[key] if item["state"] == "present"]  # fmt: skip

@@ -232,8 +232,10 @@ def _passwords(wanted: Desired, secrets: Mapping[str, str]) -> dict[str, str]:
 
 
 def _databases(wanted: Desired) -> set[str]:
-    """The databases that the declaration speaks of."""
-    return {"postgres", wanted.database, *(item["name"] for item in wanted.objects.get("databases", ()))}
+    """The databases that the declaration speaks of, and those that one is copied from."""
+    declared = wanted.objects.get("databases", ())
+    copied = {item["template"] for item in declared} - {"", "template0", "template1"}
+    return {"postgres", wanted.database, *copied, *(item["name"] for item in declared)}
 
 
 def _link(path: str) -> str | None:

@@ -139,37 +139,54 @@ def _problem(
     item: Mapping[str, Any],
     seen: Mapping[str, Any],
 ) -> str:
-    name, is_now, available = item["name"], seen["extensions"].get(item["name"]), _available(found)
-    if available and name not in available:
-        return f"is not in this image{did_you_mean(name, available)} (image_extensions adds to it)"
+    """Why this extension cannot be had as it is declared: what the image lacks, then its version, then its schema."""
+    about = _available(found).get(item["name"]) or {}
+    is_now = seen["extensions"].get(item["name"])
+    return (
+        _not_carried(wanted, found, item["name"], seen["extensions"])
+        or _wrong_version(item, is_now, about, (seen["paths"] or {}).get(item["name"]))
+        or _wrong_schema(entry, item, is_now, {"pg_catalog", about.get("schema"), *seen["schemas"]})
+    )
+
+
+def _not_carried(wanted: Desired, found: Observed, name: str, there: Mapping[str, Any]) -> str:
+    available = _available(found)
     for needed in [name, *_all_required(found, [name])]:
         if available and needed not in available:
-            return f"needs '{needed}', which is not in this image (image_extensions adds to it)"
+            if needed != name:
+                return f"needs '{needed}', which is not in this image (image_extensions adds to it)"
+            return f"is not in this image{did_you_mean(name, available)} (image_extensions adds to it)"
         library = _library(wanted, needed)
-        if (
-            library
-            and needed not in seen["extensions"]
-            and not (_loaded(found, library) or _coming(wanted, library))
-        ):
-            return f"needs the library {library} in shared_preload_libraries; add it to postgres_extra_preload_libraries"
-    version = item["version"]
-    if version and available and version not in available[name]["versions"]:
-        return (
-            f"has no version '{version}' in this image{did_you_mean(version, available[name]['versions'])} "
-            f"(there is {', '.join(available[name]['versions'][-6:])})"
-        )
-    if version and is_now and is_now["version"] not in ("", version) and not (seen["paths"] or {}).get(name):
+        missing = library and not (_loaded(found, library) or _coming(wanted, library))
+        if missing and needed not in there:
+            variable = "postgres_extra_preload_libraries"
+            return f"needs the library {library} in shared_preload_libraries; add it to {variable}"
+    return ""
+
+
+def _wrong_version(
+    item: Mapping[str, Any], is_now: Mapping[str, Any] | None, about: Mapping[str, Any], leads: bool | None
+) -> str:
+    version, versions = item["version"], about.get("versions") or ()
+    if version and versions and version not in versions:
+        return f"has no version '{version}' in this image; there is {', '.join(versions[-6:])}"
+    if version and is_now and is_now["version"] not in ("", version) and not leads:
         return f"is there in version {is_now['version']}, from which no update leads to {version}"
+    return ""
+
+
+def _wrong_schema(
+    entry: Mapping[str, Any],
+    item: Mapping[str, Any],
+    is_now: Mapping[str, Any] | None,
+    there: Iterable[str | None],
+) -> str:
     schema = item["schema"]
     if schema and is_now and is_now["schema"] != schema and not is_now["relocatable"]:
         return f"is in the schema {is_now['schema']} and cannot be moved; declare that one"
-    declared = {one["name"]: one["state"] for one in entry["schemas"]}
-    if schema and not is_now and declared.get(schema) != "present" and schema not in seen["schemas"]:
-        fixed = (available.get(name) or {}).get("schema")
-        if schema not in ("pg_catalog", fixed):
-            return (
-                f"is to be in the schema '{schema}', which is neither there nor declared; add it to 'schemas'"
-            )
+    declared = {one["name"] for one in entry["schemas"] if one["state"] == "present"}
+    if schema and schema not in declared and schema not in there:
+        return f"is to be in the schema '{schema}', which is neither there nor declared; add it to 'schemas'"
     return ""
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from ansible_collections.aza.pg.plugins.plugin_utils.image_contents import conte
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import extra_variables, sources_of
 
 _HOSTS_SHOWN = 3
+_DEEPEST = 20
 # What resolving a template may raise.
-_FAILURES = (AnsibleError, KeyError)
+_FAILURES = (AnsibleError, KeyError, RecursionError)
 
 
 class ActionModule(ActionBase):
@@ -36,19 +38,17 @@ class ActionModule(ActionBase):
             specs = load_specs(_role_directories(task_vars))
         except AzaError as error:
             return {**result, "failed": True, "msg": error.msg, "reason": error.reason}
-        hosts = {
-            str(name): _host(task_vars["hostvars"], name, self._templar) for name in task_vars["hostvars"]
-        }
-        groups = {name: _groups(task_vars, name) for name in hosts}
+        reader = _Reader(task_vars["hostvars"], self._templar)
+        hosts = {str(name): reader.host(name) for name in task_vars["hostvars"]}
         sources = sources_of(task_vars)
         found = check_inventory(hosts, specs, contents_for(_start(task_vars)))
-        found += remarks(sources, hosts, groups, specs)
+        found += remarks(sources, hosts, specs)
         number = sum(len(host.values) for host in hosts.values())
         result |= {"changed": False, "checked": {"hosts": len(hosts), "values_of_ours": number}}
         if found:
             extra = extra_variables(self._loader)
             lines = _lines(
-                found, lambda it: sources.find(it.path, it.host, groups[it.host], extra), len(hosts)
+                found, lambda it: sources.find(it.path, it.host, hosts[it.host].groups, extra), len(hosts)
             )
             count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
             result |= {
@@ -84,28 +84,60 @@ def _some(hosts: list[str]) -> str:
     return f" (host {', '.join(hosts[:_HOSTS_SHOWN])}{more})"
 
 
-def _host(hostvars: Any, name: str, templar: Any) -> Host:
-    raw, resolved = hostvars.raw_get(name), hostvars[name]
+class _Reader:
+    """The variables of all hosts as plain data. What holds no template is not resolved but taken as it is written,
+    and once for however many hosts: with many hosts and roles that is most of the work."""
 
-    def value(key: str, default: Any = None) -> Any:
-        if key not in raw:
-            return default
+    def __init__(self, hostvars: Any, templar: Any) -> None:
+        self.hostvars, self.templar = hostvars, templar
+        # By identity; the value is kept, or its identity might be given to another.
+        self.seen: dict[int, tuple[Any, Any]] = {}
+
+    def host(self, name: Any) -> Host:
+        raw, resolved = self.hostvars.raw_get(name), self.hostvars[name]
+
+        def value(key: str, default: Any = None) -> Any:
+            return self._value(raw[key], raw, resolved, key) if key in raw else default
+
+        return Host(
+            {str(key): value(key) for key in raw if str(key).startswith(PREFIXES)},
+            _machine(value("ansible_connection", "ssh"), value("ansible_host", name), value("ansible_port")),
+            value("group_names", []),
+        )
+
+    def _value(self, written_down: Any, raw: Any, resolved: Any, key: str) -> Any:
+        known = self.seen.get(id(written_down))
+        if known:
+            return known[1]
+        if _is_static(written_down):
+            value = plain(written_down)
+            self.seen[id(written_down)] = (written_down, value)
+            return value
         try:
             return plain(resolved[key], _FAILURES)
         except _FAILURES:
             # One entry that cannot be resolved is no reason to say nothing about the others.
-            return plain(_piecewise(raw[key], templar.copy_with_new_env(available_variables=raw)))
-
-    ours = {str(key): value(key) for key in raw if str(key).startswith(PREFIXES)}
-    machine = _machine(value("ansible_connection", "ssh"), value("ansible_host", name), value("ansible_port"))
-    return Host(ours, machine)
+            return plain(_piecewise(written_down, self.templar.copy_with_new_env(available_variables=raw)))
 
 
-def _piecewise(raw: Any, templar: Any) -> Any:
+def _is_static(raw: Any, depth: int = 0) -> bool:
+    """Nothing to resolve or decrypt in it."""
+    if isinstance(raw, str):
+        return "{" not in raw
+    if isinstance(raw, (Mapping, list)) and depth < _DEEPEST:
+        return all(
+            _is_static(item, depth + 1) for item in (raw.values() if isinstance(raw, Mapping) else raw)
+        )
+    return raw is None or isinstance(raw, (bool, int, float, datetime.date))
+
+
+def _piecewise(raw: Any, templar: Any, depth: int = 0) -> Any:
+    if isinstance(raw, (Mapping, list)) and depth > _DEEPEST:
+        return Unresolved(f"it has more than {_DEEPEST} levels, or contains itself")
     if isinstance(raw, Mapping):
-        return {key: _piecewise(item, templar) for key, item in raw.items()}
+        return {key: _piecewise(item, templar, depth + 1) for key, item in raw.items()}
     if isinstance(raw, list):
-        return [_piecewise(item, templar) for item in raw]
+        return [_piecewise(item, templar, depth + 1) for item in raw]
     try:
         return templar.template(raw)
     except _FAILURES as error:
@@ -116,10 +148,6 @@ def _machine(connection: Any, address: Any, port: Any) -> str:
     """What tells whether two hosts of the inventory are the same machine. Behind one address may be several,
     told apart by their port."""
     return "local" if connection == "local" else f"{connection} {address} {port}"
-
-
-def _groups(task_vars: Mapping[str, Any], host: str) -> list[str]:
-    return [str(group) for group in task_vars["hostvars"].raw_get(host).get("group_names") or []]
 
 
 def _start(task_vars: Mapping[str, Any]) -> Path:

@@ -8,13 +8,13 @@ between hosts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import contradictions
+from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import hint
 from ansible_collections.aza.pg.plugins.module_utils.inventory.fleet import Instance, collisions
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option
@@ -52,10 +52,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Host:
-    """One host of the inventory. ``machine``: what tells whether two hosts are the same machine."""
+    """One host of the inventory. ``machine``: what tells whether two hosts are the same machine. ``groups``: besides
+    all."""
 
     values: Mapping[str, Any]
     machine: str = ""
+    groups: Sequence[str] = ()
 
 
 def check_inventory(
@@ -91,7 +93,7 @@ def check_host(
         if option is not None:
             found += [Problem(host, path, text) for path, text in check_value((name,), value, option)]
         elif name.startswith(PREFIXES):
-            found.append(Problem(host, (name,), f"there is no such variable{did_you_mean(name, specs)}"))
+            found.append(Problem(host, (name,), f"there is no such variable{hint(name, tuple(specs))}"))
     if "postgres_cluster" in values:
         said = {problem.path for problem in found}
         found += [
@@ -121,9 +123,9 @@ def check_value(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, 
         yield path, f"{show(path, value, option)} is {_name(value)}; expected {_MEANING[option.type]}"
         return
     if option.choices and option.type != "list" and value not in option.choices:
-        hint = did_you_mean(str(value), map(str, option.choices))
-        choices = ", ".join(str(choice) or "empty" for choice in option.choices)
-        yield path, f"{show(path, value, option)} is not one of {choices}{hint}"
+        known = tuple(map(str, option.choices))
+        choices = ", ".join(choice or "empty" for choice in known)
+        yield path, f"{show(path, value, option)} is not one of {choices}{hint(str(value), known)}"
         return
     wrong = False
     for part in _parts(path, value, option):
@@ -143,7 +145,7 @@ def _parts(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, str]]
             if key in option.options:
                 yield from check_value((*path, key), item, option.options[key])
             else:
-                yield (*path, key), f"there is no such key{did_you_mean(key, option.options)}"
+                yield (*path, key), f"there is no such key{hint(key, tuple(option.options))}"
         for key, inside in option.options.items():
             if inside.required and key not in value:
                 yield path, f"the key '{key}' is missing"

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
 
+# Many hosts make the same mistake, and looking for what was meant takes longer than finding it.
+hint: Callable[[str, tuple[str, ...]], str] = lru_cache(maxsize=4096)(did_you_mean)
 Path = tuple[str, ...]
 Said = tuple[Path, str]
 Entry = tuple[Path, Mapping[str, Any]]
@@ -84,5 +87,5 @@ class Declared:
                 f"the {self.kind} '{name}' is needed here, and {written(self.absent[name][0])} declares it absent",
             )
         elif name not in self.given and self.whole:
-            hint = did_you_mean(name, [*self.present, *self.given])
-            yield path, f"the {self.kind} '{name}' is not declared in {self.variable}{hint}"
+            meant = hint(name, (*self.present, *sorted(self.given)))
+            yield path, f"the {self.kind} '{name}' is not declared in {self.variable}{meant}"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import truth
@@ -13,23 +13,18 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREF
 _ALLOWED = "postgres_allow_plain_passwords"
 
 
-def remarks(
-    sources: Sources,
-    hosts: Mapping[str, Host],
-    groups: Mapping[str, Sequence[str]],
-    specs: Mapping[str, Option],
-) -> Iterator[Problem]:
-    """``groups``: the groups of each host, besides all."""
+def remarks(sources: Sources, hosts: Mapping[str, Host], specs: Mapping[str, Option]) -> Iterator[Problem]:
     for remark in sources.twice:
         if remark.path[0].startswith(PREFIXES):
-            for host in _in(remark.scope, hosts, groups):
+            for host in _in(remark.scope, hosts):
                 said = f"the key is given twice, first at {remark.first}; leave one of the two out"
                 yield Problem(host, remark.path, said, remark.place)
     secret = {where for where, option in places(specs).items() if option.secret}
     for remark in sources.plain:
         if _where(remark.path) in secret:
-            for host in _in(remark.scope, hosts, groups):
-                if not truth(hosts[host].values.get(_ALLOWED)):
+            for host in _in(remark.scope, hosts):
+                values = hosts[host].values
+                if "postgres_cluster" in values and not truth(values.get(_ALLOWED)):
                     what = "password" if remark.path[-1].endswith("password") else "key"
                     yield Problem(
                         host,
@@ -41,13 +36,11 @@ def remarks(
                     )
 
 
-def _in(scope: Scope, hosts: Iterable[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
-    kind, name = scope
-    return [
-        host
-        for host in hosts
-        if (host == name if kind == "host" else name == "all" or name in groups.get(host, ()))
-    ]
+def _in(scope: Scope, hosts: Mapping[str, Host]) -> list[str]:
+    kind, wanted = scope
+    if kind == "host":
+        return [wanted] if wanted in hosts else []
+    return [name for name, host in hosts.items() if wanted == "all" or wanted in host.groups]
 
 
 def _where(path: tuple[str, ...]) -> str:

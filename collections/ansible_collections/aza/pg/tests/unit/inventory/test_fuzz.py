@@ -209,7 +209,7 @@ def test_no_file_whatever_breaks_the_search(tmp_path: Path, content: list[str], 
     finally:
         path.unlink()
     assert isinstance(sources.find(("postgres_port",), "db1", ["db"]), str)
-    for problem in remarks(sources, {"db1": Host({})}, {"db1": ["db"]}, SPECS):
+    for problem in remarks(sources, {"db1": Host({}, groups=["db"])}, SPECS):
         assert CANARY not in problem.said + problem.place
     assert CANARY not in repr([*sources.twice, *sources.plain])
 

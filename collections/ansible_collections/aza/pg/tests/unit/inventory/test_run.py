@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole check, as a playbook runs it: real inventories, real templates, the exact lines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "stack").is_dir())
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - aza.pg.inventory_validate:
+      run_once: true
+"""
+HOSTS = """
+all:
+  hosts:
+    db1: {postgres_cluster: shop, shop_password: hush from elsewhere}
+    db2: {postgres_cluster: crm, postgres_port: 5433, ansible_host: db2.example.com}
+    other: {}
+"""
+# Encrypted for the password `x`.
+VAULTED = "!vault |\n        $ANSIBLE_VAULT;1.1;AES256\n        3030"
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    write(tmp_path, "playbooks/check.yml", PLAYBOOK)
+    write(tmp_path, "prod/hosts.yml", HOSTS)
+    return tmp_path
+
+
+def write(directory: Path, name: str, text: str) -> None:
+    path = directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def check(directory: Path, *arguments: str) -> tuple[int, list[str]]:
+    """The exit code, and the lines of what was found."""
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "prod", "playbooks/check.yml", *arguments],
+        cwd=directory,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_HOME": str(directory / ".ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "hush" not in done.stdout + done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    start = [number for number, line in enumerate(lines) if "no host was touched" in line]
+    if not start:
+        assert done.returncode == 0, done.stdout + done.stderr
+        return 0, []
+    found = []
+    for line in lines[start[0] + 1 :]:
+        if line.startswith(("Origin", "fatal")) or not line:
+            break
+        found.append(line)
+    return done.returncode, found
+
+
+def test_a_good_inventory(inventory: Path) -> None:
+    write(
+        inventory,
+        "prod/group_vars/all.yml",
+        "postgres_roles:\n"
+        "  - {name: shop, valid_until: 2027-01-31, member_of: [pg_monitor]}\n"
+        "  - {name: app, password: \"{{ shop_password | default('one of db2') ~ 12345 }}\"}\n"
+        "postgres_databases: [{name: shop, owner: shop, extensions: [hstore]}]\n"
+        "postgres_port: '{{ 5000 + 432 }}'\n",
+    )
+    assert check(inventory) == (0, [])
+
+
+def test_all_problems_at_once_with_file_line_and_key(inventory: Path) -> None:
+    write(
+        inventory,
+        "prod/group_vars/all.yml",
+        "postgres_password: hush in plain text\n"
+        "postgres_roles:\n"
+        "  - name: shop\n"
+        "    member_of: [{role: pg_monitor, admn: true}]\n"
+        "  - name: app\n"
+        f"    password: {VAULTED}\n"
+        "    comment: '{{ nobody_knows }}'\n"
+        "postgres_databases:\n"
+        "  - name: shop\n"
+        "    owner: shpo\n"
+        "    extensions:\n"
+        "      - hstore\n"
+        "      - {name: vector, shema: api}\n"
+        "postgres_memory: 2g\n"
+        "postgres_memory: 4g\n",
+    )
+    write(inventory, "prod/host_vars/db2/main.yml", "---\npostgres_exporter_port: 5433\n")
+    code, lines = check(inventory, "-e", "postgres_workload=wbe")
+    assert code != 0
+    there = "prod/group_vars/all.yml"
+    plain = (
+        "this password can be read by whoever reads the file; encrypt it (ansible-vault encrypt_string), leave it out "
+        "to have one made, or allow it with postgres_allow_plain_passwords: true"
+    )
+    assert lines == [
+        "command line: postgres_workload: 'wbe' is not one of web, oltp, dw, mixed; did you mean 'web'?",
+        f"{there}:1: postgres_password: {plain} (host db1, db2)",
+        f"{there}:4: postgres_roles[0].member_of[0].admn: there is no such key; did you mean 'admin'?",
+        f"{there}:6: postgres_roles[1].password: the value cannot be resolved: Error rendering template: Attempt to "
+        "use undecryptable variable: Attempting to decrypt but no vault secrets found.",
+        f"{there}:9: postgres_roles[1].comment: the value cannot be resolved: 'nobody_knows' is undefined",
+        f"{there}:12: postgres_databases[0].owner: the role 'shpo' is not declared in postgres_roles; did you mean "
+        "'shop'? (host db1, db2)",
+        f"{there}:15: postgres_databases[0].extensions[1].shema: there is no such key; did you mean 'schema'?",
+        f"{there}:17: postgres_memory: the key is given twice, first at {there}:16; leave one of the two out",
+        "prod/host_vars/db2/main.yml:2: postgres_exporter_port: 5433 is the port of the server (postgres_port); give "
+        "the exporter another one (host db2)",
+    ]
+
+
+def test_hosts_that_are_one_machine(inventory: Path) -> None:
+    write(
+        inventory,
+        "prod/hosts.yml",
+        "all:\n"
+        "  vars: {postgres_exporter: false}\n"
+        "  hosts:\n"
+        "    a: {ansible_host: 10.0.0.1, postgres_cluster: a}\n"
+        "    b: {ansible_host: 10.0.0.1, postgres_cluster: b}\n"
+        "    c: {ansible_host: 10.0.0.1, postgres_cluster: c, ansible_port: 2222}\n"
+        "    d: {ansible_connection: local, postgres_cluster: d}\n"
+        "    e: {ansible_connection: local, postgres_cluster: e}\n",
+    )
+    said = "5432 is taken on that machine by the host"
+    mend = "of this inventory; give one of them another port"
+    assert check(inventory)[1] == [
+        f"host b: postgres_port: {said} a {mend} (host b)",
+        f"host e: postgres_port: {said} d {mend} (host e)",
+    ]
+
+
+def test_a_plain_password_that_is_allowed(inventory: Path) -> None:
+    write(inventory, "prod/group_vars/all.yml", "postgres_password: hush in plain text\n")
+    write(inventory, "prod/host_vars/db1.yml", "postgres_allow_plain_passwords: true\n")
+    (line,) = check(inventory)[1]
+    assert line.endswith("(host db2)")
+    assert check(inventory, "-e", "postgres_allow_plain_passwords=true") == (0, [])
+
+
+def test_an_inventory_in_the_other_form(inventory: Path) -> None:
+    (inventory / "prod/hosts.yml").unlink()
+    write(
+        inventory,
+        "prod/hosts.ini",
+        "db1 postgres_cluster=shop postgres_port=99999\n\n[all:vars]\npostgres_storage=sdd\n",
+    )
+    assert check(inventory)[1] == [
+        "prod/hosts.ini:1: postgres_port: 99999 is not between 1 and 65535",
+        "prod/hosts.ini:4: postgres_storage: 'sdd' is not one of ssd, hdd, san; did you mean 'ssd'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgres_roles: &a\n  - *a\n", "postgres_settings: &a {x: *a}\n", f"postgres_port: {'1' * 200}\n"],
+)
+def test_what_contains_itself_or_is_too_large_is_a_mistake_like_others(inventory: Path, text: str) -> None:
+    write(inventory, "prod/group_vars/all.yml", text)
+    code, (line,) = check(inventory)
+    assert code != 0 and line.startswith("prod/group_vars/all.yml:1: postgres_")

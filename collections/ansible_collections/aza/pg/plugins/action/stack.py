@@ -31,7 +31,8 @@ class ActionModule(StackAction):
     def perform(self) -> dict[str, Any]:
         _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         # Ansible's strings carry tags that neither YAML nor a comparison of plans has a use for.
-        given = json.loads(json.dumps(given))
+        # And YAML makes a date of what looks like one (valid_until: 2027-01-31): it is text here.
+        given = json.loads(json.dumps(given, default=str))
         if given["state"] == "present":
             return self._present(given)
         if given["state"] == "checked":

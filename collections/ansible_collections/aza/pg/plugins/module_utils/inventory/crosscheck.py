@@ -24,6 +24,7 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     written,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.hba import IDENT_MAP
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import MONITOR
 
 # Of PostgreSQL 18, without their pg_.
 _PREDEFINED = """
@@ -32,7 +33,6 @@ _PREDEFINED = """
     use_reserved_connections write_all_data write_server_files
 """
 PREDEFINED = frozenset(f"pg_{name}" for name in _PREDEFINED.split())
-MONITOR = "aza_monitor"
 _RIGHTS = ("read_write", "read_only", "connect")
 _DATABASE_WORDS = frozenset({"all", "sameuser", "samerole", "replication"})
 _TEMPLATES = frozenset({"postgres", "template0", "template1"})

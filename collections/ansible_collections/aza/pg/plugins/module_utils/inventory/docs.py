@@ -21,9 +21,31 @@ _HEAD = """\
 Every variable that an inventory may hold. Where to write them: `inventories/NAME/group_vars/all/*.yml` for an
 environment, `group_vars/GROUP.yml` for some hosts, `host_vars/HOST.yml` for one, `-e NAME=VALUE` for one run.
 
-A name that begins with {prefixes} and is not on this page,
-a value of the wrong type and a value out of range are found before any host is touched, all at once, each with its file
-and line.
+The same as a JSON Schema is in [inventory.schema.json](inventory.schema.json): an editor completes and checks by it as
+you type. It needs this first line in a file (those of the local inventory have it), and has to know Ansible's tag for
+what is encrypted (`yaml.customTags: ["!vault"]`):
+
+```yaml
+# yaml-language-server: $schema=../../../../docs/reference/inventory.schema.json
+```
+
+## What is checked before any host is touched
+
+Every playbook begins with it, and tells all mistakes of all hosts at once, each with its file, line and key:
+
+- a name that begins with {prefixes} and is not on this page; such a key
+  within a variable (what was meant is suggested); a value of the wrong type or out of range; a template that cannot be
+  resolved; a key that is given twice;
+- a role that is not declared as an owner, a member, in `access`, in a rule or a map: declared are those of
+  `postgres_roles`, the administrator, the exporter's, and PostgreSQL's own (`pg_monitor`). The same for databases in
+  rules. Two entries with one name; an object that is absent and still needed; memberships in a circle;
+- an extension or a library that is not in the image, and one whose library has to be preloaded first. Unless
+  `postgres_image` is your own: then the server itself is asked;
+- one port for two things on one machine; one cluster name for two instances of the same stack (replicas apart); half
+  of a certificate; rules that can never match;
+- a password or a key in plain text in a file. Leave a password out to have one made and kept in
+  `inventories/NAME/secrets`, or encrypt yours: `ansible-vault encrypt_string --stdin-name postgres_password`. Who knows
+  what he does says `postgres_allow_plain_passwords: true`.
 """
 
 

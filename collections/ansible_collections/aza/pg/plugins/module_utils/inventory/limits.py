@@ -175,8 +175,9 @@ _KINDS = [kind.name for kind in KINDS]
 def _loss(value: Any) -> str:
     kind, _, name = str(value).partition(" ")
     if kind not in _KINDS:
-        hint = did_you_mean(kind, _KINDS)
-        return f"is not a kind and a name, like 'database shop'{hint}"
+        return f"is not a kind and a name, like 'database shop'{did_you_mean(kind, _KINDS)}"
+    if kind in ("schema", "extension") and "." not in name:
+        return f"names no {kind}; write '{kind} DATABASE.NAME'"
     return "" if name.strip() else f"names no {kind}"
 
 

@@ -52,6 +52,8 @@ def judge(
     if plan is not None:
         yield from drift(plan)
     yield from container(wanted, found)
+    if found.running and found.server is None and (readiness is None or readiness.ready):
+        yield Finding("server", "red", f"what it holds could not be looked at: {found.server_error}")
     if found.server is not None:
         yield from server(found.server)
         yield from undeclared(wanted, found)
@@ -142,7 +144,7 @@ def undeclared(wanted: Desired, found: Observed) -> Iterator[Finding]:
         todo = (
             f"declare it, with state: absent if it must go; or postgres_undeclared: {{{item.policy}: ignore}}"
         )
-        yield Finding("undeclared", item.severity, " ".join(filter(None, (item.what, item.said))), todo)
+        yield Finding("undeclared", item.severity, ": ".join(filter(None, (item.what, item.said))), todo)
 
 
 def tuning(predicted: Sequence[Mapping[str, str]], now: Mapping[str, object]) -> Iterator[Finding]:

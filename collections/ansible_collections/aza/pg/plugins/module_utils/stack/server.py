@@ -64,8 +64,9 @@ select json_build_object(
         where pending_restart and lower(name) not in (select name from automatic)),
     'config_errors', (select coalesce(json_agg(format('%%s: %%s', coalesce(name, sourcefile), error)), '[]')
         from entries where error is not null and error <> 'setting could not be applied'),
-    'hba_errors', (select coalesce(json_agg(format('line %%s: %%s', line_number, error)), '[]')
-        from pg_hba_file_rules where error is not null),
+    'hba_errors', case when pg_stat_file(current_setting('hba_file'), true) is null then '[]' else
+        (select coalesce(json_agg(format('line %%s: %%s', line_number, error)), '[]')
+        from pg_hba_file_rules where error is not null) end,
     'preloaded', current_setting('shared_preload_libraries')
 )
 """

@@ -159,6 +159,12 @@ def test_a_stage_that_is_not_reached_and_no_plan() -> None:
     assert said[0].said == "stage 'SQL' is not reached: the database system is starting up"
 
 
+def test_a_server_that_answers_and_cannot_be_looked_at_is_red() -> None:
+    found = replace(FOUND, server=None, server_error="no such file")
+    (red,) = [item for item in findings.judge(WANTED, found, Plan(), Readiness("")) if item.state == "red"]
+    assert red.said == "what it holds could not be looked at: no such file"
+
+
 @pytest.mark.parametrize(
     ("reason", "what"),
     [("no_engine", "engine"), ("docker_permission", "engine"), ("unreachable", "host"), ("x", "plan")],
@@ -168,7 +174,7 @@ def test_why_nothing_can_be_said(reason: str, what: str) -> None:
 
 
 def test_undeclared_objects_and_findings_of_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    stray = Undeclared("roles", "red", "role mallory", "is a superuser that nobody declared")
+    stray = Undeclared("roles", "red", "role mallory", "a superuser that nobody declared")
     behind = Finding("extension", "yellow", "extension shop.hstore is behind its image")
     kind = Kind(
         "role",
@@ -181,7 +187,7 @@ def test_undeclared_objects_and_findings_of_kinds(monkeypatch: pytest.MonkeyPatc
     assert behind in said
     (found,) = [item for item in said if item.what == "undeclared"]
     assert found.state == "red"
-    assert found.said == "role mallory is a superuser that nobody declared"
+    assert found.said == "role mallory: a superuser that nobody declared"
     assert "state: absent" in found.todo
     assert "{roles: ignore}" in found.todo
     ignoring = replace(WANTED, objects={"undeclared": {"roles": "ignore"}})

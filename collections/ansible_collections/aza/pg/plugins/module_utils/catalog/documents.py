@@ -17,7 +17,6 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-
 # The same in C where there is one: a catalogue has over a hundred files, and every deploy may read it.
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

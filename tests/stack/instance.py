@@ -63,7 +63,9 @@ class Instance:
             "postgres_port": free_port(),
             "postgres_memory": "512m",
             # What the lookup gives now: a build that runs meanwhile changes nothing for this instance.
-            "postgres_image": built_image(),
+            "postgres_image": built_image("postgres"),
+            "postgres_exporter_image": built_image("exporter"),
+            "postgres_exporter_port": free_port(),
             "postgres_base_dir": f"/tmp/{self.cluster}",
             "postgres_stop_grace_period": "20s",
             **variables,
@@ -72,6 +74,7 @@ class Instance:
         self.declare()
 
     container = property(lambda self: f"aza-pg-{self.cluster}-single-postgres")
+    exporter = property(lambda self: f"aza-pg-{self.cluster}-single-exporter")
     volume = property(lambda self: f"aza-pg-{self.cluster}-single-data")
     directory = property(lambda self: Path(f"/tmp/{self.cluster}/{self.cluster}-single"))
 
@@ -113,7 +116,8 @@ class Instance:
         return docker("exec", self.container, "psql", "-U", user, "-d", "postgres", "-qAtXc", statement)
 
     def remove(self) -> None:
-        subprocess.run(["docker", "rm", "-f", self.container], capture_output=True, check=False)
+        containers = [self.container, self.exporter]
+        subprocess.run(["docker", "rm", "-f", *containers], capture_output=True, check=False)
         subprocess.run(["docker", "volume", "rm", "-f", self.volume], capture_output=True, check=False)
         subprocess.run(
             ["docker", "network", "rm", f"aza-pg-{self.cluster}-single"], capture_output=True, check=False
@@ -130,9 +134,9 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def built_image() -> dict[str, Any]:
+def built_image(name: str) -> dict[str, Any]:
     records = json.loads((ROOT / ".cache" / "dist" / "images.json").read_text())
-    return {key: records["postgres"][key] for key in ("reference", "digest", "archive")}
+    return {key: records[name][key] for key in ("reference", "digest", "archive")}
 
 
 def free_port() -> int:

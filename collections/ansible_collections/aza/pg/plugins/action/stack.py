@@ -8,15 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import findings
+from ansible_collections.aza.pg.plugins.module_utils.stack import findings, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, SERVER
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    EXPORTER,
+    SERVER,
+    Desired,
+    container_name,
+)
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
-from ansible_collections.aza.pg.plugins.plugin_utils import stack_images
-from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, check_secret
+from ansible_collections.aza.pg.plugins.plugin_utils import certificates, stack_images
+from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
+    ROLES,
+    InstanceSecrets,
+    SecretStore,
+)
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
@@ -24,6 +34,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
+_PASSWORD = "postgres_password"
 _OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
 
 
@@ -50,8 +61,8 @@ class ActionModule(StackAction):
         info = self._look(given, images)
         host, engine = info["host"], info["engine"]
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
-        store = self._secrets(given)
-        value = given["password"] or (store.get("postgres_password") if store else "")
+        secrets = self._secrets(given)
+        bundle = self._certificate(given, host) if given["tls"] else None
         prediction = predict(given, engine, Path(self._loader.get_basedir()))
         wanted = describing.describe(
             describing.Parameters(
@@ -85,6 +96,8 @@ class ActionModule(StackAction):
                 )
                 if given["exporter"]
                 else None,
+                tls=given["tls"],
+                certificate=bundle.facts if bundle else {},
             ),
             describing.Host(
                 uid=host["uid"],
@@ -97,9 +110,12 @@ class ActionModule(StackAction):
         handed = {
             "desired": wanted.to_dict(),
             "state": "present",
-            "secrets": {"postgres_password": value},
+            "secrets": {name: secrets.get(name) for name in secret_names(wanted)},
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
+            "only": given["only"],
         }
+        if bundle:
+            handed["secrets"][tls.SECRET] = bundle.pem
         if given["state"] == "checked":
             return self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
@@ -115,18 +131,19 @@ class ActionModule(StackAction):
             self.on_target("stack_apply", phase="plan", **handed)
             archives = {name: self._bring_archive(name, archive) for name, archive in missing.items()}
         result = self._converge(handed, archives, given)
-        pgpass = ""
-        if store:
-            pgpass = str(store.write_pgpass({f"*:{given['port']}:*:{given['user']}": value}))
-        if store and store.created:
-            result["changed"] = True
+        passfile = secrets.settle(given["port"], given["user"])
+        result["changed"] |= secrets.created or (bundle is not None and bundle.made)
+        result["certificate"] = bundle.facts if bundle else {}
+        kept = _PASSWORD in secrets.kept
         result["connection"] = {
             "host": given["publish_address"],
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
-            "password_file": str(store.path("postgres_password")) if store else "",
-            "passfile": pgpass,
+            "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
+            "passfile": passfile if kept else "",
+            "sslrootcert": bundle.root if bundle else "",
+            "verifiable": bool(bundle) and tls.covers(bundle.facts["names"], given["publish_address"]),
             "socket": wanted.socket_link or wanted.socket_dir,
             "container": wanted.container,
             "compose_file": f"{wanted.directory}/compose.yml",
@@ -163,12 +180,54 @@ class ActionModule(StackAction):
             raise AzaError(info["engine_error"], reason="no_engine")
         return info
 
-    def _secrets(self, given: dict[str, Any]) -> SecretStore | None:
-        """A password that the inventory gives (Ansible Vault) wins, and is not written down in the clear."""
-        if given["password"]:
-            check_secret("the password", given["password"], "postgres_password")
-            return None
-        return SecretStore(self.task_vars.get("inventory_dir"), given["cluster"], dry=self.check_mode)
+    def _secrets(self, given: dict[str, Any]) -> InstanceSecrets:
+        dry = self.check_mode or given["state"] == "checked"
+        inventory, cluster = self.task_vars.get("inventory_dir"), given["cluster"]
+        secrets = InstanceSecrets(
+            given["password"], given["roles"], lambda: SecretStore(inventory, cluster, dry)
+        )
+        if given["rotating"]:
+            secrets.foretell(given["rotating"])
+        return secrets
+
+    def _certificate(self, given: dict[str, Any], host: dict[str, Any]) -> certificates.Bundle:
+        """The server's certificate for every name that this host and its instance are known to go by."""
+        dry = self.check_mode or given["state"] == "checked"
+        store = SecretStore(self.task_vars.get("inventory_dir"), given["cluster"], dry)
+        names = describing.identity(given["cluster"], given["stack"], "", host["uid"])
+        reached = [
+            str(self._templar.template(self.task_vars.get("ansible_host") or self.host)),
+            given["publish_address"],
+            *given["tls_names"],
+        ]
+        derived = ["localhost", "127.0.0.1", "::1", SERVER, container_name(names["project"], SERVER)]
+        wish = certificates.Wish(
+            host=self.host.replace("/", "_"),
+            names=tls.names([host["hostname"], self.host, *reached, *derived]),
+            expected=tuple(name for name in tls.names(reached) if not tls.is_loopback(name)),
+            certificate=given["tls_certificate"],
+            key=given["tls_key"],
+            ca_certificate=given["tls_ca_certificate"],
+            ca_key=given["tls_ca_key"],
+            renew=given["renew_certificate"],
+        )
+        return certificates.Certificates(
+            store.root, given["cluster"], certificates.now(), self._file_of_the_operator, dry
+        ).server(wish)
+
+    def _file_of_the_operator(self, path: str) -> str:
+        """A file on the control node, encrypted with Ansible Vault or not; a relative path begins at the inventory."""
+        given = Path(path).expanduser()
+        beside = Path(self.task_vars.get("inventory_dir") or ".") / given
+        found = beside if beside.exists() else given
+        try:
+            return Path(self._loader.get_real_file(str(found.absolute()))).read_text(encoding="utf-8")
+        except (OSError, AnsibleError) as error:
+            raise AzaError(
+                f"{path} cannot be read on the control node: {getattr(error, 'strerror', None) or error}. Give the path "
+                "of a PEM file, or its text.",
+                reason="unreadable_file",
+            ) from None
 
     def _origins(self) -> dict[str, str]:
         return origins(self.task_vars, self._loader, prefix="postgres_")
@@ -266,6 +325,10 @@ class ActionModule(StackAction):
             for key in ("changed", "plan", "lines", "directory", "diff", "done")
             if key in answer
         }
+
+
+def secret_names(wanted: Desired) -> list[str]:
+    return [_PASSWORD, *(f"{ROLES}{name}" for name in roles.with_password(wanted))]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -95,6 +95,10 @@ def connect_line(where: Mapping[str, Any]) -> str:
             "user": where["user"],
             "passfile": where["passfile"],
         }
+        if where["sslrootcert"]:
+            parts["sslmode"] = "verify-full" if where["verifiable"] else "require"
+        if where["sslrootcert"] and where["verifiable"]:
+            parts["sslrootcert"] = where["sslrootcert"]
         return 'psql "' + " ".join(f"{key}={_quoted(str(value))}" for key, value in parts.items()) + '"'
     on_host = "" if where["local"] else "on the host:  "
     if where["psql"]:

@@ -176,6 +176,47 @@ options:
     description: The exporter's image, as O(image). Needed with O(exporter).
     type: raw
     default: ""
+  rotating:
+    description:
+      - Secrets that M(aza.pg.secrets) has given a new value, as C(postgres_password) or C(roles/shop).
+      - Check mode foretells with it what the real run would change.
+    type: list
+    elements: str
+    default: []
+  tls:
+    description: Whether the server speaks TLS, and clients on the network have to.
+    type: bool
+    default: false
+  tls_certificate:
+    description: Your own certificate with its chain, a PEM file on the control node or its text.
+    type: str
+    default: ""
+  tls_key:
+    description: The key of O(tls_certificate), a PEM file on the control node or its text.
+    type: str
+    default: ""
+  tls_ca_certificate:
+    description: Your own authority, which signs the server's certificate. Otherwise the environment has one of its own.
+    type: str
+    default: ""
+  tls_ca_key:
+    description: The key of O(tls_ca_certificate).
+    type: str
+    default: ""
+  tls_names:
+    description: Further names and addresses that clients reach the server by.
+    type: list
+    elements: str
+    default: []
+  renew_certificate:
+    description: Whether a new certificate is made although the old one is good.
+    type: bool
+    default: false
+  only:
+    description: Kinds of changes to carry out; the others stay undone and unsaid. Empty means all.
+    type: list
+    elements: str
+    default: []
   confirm:
     description: The cluster's name, to confirm O(state=absent).
     type: str
@@ -228,6 +269,10 @@ ready_seconds:
   description: How long it took until the first write succeeded. Zero when nothing changed.
   returned: state present
   type: float
+certificate:
+  description: Names, expiry and fingerprint of the server's certificate, as C(expires) in seconds since 1970.
+  returned: state present
+  type: dict
 connection:
   description: Where the server is reached, and where the password's file is.
   returned: state present

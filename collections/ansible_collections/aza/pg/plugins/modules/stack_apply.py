@@ -42,6 +42,11 @@ options:
     elements: str
     choices: [restart, recreate]
     default: []
+  only:
+    description: Kinds of changes that count, all when it is empty.
+    type: list
+    elements: str
+    default: []
   remove_data:
     description: Whether O(state=absent) removes the volume as well.
     type: bool
@@ -109,19 +114,19 @@ readiness:
   type: dict
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
-from ansible_collections.aza.pg.plugins.module_utils.stack import findings, ready, server
+from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, findings, ready, server, trial
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed, Plan
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, Desired, Observed, Plan
 from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
-from ansible_collections.aza.pg.plugins.module_utils.stack.trial import check_settings
 
 
 def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
@@ -133,7 +138,9 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
     if state == "absent":
         return planning.plan_absent(wanted, found, given["remove_data"])
     planning.refuse(wanted, found)
-    return planning.plan(wanted, found, tuple(given["allow"]))
+    whole = planning.plan(wanted, found, tuple(given["allow"]))
+    only = given.get("only")
+    return Plan(tuple(change for change in whole.changes if change.kind in only)) if only else whole
 
 
 def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:
@@ -171,8 +178,9 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     if given["state"] in ("present", "started") and (found.running or not only_plan):
         server.require_psycopg()
     plan = make_plan(given, wanted, found)
-    if given["state"] == "present" and found.image and touches_settings(plan):
-        check_settings(wanted, docker)
+    tries = given["state"] == "present" and trial.needed(plan)
+    if tries and found.image:
+        trial.check(wanted, docker)
     result: dict[str, Any] = {
         "changed": bool(plan),
         "plan": plan.to_dict(),
@@ -191,7 +199,14 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             found = observe(wanted, docker, given["secrets"])
             plan = make_plan(given, wanted, found)
             context = applying.Context(wanted, docker, given["secrets"], given["archives"])
-            result["done"] = applying.apply(plan, context)
+            result["done"] = []
+            if tries and not found.image:
+                # What can be tried only once the image is here is tried before anything else is done with it.
+                images = tuple(change for change in plan.changes if change.kind == "image")
+                result["done"] += applying.apply(Plan(images), context)
+                trial.check(wanted, docker)
+                plan = Plan(tuple(change for change in plan.changes if change not in images), plan.held)
+            result["done"] += applying.apply(plan, context)
             if given["state"] == "absent":
                 applying.lock_path(Path(wanted.directory)).unlink()
     return result
@@ -203,11 +218,14 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     found = observe(wanted, docker, given["secrets"], [value["name"] for value in given["tuned"]])
     if found.running:
         server.require_psycopg()
+    metrics = wanted.service(EXPORTER)
+    if metrics and found.containers.get(EXPORTER, {}).get("state") == "running":
+        found = replace(found, scrape=exporter.scrape(metrics))
     plan, problems = None, []
     try:
         plan = make_plan(given, wanted, found)
-        if found.image and touches_settings(plan):
-            check_settings(wanted, docker)
+        if found.image and trial.needed(plan):
+            trial.check(wanted, docker)
     except AzaError as error:
         problems.append(findings.failure(error))
     now = ready.probe(wanted, docker) if found.running else None
@@ -219,10 +237,6 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         "findings": [item.to_dict() for item in said],
         "version": (found.server or {}).get("version", ""),
     }
-
-
-def touches_settings(plan: Plan) -> bool:
-    return any(change.kind == "setting" or change.detail.get("path") == pg.PATH for change in plan.changes)
 
 
 def run_ready(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
@@ -247,6 +261,7 @@ def main() -> None:
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "archives": {"type": "dict", "default": {}},
             "allow": {"type": "list", "elements": "str", "choices": ["restart", "recreate"], "default": []},
+            "only": {"type": "list", "elements": "str", "default": []},
             "remove_data": {"type": "bool", "default": False},
             "tuned": {"type": "list", "elements": "dict", "default": []},
             "seconds": {"type": "float", "default": 2},

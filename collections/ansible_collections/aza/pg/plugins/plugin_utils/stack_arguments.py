@@ -17,4 +17,5 @@ def _arguments() -> dict[str, dict[str, Any]]:
 
 
 ARGUMENTS = _arguments()
-ARGUMENTS["password"]["no_log"] = True
+for _secret in ("password", "tls_key", "tls_ca_key"):
+    ARGUMENTS[_secret]["no_log"] = True

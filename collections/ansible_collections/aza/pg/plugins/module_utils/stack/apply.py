@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import EFFECTS, Change, Desired, File, Plan
@@ -342,6 +342,7 @@ APPLIERS: dict[str, Applier] = {
     "directory": _directory,
     "file": _file,
     "secret": _file,
+    tls.KIND: _file,
     "link": _link,
     "volume": _volume,
     "network": _network,
@@ -354,6 +355,6 @@ APPLIERS: dict[str, Applier] = {
 }
 
 # Kinds whose effect on the server is carried out once, after the last of them …
-_CONFIGURATION = ("file", "setting", hba.RULE, hba.IDENT_LINE, "server")
+_CONFIGURATION = ("file", tls.KIND, "setting", hba.RULE, hba.IDENT_LINE, "server")
 # … and kinds that speak to the server, which must have read its configuration by then.
 _AFTER_CONFIGURATION = tuple(objects.APPLIERS)

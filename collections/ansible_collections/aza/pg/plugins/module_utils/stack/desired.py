@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter as exporters
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
@@ -27,6 +27,9 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
 CLUSTER_NAME = re.compile(r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$|^[a-z]$")
 STACKS = ("single", "primary", "replica")
+# Read before the inventory's settings.
+STACK_PATH = "postgres/conf.d/10-stack.conf"
+_STACK_HEAD = "# Written by aza-pg. What the stack itself decides; postgres_tls turns TLS on and off.\n"
 PASSWORD_PATH = "secrets/postgres_password"
 SERVER_UID = 999  # the user postgres of the image
 
@@ -63,6 +66,8 @@ class Parameters:
     objects: Mapping[str, Any] = field(default_factory=dict)
     # What exports metrics; None where nothing does.
     exporter: exporters.Exporter | None = None
+    # With tls, the facts of the server's certificate (``plugin_utils/certificates.py``).
+    certificate: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,8 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
             text=hba.render_ident(given.user, declared.get("ident", ())),
             effect="reload",
         ),
+        *tls.files(given.tls, source("postgres_tls_certificate", "")),
+        File(STACK_PATH, 0o644, text=_stack_settings(given, declared), effect="reload"),
         File(
             pg.PATH, 0o644, text=pg.render(settings), effect="reload", origin=source("postgres_settings", "")
         ),
@@ -170,13 +177,21 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         cpus=given.cpus,
         stop_seconds=given.stop_seconds,
         origins=given.origins,
+        certificate=given.certificate,
         objects=declared,
     )
+
+
+def _stack_settings(given: Parameters, declared: Mapping[str, Any]) -> str:
+    rules = declared.get("hba", ())
+    ask = any(rule["method"] == "cert" or "clientcert" in rule["options"] for rule in rules)
+    return pg.render(tls.settings(given.tls, ask), _STACK_HEAD)
 
 
 def _objects(given: Parameters) -> dict[str, Any]:
     """What the inventory declares, and what the stack itself needs in the server."""
     declared = objects.normalise(given.objects)
+    declared["preload"] = {**declared.get("preload", {}), "declared": list(given.extra_preload_libraries)}
     if given.exporter:
         if any(role["name"] == exporters.MONITOR for role in declared.get("roles", ())):
             raise AzaError(
@@ -305,7 +320,7 @@ def skeleton(
 ) -> Desired:
     """An instance by its names alone: enough to look at it, stop it, start it or remove it."""
     base = base_directory(base_dir, host["uid"], host["home"])
-    paths = ("", "postgres", "postgres/conf.d", "run", "secrets", "compose.yml", pg.PATH)
+    paths = ("", "postgres", "postgres/conf.d", "run", "secrets", "compose.yml", STACK_PATH, pg.PATH)
     names: dict[str, Any] = identity(cluster, stack, base, host["uid"])
     no_image = dict.fromkeys(("reference", "digest", "archive", "pinned"), "")
     return Desired(

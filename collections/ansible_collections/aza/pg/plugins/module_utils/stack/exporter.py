@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
+    Desired,
+    Finding,
+    Observed,
     Service,
     container_name,
 )
@@ -42,10 +45,7 @@ OBJECTS: Mapping[str, Any] = {
 }
 
 # Alive is what answers; whether the server is up is what it answers.
-_HEALTH = (
-    f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && "
-    "read -r answer <&3 && [[ $answer == *200* ]]"
-)
+_HEALTH = f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '^HTTP.* 200 ' <&3"
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,25 @@ class Exporter:
         }
 
 
+def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
+    """What a check says of it: that it runs, and that its metrics say that the server is up."""
+    service, here = wanted.service(EXPORTER), found.containers.get(EXPORTER)
+    if service is None or here is None:
+        return  # none is wanted, or the plan says that it is missing
+    if here["state"] != "running":
+        yield Finding(EXPORTER, "red", f"it is {here['state']} (exit code {here['exit_code']})")
+    elif found.scrape is not None:
+        if found.scrape:
+            yield Finding(EXPORTER, "red", found.scrape, f"docker logs {service.container}")
+        else:
+            yield Finding(EXPORTER, "green", f"its metrics say that the server is up (port {service.port})")
+    if here["restarts"]:
+        yield Finding(EXPORTER, "yellow", f"it fell and was started again {here['restarts']} times")
+
+
 def scrape(service: Service) -> str:
     """Why the metrics cannot be had; empty when they say that the server is up."""
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)  # noqa: S104
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)
     connection = http.client.HTTPConnection(address, service.port, timeout=_SCRAPE_SECONDS)
     try:
         connection.request("GET", "/metrics")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects
+from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, objects, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Change,
     Desired,
@@ -52,6 +52,8 @@ def judge(
     if plan is not None:
         yield from drift(plan)
     yield from container(wanted, found)
+    yield from tls.findings(wanted, found)
+    yield from exporter.findings(wanted, found)
     if found.running and found.server is None and (readiness is None or readiness.ready):
         yield Finding("server", "red", f"what it holds could not be looked at: {found.server_error}")
     if found.server is not None:
@@ -71,7 +73,8 @@ def _readiness(found: Observed, now: Readiness) -> Finding:
 def drift(plan: Plan) -> Iterator[Finding]:
     """Each change that a deploy would make; what waits for a permission is known already."""
     for change in plan.changes:
-        yield Finding("drift", "red", _said(change), "a deploy puts it right")
+        state = str(change.detail.get("finding", "red"))
+        yield Finding("drift", state, _said(change), "a deploy puts it right")
     for reason, changes in plan.waiting().items():
         for change in changes:
             yield Finding("waiting", "yellow", _said(change), f"deploy with {reason}")

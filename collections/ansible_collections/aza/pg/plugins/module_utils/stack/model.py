@@ -59,10 +59,11 @@ class Change:
     def text(self) -> str:
         """What happens, in words: ``create role shop``, ``change role shop  connection limit -1 → 5``.
 
-        A setting that gets another value needs no verb: ``setting work_mem  4MB → 16MB``.
+        A setting or a certificate that gets another value needs no verb: ``setting work_mem  4MB → 16MB``.
         """
         values = f"{self.before} → {self.after}" if self.before and self.after else self.after or self.before
-        verb = "" if (self.kind, self.action) == ("setting", "change") else f"{self.action} "
+        quiet = (("setting", "change"), ("certificate", "change"))
+        verb = "" if (self.kind, self.action) in quiet else f"{self.action} "
         parts = [f"{verb}{self.kind} {self.name}", values]
         if self.why:
             parts.append(f"because {self.why}")
@@ -279,6 +280,8 @@ class Desired:
     socket_link: str = ""
     stop_seconds: int = 120
     origins: Mapping[str, str] = field(default_factory=dict)
+    # Fingerprint and expiry of the server's certificate, why it is a new one, and what else a check tells of it.
+    certificate: Mapping[str, Any] = field(default_factory=dict)
     # What the server should hold, by kind: ``roles``, ``databases``, ``hba``, …; entries with every key.
     objects: Mapping[str, Any] = field(default_factory=dict)
 
@@ -367,6 +370,10 @@ class Observed:
     socket_link: str | None = None
     server: Mapping[str, Any] | None = None
     server_error: str = ""
+    # Fingerprint of the certificate that clients are shown; empty where that could not be asked.
+    certificate_in_use: str = ""
+    # Why the exporter's metrics cannot be had, empty when they can; None where they were not asked for.
+    scrape: str | None = None
     port_problems: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
 

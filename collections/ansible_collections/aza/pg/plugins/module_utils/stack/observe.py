@@ -12,12 +12,13 @@ import shutil
 import socket
 import stat
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server
+from ansible_collections.aza.pg.plugins.module_utils.stack import handshake, objects, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
@@ -46,6 +47,8 @@ def host_facts() -> dict[str, Any]:
         "psycopg": server.psycopg_version(),
         "system_python": sys.executable.startswith("/usr/bin/"),
         "psql": shutil.which("psql") or "",
+        "hostname": socket.gethostname(),
+        "time": time.time(),
         "systemd": Path("/run/systemd/system").is_dir(),
     }
 
@@ -119,6 +122,7 @@ def observe(
         socket_link=_link(wanted.socket_link),
         server=answer,
         server_error=error,
+        certificate_in_use=handshake.fingerprint(wanted.server) if answer and wanted.certificate else "",
         port_problems={
             service.name: problem
             for service in wanted.services
@@ -170,6 +174,8 @@ def _file(directory: Path, item: File, secrets: Mapping[str, str]) -> dict[str, 
     if item.secret:
         wanted = secrets.get(item.secret)
         found["matches"] = None if wanted is None else hmac.compare_digest(content, wanted.encode())
+        if item.path == tls.PATH:
+            found["certificate"] = tls.read(content)
         return found
     found["sha256"] = hashlib.sha256(content).hexdigest()
     if len(content) <= _TEXT_LIMIT:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CLIENTLESS,
@@ -98,7 +98,7 @@ def _same_ports(wanted: Desired) -> Iterator[str]:
     """Two services of one instance on one port; what only one of them would get."""
     for number, one in enumerate(wanted.services):
         for other in wanted.services[number + 1 :]:
-            everywhere = {"0.0.0.0", "::"} & {one.publish_address, other.publish_address}  # noqa: S104
+            everywhere = {"0.0.0.0", "::"} & {one.publish_address, other.publish_address}
             if one.port == other.port != 0 and (everywhere or one.publish_address == other.publish_address):
                 yield (
                     f"{one.port_variable} and {other.port_variable} are both {one.port}; choose another one for one of "
@@ -158,6 +158,9 @@ def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     owner = wanted.owner(item, (found.host.get("uid"), found.host.get("gid")))
     is_now = found.files.get(item.path)
     effect = item.effect if found.running else "none"
+    if item.path == tls.PATH and (is_now is None or is_now.get("matches") is False):
+        yield tls.change(item, wanted, is_now, effect)
+        return
     if is_now is None:
         yield Change(
             kind, name, "create", effect=effect, after=f"{item.mode:04o}", origin=item.origin, detail=detail
@@ -310,6 +313,11 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
         for path, state in found.files.items()
         if path.startswith("postgres/") and state["type"] == "file" and float(state["modified"]) > loaded
     ]
+    there = (found.files.get(tls.PATH) or {}).get("certificate") or {}
+    shown = found.certificate_in_use
+    if shown and there and shown != there["fingerprint"] and tls.PATH not in {*newer, *written}:
+        why = f"it shows clients another certificate than {tls.PATH}"
+        yield Change("server", wanted.instance, "reload", effect="reload", why=why)
     if set(newer) - written:
         why = f"{', '.join(sorted(set(newer) - written))} changed after the last reload"
         yield Change("server", wanted.instance, "reload", effect="reload", why=why)

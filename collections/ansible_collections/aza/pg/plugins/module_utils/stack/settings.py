@@ -24,6 +24,10 @@ OWNED = {
     "listen_addresses": "use postgres_publish_address for the host's address",
     "unix_socket_directories": "the socket is where the toolkit and the health check look for it",
     "shared_preload_libraries": "use postgres_extra_preload_libraries",
+    "ssl": "use postgres_tls",
+    "ssl_cert_file": "use postgres_tls_certificate",
+    "ssl_key_file": "use postgres_tls_key",
+    "ssl_min_protocol_version": "the stack keeps clients from what is older than TLS 1.2",
     "include": "put the settings into postgres_settings",
     "include_dir": "put the settings into postgres_settings",
     "include_if_exists": "put the settings into postgres_settings",
@@ -74,8 +78,10 @@ def normalise(settings: Mapping[str, Any]) -> dict[str, str]:
     return dict(sorted(result.items()))
 
 
-def render(settings: Mapping[str, str]) -> str:
-    head = "# Written by aza-pg from postgres_settings. They win over the tuned values.\n"
+HEAD = "# Written by aza-pg from postgres_settings. They win over the tuned values.\n"
+
+
+def render(settings: Mapping[str, str], head: str = HEAD) -> str:
     return head + "".join(f"{name} = {literal(value)}\n" for name, value in settings.items())
 
 

@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates, made and kept on the control node: an authority for each environment, a certificate for each server.
+
+``INVENTORY/secrets/ca/{ca.crt,ca.key}`` and ``INVENTORY/secrets/CLUSTER/tls/HOST.pem`` (key and chain), all 0600. Whoever
+brings an authority or a certificate of his own gives it by variable; nothing is written then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets as random
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import tls
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_MARGIN = timedelta(hours=1)  # clocks differ
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the inventory says; ``certificate`` and its kind are a path or the PEM text itself."""
+
+    host: str
+    names: tuple[str, ...]
+    # The names by which clients are expected; a certificate of one's own that lacks one gets a warning.
+    expected: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
+    ca_certificate: str = ""
+    ca_key: str = ""
+    renew: bool = False
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """``pem``: the private key and the chain. ``facts`` go to the plan; ``root`` is what a client verifies with."""
+
+    pem: str = field(repr=False)
+    facts: dict[str, Any]
+    root: str
+    made: bool = False
+
+
+@dataclass(frozen=True)
+class Authority:
+    certificate: x509.Certificate
+    key: CertificateIssuerPrivateKeyTypes = field(repr=False)
+    path: str = ""
+
+
+class Certificates:
+    """``root``: ``INVENTORY/secrets``. ``open_file``: reads a file of the operator's. With ``dry`` nothing is written."""
+
+    def __init__(
+        self, root: Path, cluster: str, now: datetime, open_file: Callable[[str], str], dry: bool = False
+    ) -> None:
+        self.root = root
+        self.directory = root / cluster / "tls"
+        self.now = now
+        self.open_file = open_file
+        self.dry = dry
+
+    def server(self, wish: Wish) -> Bundle:
+        """The server's certificate: the operator's own, the one that is kept, or a new one."""
+        if wish.certificate:
+            return self._own(wish)
+        authority = self._authority(wish)
+        path = self.directory / f"{wish.host}.pem"
+        kept = _private(path) if path.exists() else ""
+        why = self._why_renew(kept, wish, authority) if kept else ""
+        if kept and not why:
+            return self._bundle(kept, authority, wish)
+        pem = self._issue(wish, authority)
+        if not self.dry:
+            self._prepare()
+            temporary = path.with_name(f".{path.name}.{random.token_hex(4)}")
+            _write_new(temporary, pem)
+            temporary.replace(path)
+        return self._bundle(pem, authority, wish, why=why, made=True)
+
+    def _prepare(self) -> None:
+        for folder in (self.root, self.directory.parent, self.directory):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+        # Also where the inventory is not the checkout's own: no key is committed by accident.
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+
+    # -- the environment's own -----------------------------------------------------------------------
+
+    def _authority(self, wish: Wish) -> Authority:
+        if wish.ca_certificate:
+            return self._given_authority(wish)
+        folder = self.root / "ca"
+        if not (folder / "ca.key").exists() and not (folder / "ca.crt").exists():
+            made, key_pem = self._new_authority()
+            if self.dry:
+                return Authority(made.certificate, made.key, str(folder / "ca.crt"))
+            self._keep(folder, _pem(made.certificate), key_pem)
+        try:
+            chain, key = (_private(folder / name) for name in ("ca.crt", "ca.key"))
+        except OSError as error:
+            raise AzaError(
+                f"{folder}: ca.crt and ca.key belong together and {error.filename} cannot be read "
+                f"({error.strerror}); bring it back, or move both away to have new ones made.",
+                reason="bad_certificate",
+            ) from None
+        found = Authority(_certificates(str(folder / "ca.crt"), chain)[0], _key(str(folder / "ca.key"), key))
+        return self._checked(Authority(found.certificate, found.key, str(folder / "ca.crt")), str(folder))
+
+    def _new_authority(self) -> tuple[Authority, str]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"aza-pg {self.root.parent.name}"[:64])])
+        start = self.now - _MARGIN
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(start + timedelta(days=tls.CA_DAYS))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return Authority(certificate, key), _key_pem(key)
+
+    def _keep(self, folder: Path, certificate: str, key: str) -> None:
+        """Both files appear at once: two runs that start at the same moment agree on one authority."""
+        self._prepare()
+        temporary = self.root / f".ca.{random.token_hex(4)}"
+        temporary.mkdir(mode=0o700)
+        try:
+            _write_new(temporary / "ca.crt", certificate)
+            _write_new(temporary / "ca.key", key)
+            with contextlib.suppress(OSError):  # another run was first: its authority counts
+                temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _issue(self, wish: Wish, authority: Authority) -> str:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wish.host[:64])])
+        issuer = authority.certificate
+        start = self.now - _MARGIN
+        end = min(start + timedelta(days=tls.DAYS), issuer.not_valid_after_utc)
+        authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+        certificate = (
+            x509.CertificateBuilder(issuer.subject, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(end)
+            .add_extension(x509.SubjectAlternativeName(_general_names(wish.names)), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(authority_key, critical=False)
+            .sign(authority.key, hashes.SHA256())
+        )
+        return _key_pem(key) + _pem(certificate) + _pem(issuer)
+
+    def _why_renew(self, kept: str, wish: Wish, authority: Authority) -> str:
+        try:
+            first = _certificates(wish.host, kept)[0]
+            matches = _key(wish.host, kept).public_key() == first.public_key()
+        except AzaError:
+            return "the one that was kept is damaged"
+        if not matches:
+            return "the one that was kept is damaged"
+        why = tls.why_renew(
+            self.now.timestamp(),
+            first.not_valid_after_utc.timestamp(),
+            _names(first),
+            wish.names,
+            _signed_by(first, authority.certificate),
+        )
+        return why or ("it was asked for" if wish.renew else "")
+
+    def _bundle(
+        self, pem: str, authority: Authority, wish: Wish, why: str = "", made: bool = False
+    ) -> Bundle:
+        facts = tls.read(pem.encode()) | {
+            "why": why,
+            "own": False,
+            "missing": [],
+            "ca_expires": authority.certificate.not_valid_after_utc.timestamp(),
+            "names": list(wish.names),
+        }
+        return Bundle(pem, facts, authority.path, made)
+
+    # -- the operator's own --------------------------------------------------------------------------
+
+    def _read(self, variable: str, given: str) -> str:
+        return given if "-----BEGIN" in given else self.open_file(given)
+
+    def _given_authority(self, wish: Wish) -> Authority:
+        variable = "postgres_tls_ca_certificate"
+        chain = self._read(variable, wish.ca_certificate)
+        key = _key("postgres_tls_ca_key", self._read("postgres_tls_ca_key", wish.ca_key))
+        path = "" if "-----BEGIN" in wish.ca_certificate else wish.ca_certificate
+        if not path:
+            # A client verifies with a file; it is public.
+            path = str(self.directory / "ca.crt")
+            if not self.dry and (not Path(path).exists() or Path(path).read_text() != chain):
+                self._prepare()
+                temporary = self.directory / f".ca.{random.token_hex(4)}"
+                _write_new(temporary, chain)
+                temporary.replace(path)
+        found = Authority(_certificates(variable, chain)[0], key, path)
+        return self._checked(found, variable)
+
+    def _checked(self, authority: Authority, where: str) -> Authority:
+        certificate = authority.certificate
+        try:
+            may_sign = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            may_sign = False
+        problem = ""
+        if authority.key.public_key() != certificate.public_key():
+            problem = "the key does not belong to the certificate; give the pair that was made together"
+        elif not may_sign:
+            problem = (
+                "this certificate may not sign others; give that of an authority (basicConstraints CA:TRUE)"
+            )
+        elif certificate.not_valid_after_utc <= self.now:
+            problem = f"the authority expired on {_date(certificate)}; have a new one"
+        if problem:
+            raise AzaError(f"{where}: {problem}.", reason="bad_certificate")
+        return authority
+
+    def _own(self, wish: Wish) -> Bundle:
+        variable = "postgres_tls_certificate"
+        text = self._read(variable, wish.certificate)
+        chain = _certificates(variable, text)
+        key = _key("postgres_tls_key", self._read("postgres_tls_key", wish.key))
+        first = chain[0]
+        problem = ""
+        if key.public_key() != first.public_key():
+            problem = (
+                "the first certificate does not belong to postgres_tls_key; the server's own comes first"
+            )
+        elif not all(_signed_by(one, two) for one, two in zip(chain, chain[1:])):
+            problem = "the chain is broken; each certificate must be signed by the one after it"
+        elif first.not_valid_after_utc <= self.now:
+            problem = f"it expired on {_date(first)}; give its successor"
+        elif first.not_valid_before_utc > self.now + _MARGIN:
+            problem = f"it is valid only from {tls.date(first.not_valid_before_utc.timestamp())} on"
+        if problem:
+            raise AzaError(f"{variable}: {problem}.", reason="bad_certificate")
+        pem = _key_pem(key) + "".join(map(_pem, chain))
+        has = _names(first)
+        facts = tls.read(pem.encode()) | {
+            "why": "it was asked for" if wish.renew else "",
+            "own": True,
+            "missing": [name for name in wish.expected if not tls.covers(has, name)],
+            "ca_expires": None,
+            "names": list(has),
+        }
+        own_root = len(chain) > 1 and chain[-1].issuer == chain[-1].subject
+        return Bundle(
+            pem,
+            facts,
+            # A certificate of a public authority is verified with what the client's system trusts.
+            wish.certificate if own_root and "-----BEGIN" not in wish.certificate else "system",
+        )
+
+
+def _date(certificate: x509.Certificate) -> str:
+    return tls.date(certificate.not_valid_after_utc.timestamp())
+
+
+def _usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+    return [
+        x509.IPAddress(ip_address(name)) if tls.is_address(name) else x509.DNSName(name) for name in names
+    ]
+
+
+def _names(certificate: x509.Certificate) -> Sequence[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    addresses = [str(item) for item in found.get_values_for_type(x509.IPAddress)]
+    return [*found.get_values_for_type(x509.DNSName), *addresses]
+
+
+def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _certificates(where: str, text: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        raise AzaError(
+            f"{where}: there is no certificate in PEM form (-----BEGIN CERTIFICATE-----).",
+            reason="bad_certificate",
+        ) from None
+
+
+def _key(where: str, text: str) -> CertificateIssuerPrivateKeyTypes:
+    try:
+        found = serialization.load_pem_private_key(text.encode(), None)
+    except TypeError:
+        raise AzaError(
+            f"{where}: the key is locked with a passphrase, which a server that starts by itself cannot ask for; "
+            "give it without (in Ansible Vault).",
+            reason="bad_certificate",
+        ) from None
+    except ValueError:
+        raise AzaError(
+            f"{where}: there is no private key in PEM form (-----BEGIN PRIVATE KEY-----).",
+            reason="bad_certificate",
+        ) from None
+    return found  # type: ignore[return-value]
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _key_pem(key: CertificateIssuerPrivateKeyTypes) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def _private(path: Path) -> str:
+    """The text of a file that is nobody else's to read; it is made so where it is not."""
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+    return path.read_text(encoding="utf-8")
+
+
+def _write_new(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0)

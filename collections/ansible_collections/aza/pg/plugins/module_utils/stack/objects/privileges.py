@@ -28,6 +28,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute impor
     words,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.schemas import owned_by
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import (
     databases,
     inside,
@@ -148,14 +149,12 @@ def _declared(
     return access(wanted, entry, names, owners)
 
 
-def kept_by_extensions(found: Observed, seen: Mapping[str, Any]) -> set[str]:
+def kept_by_extensions(found: Observed, entry: Mapping[str, Any], seen: Mapping[str, Any]) -> set[str]:
     """Schemas that a control file names: whoever is in there is the extension's."""
+    states = {item["name"]: item["state"] for item in entry["extensions"]}
+    names = {*seen["extensions"], *states} - {name for name, state in states.items() if state == "absent"}
     available = known(found).get("available_extensions") or {}
-    return {
-        str(available[name]["schema"])
-        for name in seen["extensions"]
-        if (available.get(name) or {}).get("schema")
-    }
+    return {str(available[name]["schema"]) for name in names if (available.get(name) or {}).get("schema")}
 
 
 @dataclass
@@ -171,7 +170,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
         seen = inside(found, entry)
         if not entry["access"] or not seen:
             continue
-        kept = kept_by_extensions(found, seen)
+        kept = kept_by_extensions(found, entry, seen)
         declared = _declared(wanted, entry, seen["schemas"], kept)
         assert declared is not None  # access is there
         reports, having = _reports(wanted, found, entry, declared, seen)
@@ -193,10 +192,8 @@ def _reports(
     reports: dict[str, _Report] = {}
     having: set[str] = set()
     is_now = known(found)["databases"].get(entry["name"]) or {}
-    rows = [
-        ["", "database", is_now.get("owner", owner(wanted, entry)), is_now.get("acl", _NEW), 1],
-        *seen["grants"],
-    ]
+    rows = [["", "database", is_now.get("owner", ""), is_now.get("acl", _NEW), 1], *seen["grants"]]
+    rows = [_owned_anew(wanted, entry, row) for row in rows]
     rows += [[name, "schema", "", [], 1] for name in sorted(declared.schemas - set(seen["schemas"]))]
     wrong: dict[tuple[str, str, str, str, frozenset[str]], int] = {}
     for schema, kind, its_owner, acl, number in rows:
@@ -227,6 +224,20 @@ def _reports(
             said = f"default privileges on {_plural(kinds)} of {creator}"
             getattr(reports.setdefault(name, _Report()), side).append(said)
     return reports, having
+
+
+def _owned_anew(wanted: Desired, entry: Mapping[str, Any], row: list[Any]) -> list[Any]:
+    """The row as it is once the plan has changed the owner, who then takes the place of the old one."""
+    schema, kind, before, acl, number = row
+    after = before
+    if kind == "database":
+        after = owner(wanted, entry)
+    elif kind == "schema":
+        given = next((item for item in entry["schemas"] if item["name"] == schema), None)
+        if given and (given["owner"] or before != "pg_database_owner"):
+            after = owned_by(wanted, entry, given)
+    heirs = {before: after} if before else {}  # the empty name is PUBLIC's
+    return [schema, kind, after, [[heirs.get(item, item) for item in items] for items in acl], number]
 
 
 _NEW = [["", "CONNECT"], ["", "TEMPORARY"]]

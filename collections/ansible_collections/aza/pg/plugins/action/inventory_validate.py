@@ -94,10 +94,10 @@ class _Reader:
         self.seen: dict[int, tuple[Any, Any]] = {}
 
     def host(self, name: Any) -> Host:
-        raw, resolved = self.hostvars.raw_get(name), self.hostvars[name]
+        raw = self.hostvars.raw_get(name)
 
         def value(key: str, default: Any = None) -> Any:
-            return self._value(raw[key], raw, resolved, key) if key in raw else default
+            return self._value(raw[key], raw) if key in raw else default
 
         return Host(
             {str(key): value(key) for key in raw if str(key).startswith(PREFIXES)},
@@ -105,7 +105,7 @@ class _Reader:
             value("group_names", []),
         )
 
-    def _value(self, written_down: Any, raw: Any, resolved: Any, key: str) -> Any:
+    def _value(self, written_down: Any, raw: Any) -> Any:
         known = self.seen.get(id(written_down))
         if known:
             return known[1]
@@ -113,11 +113,12 @@ class _Reader:
             value = plain(written_down)
             self.seen[id(written_down)] = (written_down, value)
             return value
+        templar = self.templar.copy_with_new_env(available_variables={**raw, "hostvars": self.hostvars})
         try:
-            return plain(resolved[key], _FAILURES)
+            return plain(templar.template(written_down), _FAILURES)
         except _FAILURES:
             # One entry that cannot be resolved is no reason to say nothing about the others.
-            return plain(_piecewise(written_down, self.templar.copy_with_new_env(available_variables=raw)))
+            return plain(_piecewise(written_down, templar))
 
 
 def _is_static(raw: Any, depth: int = 0) -> bool:

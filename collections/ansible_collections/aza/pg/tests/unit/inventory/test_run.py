@@ -82,7 +82,8 @@ def test_a_good_inventory(inventory: Path) -> None:
         "  - {name: shop, valid_until: 2027-01-31, member_of: [pg_monitor]}\n"
         "  - {name: app, password: \"{{ shop_password | default('one of db2') ~ 12345 }}\"}\n"
         "postgres_databases: [{name: shop, owner: shop, extensions: [hstore]}]\n"
-        "postgres_port: '{{ 5000 + 432 }}'\n",
+        "postgres_port: '{{ 5000 + 432 }}'\n"
+        "postgres_tls_names: \"{{ groups.all | map('extract', hostvars, 'inventory_hostname') | list }}\"\n",
     )
     assert check(inventory) == (0, [])
 

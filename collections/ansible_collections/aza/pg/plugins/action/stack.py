@@ -143,7 +143,7 @@ class ActionModule(StackAction):
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",
-            "verifiable": bool(bundle) and tls.covers(bundle.facts["names"], given["publish_address"]),
+            "verifiable": bundle is not None and tls.covers(bundle.facts["names"], given["publish_address"]),
             "socket": wanted.socket_link or wanted.socket_dir,
             "container": wanted.container,
             "compose_file": f"{wanted.directory}/compose.yml",
@@ -250,10 +250,12 @@ class ActionModule(StackAction):
         result: dict[str, Any] = {"changed": False, "done": [], "diff": [], "ready_seconds": 0.0}
         for number in range(_ROUNDS):
             answer = self.on_target("stack_apply", phase="apply", archives=archives, **handed)
-            self._tell(answer)
-            result["diff"] += answer.get("diff", [])
             if number == 0:
                 result |= {key: answer[key] for key in ("plan", "lines", "directory")}
+            if number == 0 or _texts(answer["plan"]) - _texts(result["plan"]):
+                # What comes once the server runs was said with the first plan already.
+                self._tell(answer)
+                result["diff"] += answer.get("diff", [])
             if self.check_mode:
                 result["changed"] = answer["changed"]
                 break
@@ -329,6 +331,10 @@ class ActionModule(StackAction):
 
 def secret_names(wanted: Desired) -> list[str]:
     return [_PASSWORD, *(f"{ROLES}{name}" for name in roles.with_password(wanted))]
+
+
+def _texts(plan: dict[str, Any]) -> set[str]:
+    return {change["text"] for change in plan["changes"]}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -3,6 +3,10 @@
 
 They live in ``INVENTORY/secrets/CLUSTER/NAME``. Two runs that start at the same moment agree on one value,
 because the file appears whole or not at all and the first one to make it wins.
+
+A new value of a secret (``renew``) lies beside the old one as ``NAME+next`` until a deploy has brought it everywhere;
+that deploy puts it into its place (``promote``). Whenever both are there, the next one is what has to be: a deploy
+that was cut off is simply run again, whichever of the two the server has.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ import re
 import secrets as random
 import stat
 import string
-from collections.abc import Mapping
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
@@ -21,6 +26,12 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
 _ALPHABET = string.ascii_letters + string.digits
 _LENGTH = 32  # 190 bits
+# A sign that no file's name of a secret has otherwise.
+_NEXT = "+next"
+# What lies in a cluster's directory itself, besides the directory of the roles. What others keep there is theirs.
+_KNOWN = ("postgres_password",)
+_PASSFILE = "pgpass"
+ROLES = "roles/"
 SHORTEST = 12
 
 
@@ -31,7 +42,7 @@ class SecretStore:
         if not inventory_dir:
             raise AzaError(
                 "This inventory is no directory on the control node, so there is no place for its secrets. Use "
-                "-i inventories/NAME, or give postgres_password through Ansible Vault.",
+                "-i inventories/NAME, or give every password through Ansible Vault and set postgres_exporter: false.",
                 reason="no_inventory_dir",
             )
         if not any(
@@ -47,33 +58,80 @@ class SecretStore:
         self.directory = self.root / cluster
         self.dry = dry
         self.created: list[str] = []
+        # Values that a check mode thinks of: the plan is the same as with those that a real run would make.
+        self._foretold: dict[str, str] = {}
 
     def path(self, name: str) -> Path:
-        return self.directory / name
+        """``roles/NAME`` and ``NAME``; a role's name may hold what a file's may not."""
+        directory, slash, last = name.partition("/")
+        return self.directory / directory / file_name(last) if slash else self.directory / file_name(name)
+
+    def next_path(self, name: str) -> Path:
+        return self.path(name).with_name(self.path(name).name + _NEXT)
 
     def get(self, name: str) -> str:
-        """The secret of that name; made now if there is none."""
+        """The secret of that name, the next one if there is one; made now if there is none."""
+        if name in self._foretold:
+            return self._foretold[name]
+        path = self.next_path(name)
+        if path.exists():
+            return self._read(path)
         path = self.path(name)
         if not path.exists():
             self.created.append(name)
-            value = "".join(random.choice(_ALPHABET) for _ in range(_LENGTH))
             if self.dry:
-                return value
-            self._prepare()
-            self._write_new(path, value)
+                return self._foretold.setdefault(name, _random())
+            self._write_new(path, _random())
         return self._read(path)
 
-    def write_pgpass(self, lines: Mapping[str, str]) -> Path:
-        """A passfile for libpq beside the secret. ``lines``: ``host:port:database:user`` → password."""
-        text = "".join(f"{where}:{pgpass_escape(value)}\n" for where, value in lines.items())
-        path = self.path("pgpass")
+    def renew(self, name: str) -> None:
+        """Have a new value for it. One that was begun and is not everywhere yet goes on."""
+        if self.dry:
+            self._foretold[name] = _random()
+        elif not self.next_path(name).exists():
+            self._write_new(self.next_path(name), _random())
+
+    def promote(self, names: Iterable[str]) -> list[str]:
+        """These values are everywhere now. Returns the names of those that were new."""
+        done = [name for name in names if self.next_path(name).exists()]
+        for name in done if not self.dry else ():
+            self.next_path(name).replace(self.path(name))
+            _sync(self.path(name).parent)
+        return done
+
+    def names(self) -> dict[str, list[Path]]:
+        """The secrets that are there, each with its files: the value, and the next one."""
+        found: dict[str, list[Path]] = {}
+        for prefix in ("", ROLES):
+            for path in sorted((self.directory / prefix).glob("[!.]*")):
+                if path.is_file() and (prefix or path.name.removesuffix(_NEXT) in _KNOWN):
+                    name = urllib.parse.unquote(path.name.removesuffix(_NEXT))
+                    found.setdefault(prefix + name, []).append(path)
+        return found
+
+    def remove(self, name: str) -> None:
+        if not self.dry:
+            self.path(name).unlink(missing_ok=True)
+            self.next_path(name).unlink(missing_ok=True)
+
+    def forget_pgpass(self) -> None:
+        if not self.dry:
+            self.path(_PASSFILE).unlink(missing_ok=True)
+
+    def write_pgpass(self, port: int, users: Mapping[str, str]) -> Path:
+        """A passfile for libpq beside the secrets: for these users, at this port of whatever host."""
+        text = "".join(
+            f"*:{port}:*:{pgpass_escape(user)}:{pgpass_escape(value)}\n" for user, value in users.items()
+        )
+        path = self.path(_PASSFILE)
         if not self.dry and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            self._prepare(path)
             temporary = self._temporary(path, text)
             temporary.replace(path)
         return path
 
-    def _prepare(self) -> None:
-        for directory in (self.root, self.directory):
+    def _prepare(self, path: Path) -> None:
+        for directory in dict.fromkeys((self.root, self.directory, path.parent)):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             directory.chmod(0o700)
         # Also where the inventory is not the checkout's own: no secret is committed by accident.
@@ -91,10 +149,12 @@ class SecretStore:
         return temporary
 
     def _write_new(self, path: Path, value: str) -> None:
+        self._prepare(path)
         temporary = self._temporary(path, value + "\n")
         try:
             with contextlib.suppress(FileExistsError):  # another run was first: its value counts
                 os.link(temporary, path)
+            _sync(path.parent)
         finally:
             temporary.unlink()
 
@@ -111,6 +171,29 @@ class SecretStore:
         return value
 
 
+def _random() -> str:
+    return "".join(random.choice(_ALPHABET) for _ in range(_LENGTH))
+
+
+def _sync(directory: Path) -> None:
+    """A name outlives a power cut only when its directory was written: a server may have the value already."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def file_name(name: str) -> str:
+    """Any name as that of a file: ``a/b`` is ``a%2Fb``, and nothing is hidden or above.
+
+    >>> file_name("..")
+    '%2E.'
+    """
+    quoted = urllib.parse.quote(name, safe=" ").replace("~", "%7E")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
 def check_secret(name: str, value: str, where: str) -> None:
     """Too short a password would be guessed, and would be found in every output that Ansible has to mask."""
     if len(value) < SHORTEST or "\n" in value or "\0" in value:
@@ -122,3 +205,61 @@ def check_secret(name: str, value: str, where: str) -> None:
 
 def pgpass_escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace(":", "\\:")
+
+
+class InstanceSecrets:
+    """Every secret of an instance. One that the inventory gives (Ansible Vault) wins, and is not written down in the
+    clear; the others are kept in the store, which is opened when the first of them is asked for."""
+
+    def __init__(self, password: str, roles: Iterable[object], open_store: Callable[[], SecretStore]) -> None:
+        self.given = inventory_passwords(password, roles)
+        self.kept: dict[str, str] = {}
+        self._open_store = open_store
+        self._store: SecretStore | None = None
+
+    @property
+    def store(self) -> SecretStore:
+        if self._store is None:
+            self._store = self._open_store()
+        return self._store
+
+    @property
+    def created(self) -> bool:
+        return bool(self._store and self._store.created)
+
+    def get(self, name: str) -> str:
+        if name in self.given:
+            check_secret("the password", self.given[name], _variable(name))
+            return self.given[name]
+        self.kept[name] = self.store.get(name)
+        return self.kept[name]
+
+    def foretell(self, names: Iterable[str]) -> None:
+        """In check mode: these would have got a new value before."""
+        for name in names if self.store.dry else ():
+            self.store.renew(name)
+
+    def settle(self, port: int, administrator: str) -> str:
+        """Once every value is where it belongs: the new ones take their place. Returns the passfile of psql."""
+        if not self.kept:
+            return ""
+        self.store.promote(self.kept)
+        users = {
+            name.partition("/")[2] if name.startswith(ROLES) else administrator: value
+            for name, value in self.kept.items()
+        }
+        return str(self.store.write_pgpass(port, users))
+
+
+def inventory_passwords(password: str, roles: Iterable[object]) -> dict[str, str]:
+    """What the inventory itself gives: by the name that the store would keep it under."""
+    given = {
+        f"{ROLES}{item['name']}": str(item["password"])
+        for item in roles
+        if isinstance(item, Mapping) and item.get("name") and item.get("password")
+    }
+    return {**given, **({"postgres_password": password} if password else {})}
+
+
+def _variable(name: str) -> str:
+    return f"postgres_roles, role {name.removeprefix(ROLES)}" if name.startswith(ROLES) else name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arguments of aza.pg.stack, read from its documentation: their one home."""
+"""The arguments of actions, read from the documentation of their modules: their one home."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ansible_collections.aza.pg.plugins.modules import stack
 _KEYS = ("type", "required", "default", "choices", "elements")
 
 
-def _arguments() -> dict[str, dict[str, Any]]:
-    options = yaml.safe_load(stack.DOCUMENTATION)["options"]
+def arguments(documentation: str) -> dict[str, dict[str, Any]]:
+    options = yaml.safe_load(documentation)["options"]
     return {name: {key: option[key] for key in _KEYS if key in option} for name, option in options.items()}
 
 
-ARGUMENTS = _arguments()
+ARGUMENTS = arguments(stack.DOCUMENTATION)
 for _secret in ("password", "tls_key", "tls_ca_key"):
     ARGUMENTS[_secret]["no_log"] = True

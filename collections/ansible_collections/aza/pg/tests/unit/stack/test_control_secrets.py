@@ -38,7 +38,7 @@ def test_many_runs_at_once_agree(tmp_path: Path) -> None:
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
     store = SecretStore(str(tmp_path), "shop", dry=True)
     assert store.get("postgres_password")
-    store.write_pgpass({"*:5432:*:postgres": "x"})
+    store.write_pgpass(5432, {"postgres": "x"})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -63,8 +63,8 @@ def test_a_useless_secret_is_refused_without_showing_it(tmp_path: Path, text: st
 def test_pgpass(tmp_path: Path) -> None:
     store = SecretStore(str(tmp_path), "shop")
     store.get("x")
-    path = store.write_pgpass({"*:5432:*:me": "a:b\\c"})
-    assert path.read_text() == "*:5432:*:me:a\\:b\\\\c\n"
+    path = store.write_pgpass(5432, {"me": "a:b\\c", "x:y": "plain"})
+    assert path.read_text() == "*:5432:*:me:a\\:b\\\\c\n*:5432:*:x\\:y:plain\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert pgpass_escape("plain'\"") == "plain'\""
 

@@ -185,7 +185,7 @@ def some_declaration(draw: st.DrawFn) -> list[dict[str, Any]]:
         if draw(st.integers(0, 4)) == 0:
             entries.append({"name": name, "state": "absent"})
             continue
-        groups = draw(
+        groups: list[dict[str, Any]] = draw(
             st.lists(
                 st.fixed_dictionaries(
                     {"role": st.sampled_from([*order[number + 1 :], "pg_monitor"])},

@@ -103,13 +103,20 @@ def _check(where: str, item: Mapping[str, Any]) -> None:
         raise AzaError(f"{where} {problem}.", reason="bad_object")
 
 
-def with_password(wanted: Desired) -> list[str]:
+def password_names(declared: Iterable[Mapping[str, Any]], administrator: str) -> list[str]:
     """The declared roles that log in with a password; the administrator's own is kept apart."""
     return [
         item["name"]
-        for item in _present(wanted)
-        if item["login"] and not item["passwordless"] and item["name"] != wanted.superuser
+        for item in declared
+        if item["state"] == "present"
+        and item["login"]
+        and not item["passwordless"]
+        and item["name"] != administrator
     ]
+
+
+def with_password(wanted: Desired) -> list[str]:
+    return password_names(_declared(wanted), wanted.superuser)
 
 
 def _declared(wanted: Desired) -> Iterable[Mapping[str, Any]]:

@@ -145,13 +145,15 @@ def test_a_declared_value_that_alter_system_beats_needs_only_the_reset_to_restar
 def test_a_file_that_wins_is_a_finding() -> None:
     desired = Desired("i", "c", "single", "p", "v", "n", (), settings={"work_mem": "1MB", "port": "1"})
 
-    def findings(file: str) -> list[str]:
+    def findings(file: str, text: str = "work_mem = '1MB'") -> list[str]:
         server = {"settings": {"work_mem": {"last_file": file}}}
         assert settings.KIND.findings
-        return [item.said for item in settings.KIND.findings(desired, Observed(server=server))]
+        files = {pg.PATH: {"text": text}}
+        return [item.said for item in settings.KIND.findings(desired, Observed(files=files, server=server))]
 
     assert "postgresql.conf" in findings("/var/lib/postgresql/18/docker/postgresql.conf")[0]
     assert not findings(f"/etc/aza-pg/conf.d/{pg.NAME_OF_FILE}")
     # A plan speaks of these.
+    assert not findings("/var/lib/postgresql/18/docker/postgresql.conf", "")
     assert not findings("/var/lib/postgresql/18/docker/postgresql.auto.conf")
     assert not findings("/etc/aza-pg/conf.d/99-mine.conf")

@@ -103,7 +103,9 @@ def _source(info: Mapping[str, Any]) -> str:
 def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """A declared value that another file of the server beats: no deploy edits what is in the data directory."""
     settings = (found.server or {})["settings"]
-    for name in wanted.settings:
+    written = pg.parse(str(found.files.get(pg.PATH, {}).get("text", "")))
+    # What is not written yet is in the plan.
+    for name in [name for name in wanted.settings if name in written]:
         file = (settings.get(name) or {}).get("last_file")
         if not file or file.endswith((f"/{pg.NAME_OF_FILE}", f"/{AUTOMATIC_FILE}")) or "/conf.d/" in file:
             continue

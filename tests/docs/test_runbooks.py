@@ -39,6 +39,7 @@ class Workplace:
     directory: Path
     cluster: str
     port: int
+    exporter_port: int
     remote: str
 
     def translate(self, text: str) -> str:
@@ -48,6 +49,7 @@ class Workplace:
             r"\b(confirm|remove_data)=local\b": rf"\1={self.cluster}",
             r"\blocal\b(?=\.|: removed)": self.cluster,
             r"\b5432\b": str(self.port),
+            r"\b9187\b": str(self.exporter_port),
             r"ansible_host: db1\.example\.org": f"ansible_host: {self.remote}\n      "
             "ansible_connection: community.docker.docker",
         }
@@ -87,7 +89,11 @@ def _copy_tree(target: Path) -> None:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     mark = uuid.uuid4().hex[:6]
     place = Workplace(
-        tmp_path_factory.mktemp("checkout"), f"azatest-docs-{mark}", _free_port(), f"azatest-docs-{mark}-db1"
+        tmp_path_factory.mktemp("checkout"),
+        f"azatest-docs-{mark}",
+        _free_port(),
+        _free_port(),
+        f"azatest-docs-{mark}-db1",
     )
     _copy_tree(place.directory)
     variables = place.directory / "inventories/local/group_vars/all"
@@ -96,7 +102,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         "postgres_cluster: local", f"postgres_cluster: {place.cluster}"
     )
     assert place.cluster in text
-    postgres.write_text(f"{text}\npostgres_port: {place.port}\n", encoding="utf-8")
+    ports = f"postgres_port: {place.port}\npostgres_exporter_port: {place.exporter_port}\n"
+    postgres.write_text(f"{text}\n{ports}", encoding="utf-8")
     with (variables / "image.yml").open("a", encoding="utf-8") as stream:
         stream.write(f"\nimage_repository: {place.cluster}\n")
     try:
@@ -128,7 +135,7 @@ def _remove(place: Workplace) -> None:
         ["docker", "image", "ls", "-q", f"{place.cluster}/*"], capture_output=True, text=True, check=False
     ).stdout.split()
     for command in (
-        ["docker", "rm", "-fv", f"{name}-postgres", place.remote],
+        ["docker", "rm", "-fv", f"{name}-postgres", f"{name}-exporter", place.remote],
         ["docker", "volume", "rm", "-f", f"{name}-data"],
         ["docker", "network", "rm", name],
         ["docker", "image", "rm", "-f", *images],

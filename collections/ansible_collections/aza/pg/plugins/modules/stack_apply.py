@@ -140,7 +140,11 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
     planning.refuse(wanted, found)
     whole = planning.plan(wanted, found, tuple(given["allow"]))
     only = given.get("only")
-    return Plan(tuple(change for change in whole.changes if change.kind in only)) if only else whole
+    if not only:
+        return whole
+    if not found.files:
+        raise AzaError(f"{wanted.instance} was never deployed here. Deploy it first.", reason="not_deployed")
+    return Plan(tuple(change for change in whole.changes if change.kind in only))
 
 
 def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:

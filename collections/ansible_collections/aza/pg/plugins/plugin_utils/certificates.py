@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates, made and kept on the control node: an authority for each environment, a certificate for each server.
 
-``INVENTORY/secrets/ca/{ca.crt,ca.key}`` and ``INVENTORY/secrets/CLUSTER/tls/HOST.pem`` (key and chain), all 0600. Whoever
-brings an authority or a certificate of his own gives it by variable; nothing is written then.
+``INVENTORY/secrets/ca/{ca.crt,ca.key}`` and ``INVENTORY/secrets/CLUSTER/tls/HOST.pem`` (key and chain), all 0600.
+Whoever brings an authority or a certificate of his own gives it by variable; nothing is written then.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Authority:
 
 
 class Certificates:
-    """``root``: ``INVENTORY/secrets``. ``open_file``: reads a file of the operator's. With ``dry`` nothing is written."""
+    """``root``: ``INVENTORY/secrets``. ``open_file`` reads a file of the operator's. ``dry``: nothing is written."""
 
     def __init__(
         self, root: Path, cluster: str, now: datetime, open_file: Callable[[str], str], dry: bool = False

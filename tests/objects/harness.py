@@ -181,7 +181,7 @@ class Server:
             assert now.ready, (now, self.docker.logs(wanted.container, 40))
         assert not outcome.rounds[-1], f"does not come to rest: {outcome.rounds[-1]}"
         assert outcome.rounds[0] == outcome.plan
-        assert _lines(done["plan"]["held"]) == outcome.held
+        assert _lines(done["plan"]["held"]) == outcome.held, done["lines"]
         self._applied = wanted
         return outcome
 

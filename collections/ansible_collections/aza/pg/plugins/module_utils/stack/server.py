@@ -30,6 +30,7 @@ _AT_ONCE = 4
 # Linux keeps a socket's path in 108 bytes, the last of them a zero.
 SOCKET_PATH_MAX = 107
 
+# A setting that no file names any more keeps its mark ``pending_restart``, although nothing waits for one.
 # ``elsewhere``: what the other files say of a setting, which is what holds once ours no longer names it.
 _OBSERVE = """
 with entries as materialized (
@@ -61,7 +62,8 @@ select json_build_object(
         where lower(s.name) in (select name from asked)),
     'automatic', (select coalesce(json_object_agg(name, setting), '{}') from automatic),
     'pending_restart', (select coalesce(json_agg(name order by name), '[]') from pg_settings
-        where pending_restart and lower(name) not in (select name from automatic)),
+        where pending_restart and lower(name) not in (select name from automatic)
+        and (source = 'configuration file' or lower(name) in (select name from entries))),
     'config_errors', (select coalesce(json_agg(format('%%s: %%s', coalesce(name, sourcefile), error)), '[]')
         from entries where error is not null and error <> 'setting could not be applied'),
     'hba_errors', case when pg_stat_file(current_setting('hba_file'), true) is null then '[]' else
@@ -109,8 +111,9 @@ def connect(
             connect_timeout=timeout,
             autocommit=True,
             application_name="aza-pg",
+            # Our questions are small and their plans large: compiling them would take longer than answering.
+            options=f"-c statement_timeout={statement_seconds}s -c lock_timeout=5s -c jit=off",
             # libpq must not look into the user's home.
-            options=f"-c statement_timeout={statement_seconds}s -c lock_timeout=5s",
             passfile="/nonexistent",
             sslmode="disable",
         )

@@ -29,14 +29,15 @@ def texts(*declared: dict[str, Any], **more: Any) -> list[str]:
 
 def test_the_stacks_own_access_comes_first_and_the_networks_last() -> None:
     assert texts(
-        {"databases": ["shop"], "roles": ["shop"], "addresses": ["10.0.0.0/24", "10.1.0.7"]},
+        {"databases": ["shop"], "roles": ["shop"], "addresses": ["10.0.0.0/24", "10.1.0.7", "::1"]},
         allow_from=("10.9.0.0/16",),
         monitors=("monitor",),
     ) == [
         "local all postgres peer map=aza",
         "local all monitor scram-sha-256",
         "hostssl shop shop 10.0.0.0/24 scram-sha-256",
-        "hostssl shop shop 10.1.0.7 scram-sha-256",
+        "hostssl shop shop 10.1.0.7/32 scram-sha-256",
+        "hostssl shop shop ::1/128 scram-sha-256",
         "local all all scram-sha-256",
         "hostssl all all samenet scram-sha-256",
         "hostssl all all 10.9.0.0/16 scram-sha-256",

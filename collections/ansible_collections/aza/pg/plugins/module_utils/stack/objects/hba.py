@@ -128,7 +128,7 @@ def rules(
                     item["type"],
                     tuple(map(str, item["databases"])),
                     tuple(map(str, item["roles"])),
-                    str(address),
+                    _address(address),
                     item["method"],
                     options,
                     "" if place else item["comment"],
@@ -140,7 +140,7 @@ def rules(
         Rule(network, ("all",), ("all",), "samenet", scram),
     ]
     result += [
-        Rule(network, ("all",), ("all",), item, scram, where=f"postgres_allow_from[{number}]")
+        Rule(network, ("all",), ("all",), _address(item), scram, where=f"postgres_allow_from[{number}]")
         for number, item in enumerate(allow_from)
     ]
     return result
@@ -225,6 +225,14 @@ def _role(name: str) -> str:
     if name.startswith("+") and name != "+":
         return "+" + _name(name[1:])
     return _name(name, ("all",))
+
+
+def _address(given: Any) -> str:
+    """An address alone is a network of one, which pg_hba.conf wants to be said."""
+    try:
+        return f"{ipaddress.ip_address(str(given))}/{ipaddress.ip_address(str(given)).max_prefixlen}"
+    except ValueError:
+        return str(given)
 
 
 def _option(name: str, value: str) -> str:

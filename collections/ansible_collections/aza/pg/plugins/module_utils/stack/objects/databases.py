@@ -26,9 +26,9 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute impor
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import (
-    by_database,
     databases,
     known,
+    only_in,
     owner,
 )
 
@@ -118,8 +118,8 @@ def _asked(wanted: Desired) -> dict[str, str]:
 
 
 def _asked_inside(wanted: Desired) -> dict[str, str]:
-    absent = {item["name"]: loss.DATABASE for item in databases(wanted, "absent")}
-    return {"holds": by_database(absent)} if absent else {}
+    absent = [item["name"] for item in databases(wanted, "absent")]
+    return {"holds": only_in(absent, loss.DATABASE)} if absent else {}
 
 
 # -- plan --------------------------------------------------------------------------------------------

@@ -12,11 +12,10 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared impo
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import compose, execute, value
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import (
-    by_database,
     databases,
     inside,
     known,
-    quoted,
+    rows_here,
     words,
 )
 
@@ -100,18 +99,20 @@ def _all_required(found: Observed, names: Iterable[str]) -> dict[str, str]:
 
 def _asked_inside(wanted: Desired) -> dict[str, str]:
     """Whether there is a way from the version that is there to the declared one."""
-    questions = {}
-    for entry in databases(wanted):
-        pinned = {name: item["version"] for name, item in _of(entry, "present").items() if item["version"]}
-        if pinned:
-            pairs = ", ".join(f"({quoted(name)}, {quoted(version)})" for name, version in pinned.items())
-            questions[entry["name"]] = (
-                "select coalesce(json_object_agg(e.extname, p.path is not null), '{}') "
-                f"from pg_extension e join (values {pairs}) w(name, version) on w.name = e.extname "
-                "cross join lateral pg_extension_update_paths(e.extname) p "
-                "where p.source = e.extversion and p.target = w.version"
-            )
-    return {"paths": by_database(questions)} if questions else {}
+    pinned = [
+        (entry["name"], name, item["version"])
+        for entry in databases(wanted)
+        for name, item in _of(entry, "present").items()
+        if item["version"]
+    ]
+    if not pinned:
+        return {}
+    return {
+        "paths": "(select coalesce(json_object_agg(e.extname, p.path is not null), '{}') "
+        f"from {rows_here(pinned, 'name, version')} w join pg_extension e on e.extname = w.name "
+        "cross join lateral pg_extension_update_paths(e.extname) p "
+        "where p.source = e.extversion and p.target = w.version)"
+    }
 
 
 # -- plan --------------------------------------------------------------------------------------------

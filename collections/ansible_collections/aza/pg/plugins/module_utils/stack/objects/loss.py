@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import quoted, words
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import rows_here, words
 
 _OWN = (
     "not exists (select from pg_depend e where e.classid = {catalog} and e.objid = {oid} and e.deptype = 'e')"
@@ -57,20 +57,22 @@ def database(seen: Mapping[str, Any], name: str) -> str:
     return "; ".join([*parts, *([", ".join(holds["others"])] if holds["others"] else [])])
 
 
-def within(schemas: list[str], extensions: list[str]) -> str:
+def within(absents: Iterable[tuple[str, str, str]]) -> str:
     """Per object what a cascade would take along besides its own parts: ``schema api`` → list of identities.
 
-    The dependencies are followed as DROP … CASCADE does: whoever depends goes, and who is part of something takes
-    that along. Shown is what a person has made; not what goes with it anyway (an index of a table that goes).
+    ``absents``: database, schema or extension, name. The dependencies are followed as DROP … CASCADE does: whoever
+    depends goes, and who is part of something takes that along. Shown is what a person has made; not what goes with
+    it anyway (an index of a table that goes).
     """
-    roots = [
-        f"select 'schema ' || nspname as root, 'pg_namespace'::regclass::oid as classid, oid as objid "
-        f"from pg_namespace where nspname in ({', '.join(map(quoted, schemas)) or 'null'})",
-        f"select 'extension ' || extname, 'pg_extension'::regclass::oid, oid "
-        f"from pg_extension where extname in ({', '.join(map(quoted, extensions)) or 'null'})",
-    ]
-    return f"""
-with recursive roots as ({" union all ".join(roots)}),
+    here = rows_here(absents, "kind, name")
+    return f"""(
+with recursive roots as (
+    select kind || ' ' || name as root, 'pg_namespace'::regclass::oid as classid, oid as objid
+    from {here} a join pg_namespace on kind = 'schema' and nspname = name
+    union all
+    select kind || ' ' || name, 'pg_extension'::regclass::oid, oid
+    from {here} a join pg_extension on kind = 'extension' and extname = name
+),
 gone as (
     select root, classid, objid, 0 as objsubid from roots
     union
@@ -114,9 +116,9 @@ select coalesce(json_object_agg(root, things), '{{}}') from (
         union all
         select 'extension ' || e.extname, 'rows of ' || f.config::regclass, 0
         from pg_extension e, unnest(e.extconfig, e.extcondition) as f(config, condition)
-        where e.extname in ({", ".join(map(quoted, extensions)) or "null"}) and (
+        where 'extension ' || e.extname in (select root from roots) and (
             select relkind = 'r' from pg_class where oid = f.config)
             and (xpath('/row/c/text()', query_to_xml(format('select count(*) as c from %s %s',
                 f.config::regclass, f.condition), false, true, '')))[1]::text <> '0') shown
-    group by root) found
+    group by root) found)
 """

@@ -33,6 +33,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import
     databases,
     inside,
     known,
+    only_in,
     owner,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import words as listed
@@ -121,6 +122,13 @@ from object o cross join (select coalesce((select oid from pg_roles where rolnam
 where o.nspname = any(%(schemas)s)
 order by 1, 2, 4
 """
+
+
+def _asked_inside(wanted: Desired) -> dict[str, str]:
+    """Only where access is declared: elsewhere privileges are nobody's business."""
+    names = [entry["name"] for entry in databases(wanted) if entry["access"]]
+    questions = {"grants": _GRANTS, "columns": _COLUMNS, "defaults": _DEFAULTS}
+    return {key: only_in(names, asked) for key, asked in questions.items()} if names else {}
 
 
 # -- plan --------------------------------------------------------------------------------------------
@@ -433,6 +441,6 @@ KIND = Kind(
     "access",
     _plan,
     appliers={"access": _apply},
-    inside={"grants": _GRANTS, "columns": _COLUMNS, "defaults": _DEFAULTS},
+    asked_inside=_asked_inside,
     problems=_problems,
 )

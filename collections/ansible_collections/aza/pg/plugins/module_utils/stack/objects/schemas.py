@@ -13,7 +13,6 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared impo
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import execute, value
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import (
-    by_database,
     databases,
     inside,
     owner,
@@ -63,12 +62,13 @@ def absent(entry: Mapping[str, Any], key: str) -> list[str]:
 
 def _asked_inside(wanted: Desired) -> dict[str, str]:
     """For schemas and extensions at once: both ask who depends on what."""
-    questions = {
-        entry["name"]: loss.within(absent(entry, "schemas"), absent(entry, "extensions"))
+    absents = [
+        (entry["name"], kind, name)
         for entry in databases(wanted)
-        if absent(entry, "schemas") or absent(entry, "extensions")
-    }
-    return {"lost": by_database(questions)} if questions else {}
+        for kind, key in (("schema", "schemas"), ("extension", "extensions"))
+        for name in absent(entry, key)
+    ]
+    return {"lost": loss.within(absents)} if absents else {}
 
 
 def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:

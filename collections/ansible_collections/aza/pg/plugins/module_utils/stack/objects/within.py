@@ -55,12 +55,16 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\0", "").replace("'", "''") + "'"
 
 
-def by_database(questions: Mapping[str, str]) -> str:
-    """Database → expression: one expression that asks in each of them only what is meant for it."""
-    if not questions:
-        return "null::json"
-    cases = (f"when {quoted(name)} then ({asked})" for name, asked in questions.items())
-    return f"case current_database() {' '.join(cases)} end"
+def only_in(names: Iterable[str], expression: str) -> str:
+    """An expression that is asked in these databases, and null in all others."""
+    listed = ", ".join(quoted(name) for name in sorted(names))
+    return f"case when current_database() in ({listed}) then ({expression}) end"
+
+
+def rows_here(rows: Iterable[tuple[str, ...]], columns: str) -> str:
+    """A table of texts, of which each database sees those rows that begin with its name. ``columns``: of the rest."""
+    values = ", ".join(f"({', '.join(map(quoted, row))})" for row in sorted(rows))
+    return f"(select {columns} from (values {values}) v(database, {columns}) where database = current_database())"
 
 
 def words(parts: Iterable[str], most: int = 4) -> str:

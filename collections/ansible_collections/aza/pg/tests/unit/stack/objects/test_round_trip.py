@@ -17,7 +17,12 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     schemas,
     within,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.access import Access, judge, judge_defaults
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.access import (
+    RIGHTS,
+    Access,
+    judge,
+    judge_defaults,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.order import ordered
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -331,7 +336,7 @@ def _grant(declared: Access, role: str, database: dict[str, Any], inside: dict[s
             for item in acl
             if item[0] == role and item[1] in gone and item[1][:-1] not in gone and item[1].endswith("*")
             and declared.level(role) in ("read_write", "read_only")
-            and item[1][:-1] in privileges.RIGHTS[declared.level(role)][kind]
+            and item[1][:-1] in RIGHTS[declared.level(role)][kind]
         ]  # fmt: skip
         new = [[role, item, its_owner] for item in sorted(verdict.lacks.get(role, ()))]
         group[3] = kept + new

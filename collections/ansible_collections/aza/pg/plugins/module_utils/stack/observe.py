@@ -14,6 +14,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,7 @@ def _container(item: Mapping[str, Any]) -> dict[str, Any]:
         "error": state.get("Error", ""),
         "restarts": item.get("RestartCount", 0),
         "started": state["StartedAt"],
+        "since": _seconds(state["StartedAt"]),
         "image": item["Image"],
         "image_reference": item["Config"]["Image"],
         "config_hash": (item["Config"].get("Labels") or {}).get(CONFIG_HASH, ""),
@@ -204,6 +206,13 @@ def _container(item: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "project": (item["Config"].get("Labels") or {}).get("com.docker.compose.project", ""),
     }
+
+
+def _seconds(moment: str) -> float:
+    """``2026-01-31T12:00:00.123456789Z`` → seconds since 1970; 0 for what never started."""
+    whole, _, fraction = moment.rstrip("Z").partition(".")
+    start = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    return max(0.0, start.timestamp() + float(f"0.{fraction or 0}"))
 
 
 def _server(

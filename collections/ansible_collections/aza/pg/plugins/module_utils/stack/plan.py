@@ -267,6 +267,23 @@ def _container(service: Service, wanted: Desired, found: Observed) -> Iterator[C
         why = words.get(is_now["state"], f"it is {is_now['state']}")
         action = "restart" if alive else "start"
         yield Change("container", service.container, action, why=why, detail=detail)
+    elif _is_stale(service, wanted, found):
+        why = "what it was started with is not its password any more"
+        yield Change("container", service.container, "restart", why=why, detail=detail)
+
+
+def _is_stale(service: Service, wanted: Desired, found: Observed) -> bool:
+    """Whether its secret is replaced now, or was since it started: what is mounted stays what it was.
+
+    The server itself reads its secret only once, at the first start.
+    """
+    files = [
+        found.files.get(item.path) for item in wanted.files if item.secret and item.owner == service.name
+    ]
+    since = float(found.containers[service.name].get("since") or 0)
+    return not service.has_clients and any(
+        now is None or now["matches"] is False or (since and float(now["modified"]) > since) for now in files
+    )
 
 
 def _differs(service: Service, found: Observed) -> bool:

@@ -322,6 +322,18 @@ def test_what_shares_compose_yml_with_a_container_that_waits_waits_too() -> None
     assert not plan.changes
 
 
+def test_another_password_of_the_exporter_restarts_it() -> None:
+    wanted = with_metrics()
+    found = running(wanted)
+    path = "secrets/exporter_password"
+    since = {**found.containers[EXPORTER], "since": 1e6}
+    found = replace(found, containers={**found.containers, EXPORTER: since})
+    for state in ({"matches": False}, {"modified": 1e6 + 1}):
+        files = {**found.files, path: {**found.files[path], **state}}
+        assert said(planning.plan(wanted, replace(found, files=files))) == [("restart", EXPORTER, "none")]
+    assert not planning.plan(wanted, found)
+
+
 def test_two_services_on_one_port_are_refused() -> None:
     (said_once,) = planning.problems(with_metrics(port=5432), Observed(host=HOST))
     assert "postgres_port and postgres_exporter_port are both 5432" in said_once

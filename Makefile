@@ -47,7 +47,7 @@ test-image: setup-dev build ## The built images, in real containers
 	@pytest -q tests/image
 
 test-stack: setup-dev build ## Deploy, change, break and remove instances and what they hold, on this machine's engine
-	@pytest -q tests/objects tests/stack tests/objects
+	@pytest -q tests/objects tests/stack
 
 test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
 	@molecule destroy -s default >/dev/null 2>&1 || true   # hosts of a run that was cut off

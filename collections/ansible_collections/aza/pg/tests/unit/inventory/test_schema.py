@@ -161,6 +161,7 @@ def nearly(option: Option) -> st.SearchStrategy[Any]:
     )
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("name", SPECS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())

@@ -34,6 +34,13 @@ PASSWORD_PATH = "secrets/postgres_password"
 SERVER_UID = 999  # the user postgres of the image
 
 
+# What an instance without TLS or without exporter must not keep.
+_SECRET_PARTS = (
+    File(tls.PATH, 0o400, secret=tls.SECRET),
+    File(exporters.PASSWORD_PATH, 0o400, secret=exporters.PASSWORD),
+)
+
+
 @dataclass(frozen=True)
 class Parameters:
     """The inventory's words, already checked and brought to their type."""
@@ -170,6 +177,7 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         **names,
         services=services,
         files=tuple(files),
+        leftovers=tuple(item for item in _SECRET_PARTS if item.path not in {file.path for file in files}),
         settings=settings,
         superuser=given.user,
         database=given.database,

@@ -271,6 +271,8 @@ class Desired:
     network: str
     services: tuple[Service, ...]
     files: tuple[File, ...] = ()
+    # Files of parts that an instance can have and this one has not: they are removed where they are.
+    leftovers: tuple[File, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     superuser: str = "postgres"
     database: str = "postgres"
@@ -346,8 +348,12 @@ class Desired:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Desired:
-        wanted = cls(**{**data, "files": (), "services": tuple(Service(**item) for item in data["services"])})
-        return replace(wanted, files=tuple(File(**item) for item in data.get("files", ())))
+        lists = {
+            "services": tuple(Service(**item) for item in data["services"]),
+            "files": tuple(File(**item) for item in data.get("files", ())),
+            "leftovers": tuple(File(**item) for item in data.get("leftovers", ())),
+        }
+        return cls(**{**data, **lists})
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,9 @@ def observe(
     for extra in sorted((directory / "postgres" / "conf.d").glob("*.conf")):
         path = str(extra.relative_to(directory))
         files.setdefault(path, {**(_file(directory, File(path, 0), {}) or {}), "foreign": True})
+    for item in wanted.leftovers:
+        if (left := _file(directory, item, {})) is not None:
+            files[item.path] = {**left, "foreign": True}
     names = [service.container for service in wanted.services]
     pinned = {service.image["pinned"] for service in wanted.services} - {""}
     inspected = docker.inspect(*names, wanted.volume, wanted.network, *sorted(pinned))

@@ -142,12 +142,15 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield from _file(item, wanted, found)
     for path, state in found.files.items():
         if state.get("foreign"):
+            left = path in [item.path for item in wanted.leftovers]
             yield Change(
-                "file",
+                "secret" if left else "file",
                 path,
                 "remove",
-                effect="reload" if found.running else "none",
-                why="it stands among the server's settings and the inventory does not know it",
+                effect="none" if left or not found.running else "reload",
+                why="nothing uses it any more"
+                if left
+                else "it stands among the server's settings and the inventory does not know it",
                 detail={"path": path},
             )
 
@@ -261,6 +264,7 @@ def _container(service: Service, wanted: Desired, found: Observed) -> Iterator[C
             after=short(pinned) if is_now["image_reference"] != pinned else "",
             why=why,
             detail={**detail, "path": COMPOSE},
+            id=f"container {service.name}",
         )
     elif is_now["state"] != "running":
         words = {"restarting": "it fails and is started again and again"}

@@ -30,6 +30,8 @@ WHERE = {
     "container": "c",
     "psql": "/usr/bin/psql",
     "local": True,
+    "sslrootcert": "",
+    "verifiable": False,
 }
 
 
@@ -40,6 +42,15 @@ WHERE = {
         (
             {"passfile": "/a b/it's", "user": "x y"},
             "psql \"host=127.0.0.1 port=5432 dbname=shop user='x y' passfile='/a b/it\\'s'\"",
+        ),
+        (
+            {"sslrootcert": "/a/ca.crt", "verifiable": True},
+            'psql "host=127.0.0.1 port=5432 dbname=shop user=me passfile=/a/pgpass sslmode=verify-full '
+            'sslrootcert=/a/ca.crt"',
+        ),
+        (
+            {"sslrootcert": "system"},
+            'psql "host=127.0.0.1 port=5432 dbname=shop user=me passfile=/a/pgpass sslmode=require"',
         ),
         ({"psql": ""}, "docker exec -it c psql -U me -d shop"),
         ({"passfile": ""}, "psql -h /run/aza-pg/shop-single -U me -d shop"),
@@ -108,7 +119,8 @@ def test_yaml_as_a_person_writes_it() -> None:
 
 
 def test_the_password_argument_is_secret() -> None:
-    assert ARGUMENTS["password"]["no_log"] is True
+    for name in ("password", "tls_key", "tls_ca_key"):
+        assert ARGUMENTS[name]["no_log"] is True
     assert ARGUMENTS["state"]["choices"] == ["present", "checked", "stopped", "started", "absent"]
 
 

@@ -22,6 +22,7 @@ case "$1" in
   info) echo '{{"memory":68719476736,"cpus":4,"root":"/","store":[],"version":"28.5","errors":null}}' ;;
   inspect) echo '[]'; exit 1 ;;
   image) exit 1 ;;
+  run) printf '== preload\\n== settings\\n== rules\\n== end\\n' ;;  # the trial of what is declared
 esac
 """
 
@@ -58,7 +59,7 @@ def handed(base: Path) -> dict[str, Any]:
     wanted = json.loads(json.dumps(describing.describe(given, host, yaml.safe_dump).to_dict()))
     # Port 0 is always free, and files belong to who runs the tests.
     wanted["services"][0] |= {"uid": os.getuid(), "gid": os.getgid()}
-    return wanted
+    return dict(wanted)
 
 
 def test_check_mode_makes_the_plan_and_nothing_else(

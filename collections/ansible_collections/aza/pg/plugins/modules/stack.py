@@ -213,7 +213,9 @@ options:
     type: bool
     default: false
   only:
-    description: Kinds of changes to carry out; the others stay undone and unsaid. Empty means all.
+    description:
+      - Kinds of changes to carry out, also with their action (V(restart container)); the others stay undone and unsaid.
+      - Empty means all.
     type: list
     elements: str
     default: []

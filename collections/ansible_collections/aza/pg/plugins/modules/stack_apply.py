@@ -43,7 +43,7 @@ options:
     choices: [restart, recreate]
     default: []
   only:
-    description: Kinds of changes that count, all when it is empty.
+    description: Kinds of changes that count, also with their action (V(restart container)). All when it is empty.
     type: list
     elements: str
     default: []
@@ -56,6 +56,10 @@ options:
     type: list
     elements: dict
     default: []
+  who:
+    description: The person and the control node, for a second run that has to wait for this one.
+    type: str
+    default: ""
   seconds:
     description: How long O(phase=ready) may wait in this call.
     type: float
@@ -121,7 +125,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, findings, ready, server, trial
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    exporter,
+    findings,
+    lock,
+    ready,
+    server,
+    trial,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
@@ -144,7 +155,13 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
         return whole
     if not found.files:
         raise AzaError(f"{wanted.instance} was never deployed here. Deploy it first.", reason="not_deployed")
-    return Plan(tuple(change for change in whole.changes if change.kind in only))
+    return Plan(
+        tuple(
+            change
+            for change in whole.changes
+            if change.kind in only or f"{change.action} {change.kind}" in only
+        )
+    )
 
 
 def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:
@@ -198,7 +215,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     if module._diff and plan:
         result["diff"] = [{"prepared": "\n".join(plan.lines()) + "\n"}, *file_diffs(plan, wanted, found)]
     if plan and not only_plan:
-        with applying.locked(Path(wanted.directory)):
+        with lock.held(wanted, given["who"]):
             # Somebody else may have worked here before the lock was ours.
             found = observe(wanted, docker, given["secrets"])
             plan = make_plan(given, wanted, found)
@@ -212,7 +229,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
                 plan = Plan(tuple(change for change in plan.changes if change not in images), plan.held)
             result["done"] += applying.apply(plan, context)
             if given["state"] == "absent":
-                applying.lock_path(Path(wanted.directory)).unlink()
+                lock.path_of(Path(wanted.directory)).unlink()
     return result
 
 
@@ -268,6 +285,7 @@ def main() -> None:
             "only": {"type": "list", "elements": "str", "default": []},
             "remove_data": {"type": "bool", "default": False},
             "tuned": {"type": "list", "elements": "dict", "default": []},
+            "who": {"type": "str", "default": ""},
             "seconds": {"type": "float", "default": 2},
             "created": {"type": "bool", "default": False},
             "want_log": {"type": "bool", "default": False},

@@ -52,6 +52,10 @@ class Instance:
         return f"aza-pg-{self.instance}-postgres"
 
     @property
+    def exporter(self) -> str:
+        return f"aza-pg-{self.instance}-exporter"
+
+    @property
     def volume(self) -> str:
         return f"aza-pg-{self.instance}-data"
 
@@ -66,6 +70,10 @@ class Instance:
     @property
     def port(self) -> int:
         return int(self.variables.get("postgres_port", 5432))
+
+    @property
+    def exporter_port(self) -> int:
+        return int(self.variables.get("postgres_exporter_port", 9187))
 
     @property
     def database(self) -> str:
@@ -84,8 +92,9 @@ class Instance:
             f"docker exec {self.container} psql -qAtX -U postgres -d {database} -c {quoted}"
         ).strip()
 
-    def inspect(self) -> dict[str, Any]:
-        found: list[dict[str, Any]] = json.loads(self.run(f"docker inspect {self.container}"))
+    def inspect(self, container: str = "") -> dict[str, Any]:
+        """The server's container, or another one."""
+        found: list[dict[str, Any]] = json.loads(self.run(f"docker inspect {container or self.container}"))
         return found[0]
 
     def identity(self) -> tuple[str, str]:

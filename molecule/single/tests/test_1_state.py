@@ -14,20 +14,36 @@ from steps.playbooks import ROOT, Run
 from steps.plugin import INVENTORY
 
 
-def test_container_is_healthy(instance: Instance) -> None:
-    state = instance.inspect()["State"]
-    assert state["Status"] == "running"
-    assert state["Health"]["Status"] == "healthy"
+def test_containers_are_healthy(instance: Instance) -> None:
+    for container in (instance.container, instance.exporter):
+        state = instance.inspect(container)["State"]
+        assert state["Status"] == "running"
+        assert state["Health"]["Status"] == "healthy"
 
 
 def test_only_loopback_is_published(instance: Instance) -> None:
-    ports = instance.inspect()["HostConfig"]["PortBindings"]
-    assert ports == {"5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(instance.port)}]}
     listening = instance.run("ss -Hltn").split()
-    assert f"127.0.0.1:{instance.port}" in listening
-    assert not [
-        where for where in listening if where.endswith(f":{instance.port}") and "127.0.0.1" not in where
-    ]
+    for container, inside, port in (
+        (instance.container, 5432, instance.port),
+        (instance.exporter, 9187, instance.exporter_port),
+    ):
+        ports = instance.inspect(container)["HostConfig"]["PortBindings"]
+        assert ports == {f"{inside}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+        assert f"127.0.0.1:{port}" in listening
+        assert not [where for where in listening if where.endswith(f":{port}") and "127.0.0.1" not in where]
+
+
+def test_the_exporter_has_no_rights_to_spare(instance: Instance) -> None:
+    found = instance.inspect(instance.exporter)
+    host = found["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert (host["CapDrop"], host["CapAdd"], host["Privileged"]) == (["ALL"], None, False)
+    assert host["Memory"] == 128 * 2**20
+    assert [option.split(":")[0] for option in host["SecurityOpt"]] == ["no-new-privileges"]
+    assert instance.run(f"docker exec {instance.exporter} id -u").strip() == "9187"
+    mounts = {mount["Destination"]: mount["RW"] for mount in found["Mounts"]}
+    assert mounts.pop("/var/run/postgresql") is False
+    assert list(mounts) == ["/run/secrets/exporter_password"]
 
 
 def test_container_has_no_rights_to_spare(instance: Instance) -> None:
@@ -63,6 +79,10 @@ def test_logs_rotate(instance: Instance) -> None:
 def test_files_of_the_instance(instance: Instance) -> None:
     secret = instance.host.file(f"{instance.directory}/secrets/postgres_password")
     assert (secret.mode, secret.uid, secret.gid) == (0o400, 999, 999)
+    key = instance.host.file(f"{instance.directory}/postgres/tls/server.pem")
+    assert (key.mode, key.uid, key.gid) == (0o400, 999, 999)
+    password = instance.host.file(f"{instance.directory}/secrets/exporter_password")
+    assert (password.mode, password.uid, password.gid) == (0o400, 9187, 9187)
     folder = instance.host.file(f"{instance.directory}/secrets")
     assert (folder.mode, folder.uid) == (0o700, 0)
     for path in ("compose.yml", "postgres/pg_hba.conf", "postgres/pg_ident.conf"):
@@ -127,6 +147,35 @@ def test_password_opens_the_published_port(instance: Instance) -> None:
     refused = instance.host.run(f"echo wrong-password | python3 -c {shlex.quote(script)}")
     assert refused.rc != 0
     assert "password authentication failed" in refused.stderr
+
+
+_VERIFY = """
+import psycopg, sys, tempfile
+password, ca = sys.stdin.read().split("\\n", 1)
+with tempfile.NamedTemporaryFile("w") as file:
+    file.write(ca)
+    file.flush()
+    with psycopg.connect(host={host!r}, hostaddr="127.0.0.1", port={port}, user="postgres", dbname="postgres",
+                         password=password, sslmode={mode!r}, sslrootcert=file.name) as connection:
+        print(connection.execute("select ssl from pg_stat_ssl where pid = pg_backend_pid()").fetchone()[0])
+"""
+
+
+def test_clients_verify_the_server_and_nothing_else_is_let_in(instance: Instance) -> None:
+    folder = INVENTORY / "secrets"
+    secret = (folder / instance.cluster / "postgres_password").read_text().rstrip("\n")
+    given = shlex.quote(f"{secret}\n{(folder / 'ca/ca.crt').read_text()}")
+
+    def client(host: str, mode: str) -> str:
+        script = _VERIFY.format(host=host, port=instance.port, mode=mode)
+        return f"printf %s {given} | python3 -c {shlex.quote(script)}"
+
+    for name in (instance.name, "localhost"):
+        assert instance.run(client(name, "verify-full")).strip() == "True"
+    stranger = instance.host.run(client("other.example.org", "verify-full"))
+    assert stranger.rc != 0 and "does not match host name" in stranger.stderr
+    clear = instance.host.run(client("localhost", "disable"))
+    assert clear.rc != 0 and "no encryption" in clear.stderr
 
 
 @pytest.fixture(scope="module")

@@ -17,32 +17,37 @@ def test_password_is_nowhere(instances: dict[str, Instance], playbook: Callable[
         found.run(f"echo spoilt > {found.directory}/secrets/postgres_password")
     loud = playbook("deploy-single.yml", "-vvv", "--diff")
     for name, found in instances.items():
-        secret = (INVENTORY / "secrets" / found.cluster / "postgres_password").read_text().rstrip("\n")
+        folder = INVENTORY / "secrets" / found.cluster
+        secret = (folder / "postgres_password").read_text().rstrip("\n")
         assert found.run(f"cat {found.directory}/secrets/postgres_password").rstrip("\n") == secret
         project = f"{found.directory}/compose.yml"
-        assert_secret_is_nowhere(
-            secret,
-            {
-                "Ansible's output with -vvv --diff": loud.output,
-                "Ansible's results": str(loud.of(name)),
-                "docker inspect of the container": found.run(f"docker inspect {found.container}"),
-                "docker inspect of the image": found.run("docker images -q | xargs docker inspect"),
-                "docker compose config": found.run(f"docker compose -f {project} config"),
-                "the container's log": found.run(f"docker logs {found.container} 2>&1"),
-                "the processes and their environment": found.run(
-                    "ps auxwwe; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
-                ),
-                "the files of the instance": found.run(
-                    f"find {found.directory} -path '*/secrets' -prune -o -type f -print0 | xargs -0 tail -n +1"
-                ),
-                "the server's settings": found.sql("select name, setting from pg_settings"),
-            },
-        )
+        pem = (folder / f"tls/{name}.pem").read_text()
+        assert found.run(f"cat {found.directory}/postgres/tls/server.pem") == pem
+        monitor = (folder / "roles/aza_monitor").read_text().rstrip("\n")
+        places = {
+            "Ansible's output with -vvv --diff": loud.output,
+            "Ansible's results": str(loud.of(name)),
+            "docker inspect of the containers": found.run("docker ps -aq | xargs docker inspect"),
+            "docker inspect of the images": found.run("docker images -q | xargs docker inspect"),
+            "docker compose config": found.run(f"docker compose -f {project} config"),
+            "the server's log": found.run(f"docker logs {found.container} 2>&1"),
+            "the exporter's log": found.run(f"docker logs {found.exporter} 2>&1"),
+            "the processes and their environment": found.run(
+                "ps auxwwe; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
+            ),
+            "the files of the instance": found.run(
+                f"find {found.directory} \\( -path '*/secrets' -o -name server.pem \\) -prune -o -type f -print0 "
+                "| xargs -0 tail -n +1"
+            ),
+            "the server's settings": found.sql("select name, setting from pg_settings"),
+        }
+        for hidden in (secret, monitor, pem.splitlines()[1]):
+            assert_secret_is_nowhere(hidden, places)
 
 
 def test_secrets_of_the_control_node_are_private(instances: dict[str, Instance]) -> None:
     for found in instances.values():
         folder = INVENTORY / "secrets" / found.cluster
         assert folder.stat().st_mode & 0o777 == 0o700
-        for path in folder.iterdir():
-            assert path.stat().st_mode & 0o777 == 0o600, path
+        for path in [*folder.rglob("*"), *(INVENTORY / "secrets/ca").iterdir()]:
+            assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path

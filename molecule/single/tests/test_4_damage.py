@@ -20,11 +20,13 @@ EDITED_BY_HAND = {
     "echo work_mem=99MB >> {directory}/postgres/conf.d/50-inventory.conf": "remove setting work_mem",
     "echo work_mem=98MB > {directory}/postgres/conf.d/zz.conf": "remove file postgres/conf.d/zz.conf",
     "echo host all all all trust >> {directory}/postgres/pg_hba.conf": "change file postgres/pg_hba.conf",
+    "echo spoilt > {directory}/postgres/tls/server.pem": "certificate server",
     "chmod 644 {directory}/secrets/postgres_password": "set rights of secret secrets/postgres_password",
     "rm {socket}": "create link",
 }
 LOST = {
     "docker kill {container}": "start container {container}",
+    "docker kill {exporter}": "start container {exporter}",
     "rm -r {directory}/secrets": "create secret secrets/postgres_password",
 }
 SERVER_CHANGED = {
@@ -32,13 +34,15 @@ SERVER_CHANGED = {
     "password of role postgres",
 }
 REMOVED = {
-    "docker rm -f {container} && docker network rm aza-pg-{instance}": "create container {container}",
+    "docker rm -f {container} {exporter} && docker network rm aza-pg-{instance}": "create container {container}",
     "rm -r {directory}": "create file compose.yml",
 }
 
 
 def _hurt(victim: Instance, damages: dict[str, str]) -> list[str]:
-    names = {name: getattr(victim, name) for name in ("container", "directory", "socket", "instance")}
+    names = {
+        name: getattr(victim, name) for name in ("container", "exporter", "directory", "socket", "instance")
+    }
     for command in damages:
         victim.run(command.format(**names))
     return [says.format(**names) for says in damages.values()]
@@ -113,6 +117,7 @@ def test_stop_and_start(instances: Instances, playbook: Playbook) -> None:
         assert (state["Status"], state["ExitCode"]) == ("exited", 0), (
             "the server was killed instead of stopped"
         )
+        assert found.inspect(found.exporter)["State"]["Status"] == "exited"
     assert not any(playbook("stop.yml").changed(name) for name in instances)
     assert_check_mode_is_exact(lambda *words: playbook("start.yml", *words), instances)
     for name, found in instances.items():

@@ -110,9 +110,9 @@ def test_what_the_server_shows_is_compared_with_the_file(instance: Instance) -> 
     good = file.read_text()
     # Not in the inventory: Ansible would read it as hosts.
     other, certificate = (instance.inventory.parent / name for name in ("other.pem", "other.crt"))
+    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=other -days 1 -out -"
     subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=other -days 1 -out -".split()
-        + ["-keyout", str(other)],
+        ["openssl", *request.split(), "-keyout", str(other)],
         stdout=certificate.open("w"),
         stderr=subprocess.DEVNULL,
         check=True,

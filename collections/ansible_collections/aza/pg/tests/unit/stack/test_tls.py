@@ -16,7 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import findings, objects, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Finding, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Finding, Observed, Plan
 from ansible_collections.aza.pg.plugins.plugin_utils.certificates import Bundle, Certificates, Wish
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given
@@ -173,7 +173,7 @@ def test_an_authority_of_ones_own_signs(root: Path, company: dict[str, str]) -> 
     made = control_node(root).server(wish)
     assert made.root == company["ca"]
     assert not (root / "ca").exists()
-    as_text = replace(wish, **{"ca_certificate": Path(company["ca"]).read_text()})
+    as_text = replace(wish, ca_certificate=Path(company["ca"]).read_text())
     again = control_node(root).server(as_text)
     assert (again.made, again.root) == (False, str(root / "shop/tls/ca.crt"))
     assert Path(again.root).read_text() == Path(company["ca"]).read_text()
@@ -351,11 +351,9 @@ def test_what_only_comes_to_its_end_is_not_red_drift(root: Path) -> None:
     wanted, found = describe(later), there(first, matches=False)
     item = next(item for item in wanted.files if item.path == tls.PATH)
     change = tls.change(item, wanted, found.files[tls.PATH], "reload")
-    (drift,) = findings.drift(planning.Plan((change,)))
+    (drift,) = findings.drift(Plan((change,)))
     assert drift.state == "yellow"
-    (red,) = findings.drift(
-        planning.Plan((tls.change(item, describe(first), found.files[tls.PATH], "reload"),))
-    )
+    (red,) = findings.drift(Plan((tls.change(item, describe(first), found.files[tls.PATH], "reload"),)))
     assert red.state == "red"
 
 

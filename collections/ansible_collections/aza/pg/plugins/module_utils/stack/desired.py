@@ -203,8 +203,8 @@ def _objects(given: Parameters) -> dict[str, Any]:
     if given.exporter:
         if any(role["name"] == exporters.MONITOR for role in declared.get("roles", ())):
             raise AzaError(
-                f"postgres_roles: the role {exporters.MONITOR} belongs to the exporter, and the stack declares it; take "
-                "it out of the list, or set postgres_exporter: false.",
+                f"postgres_roles: the role {exporters.MONITOR} belongs to the exporter, and the stack declares it; "
+                "take it out of the list, or set postgres_exporter: false.",
                 reason="bad_object",
             )
         declared["roles"] = [*declared.get("roles", ()), *objects.normalise(exporters.OBJECTS)["roles"]]

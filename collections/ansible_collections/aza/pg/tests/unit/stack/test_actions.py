@@ -74,7 +74,7 @@ def test_images_are_pinned_by_digest() -> None:
     pinned = f"registry.example:5000/pg/postgres@{DIGEST}"
     assert stack_images.names(image) == [pinned]
     assert stack_images.pinned(image, {"containerd_store": False}) == pinned
-    with pytest.raises(AzaError, match="postgres_exporter_image: .* a tag can move"):
+    with pytest.raises(AzaError, match=r"postgres_exporter_image: .* a tag can move"):
         stack_images.record("postgres_exporter_image", "postgres:18")
 
 

@@ -118,7 +118,7 @@ def test_drift_is_found_and_repaired(instance: Instance) -> None:
     checked = instance.play("check")
     assert checked.code != 0
     for words in (
-        "pg_hba.conf",
+        "remove hba rule",
         "0.0.0.0/0",
         "99-mine.conf",
         "set the password of role postgres",

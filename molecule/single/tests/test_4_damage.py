@@ -19,7 +19,7 @@ EDITED_BY_HAND = {
     "sed -i 's/mem_limit:.*/mem_limit: 5g/' {directory}/compose.yml": "change file compose.yml",
     "echo work_mem=99MB >> {directory}/postgres/conf.d/50-inventory.conf": "remove setting work_mem",
     "echo work_mem=98MB > {directory}/postgres/conf.d/zz.conf": "remove file postgres/conf.d/zz.conf",
-    "echo host all all all trust >> {directory}/postgres/pg_hba.conf": "change file postgres/pg_hba.conf",
+    "echo host all all all trust >> {directory}/postgres/pg_hba.conf": "remove hba rule",
     "echo spoilt > {directory}/postgres/tls/server.pem": "certificate server",
     "chmod 644 {directory}/secrets/postgres_password": "set rights of secret secrets/postgres_password",
     "rm {socket}": "create link",
@@ -65,8 +65,15 @@ def test_edited_by_hand(instances: Instances, playbook: Playbook) -> None:
     said = _hurt(instances[hurt], EDITED_BY_HAND)
     damaged = instances[hurt].facts()
     found = playbook("check.yml", expect_failure=True)
-    for path in ("compose.yml", "work_mem", "zz.conf", "pg_hba.conf", "postgres_password"):
-        assert path in found.output, found.output
+    for words in (
+        "compose.yml",
+        "work_mem",
+        "zz.conf",
+        "hba rule",
+        "certificate server",
+        "postgres_password",
+    ):
+        assert words in found.output, found.output
     assert instances[hurt].facts() == damaged, "check.yml changed something"
     _assert_repaired(instances, playbook, {hurt: said})
     assert instances[sound].facts() == before

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is observed of several containers and their images, and what a check says of the exporter."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, handshake
+from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
+from ansible_collections.aza.pg.plugins.module_utils.stack.desired import skeleton
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    EXPORTER,
+    Desired,
+    Observed,
+    Service,
+)
+
+DIGEST = "sha256:" + "a" * 64
+CONFIG = "sha256:" + "c" * 64
+RUNS = {"state": "running", "exit_code": 0, "restarts": 0}
+
+
+def instance(**pinned: str) -> Desired:
+    wanted = skeleton("shop", "single", "", {"uid": 0, "home": "/root"})
+    services = [replace(item, image={"pinned": pinned.get(item.name, "")}) for item in wanted.services]
+    return replace(wanted, services=tuple(services))
+
+
+@pytest.mark.parametrize(
+    ("pinned", "image"),
+    [
+        # The containerd store knows an image by its digest, the classic one what was loaded by its configuration.
+        (f"aza-pg/exporter@{DIGEST}", {"Id": DIGEST, "RepoDigests": [f"aza-pg/exporter@{DIGEST}"]}),
+        (CONFIG, {"Id": CONFIG, "RepoDigests": []}),
+        # The classic store, pulled from a registry whose default name it leaves out.
+        (f"docker.io/me/exporter@{DIGEST}", {"Id": CONFIG, "RepoDigests": [f"me/exporter@{DIGEST}"]}),
+    ],
+)
+def test_each_service_finds_its_own_image(pinned: str, image: dict[str, Any]) -> None:
+    other = {"Id": "sha256:" + "d" * 64, "RepoDigests": None}
+    wanted = instance(exporter=pinned, postgres="x@sha256:" + "e" * 64)
+    assert observing._images(wanted, [other, image]) == {EXPORTER: image["Id"]}
+
+
+def test_when_a_container_started() -> None:
+    assert observing._seconds("2026-11-23T12:00:00.500000001Z") == pytest.approx(1795435200.5)
+    assert observing._seconds("2026-11-23T12:00:00Z") == 1795435200
+    assert observing._seconds("0001-01-01T00:00:00Z") == 0
+
+
+@pytest.mark.parametrize(
+    ("container", "scrape", "said"),
+    [
+        (None, None, []),
+        (RUNS, None, []),
+        (RUNS, "", ["green its metrics say that the server is up"]),
+        (RUNS, "it does not reach the server (pg_up 0)", ["red it does not reach the server"]),
+        ({**RUNS, "state": "exited", "exit_code": 1}, None, ["red it is exited (exit code 1)"]),
+        ({**RUNS, "restarts": 3}, "", ["green its metrics", "yellow it fell and was started again 3 times"]),
+    ],
+)
+def test_findings(container: Any, scrape: str | None, said: list[str]) -> None:
+    found = Observed(containers={EXPORTER: container} if container else {}, scrape=scrape)
+    there = [f"{item.state} {item.said}" for item in exporter.findings(instance(), found)]
+    assert len(there) == len(said)
+    assert all(one.startswith(other) for one, other in zip(there, said, strict=True))
+
+
+@pytest.fixture
+def metrics() -> Iterator[Service]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"pg_up 1\n")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Service(EXPORTER, "c", {}, publish_address="0.0.0.0", port=server.server_port)
+        server.shutdown()
+
+
+def test_a_scrape_over_the_published_port(metrics: Service) -> None:
+    assert exporter.scrape(metrics) == ""
+
+
+def _unused() -> Service:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return Service(EXPORTER, "c", {}, port=probe.getsockname()[1])
+
+
+def test_where_nobody_answers() -> None:
+    assert "gives no metrics" in exporter.scrape(_unused())
+    assert handshake.fingerprint(_unused()) == ""
+
+
+def test_a_server_without_tls_shows_no_certificate() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(8)
+                client.sendall(b"N")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert handshake.fingerprint(Service("postgres", "c", {}, port=server.getsockname()[1])) == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,9 +17,11 @@ from steps.plugin import INVENTORY
 
 def test_containers_are_healthy(instance: Instance) -> None:
     for container in (instance.container, instance.exporter):
-        state = instance.inspect(container)["State"]
-        assert state["Status"] == "running"
-        assert state["Health"]["Status"] == "healthy"
+        deadline = time.monotonic() + 30
+        while (state := instance.inspect(container)["State"])["Health"]["Status"] == "starting":
+            assert time.monotonic() < deadline, container
+            time.sleep(1)
+        assert (state["Status"], state["Health"]["Status"]) == ("running", "healthy")
 
 
 def test_only_loopback_is_published(instance: Instance) -> None:

@@ -91,10 +91,9 @@ class Exporter:
             "volumes": ["./run:/var/run/postgresql:ro"],
             "healthcheck": {
                 "test": ["CMD", "bash", "-c", _HEALTH],
-                "interval": "30s",
+                "interval": "10s",
                 "timeout": "5s",
                 "start_period": "30s",
-                "start_interval": "1s",
             },
         }
 

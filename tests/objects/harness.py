@@ -156,6 +156,7 @@ class Server:
                 "phase": "apply",
                 "state": "present",
                 "secrets": self.secrets,
+                "who": "the tests",
                 "archives": {},
                 "allow": list(allow),
                 "remove_data": False,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -48,6 +50,8 @@ class StackAction(ActionBase):
 
     def on_target(self, module: str, **arguments: Any) -> dict[str, Any]:
         """Run one of our modules there; its failure becomes ours, word for word."""
+        if module == "stack_apply":
+            arguments = {"who": who(), **arguments}
         answer: dict[str, Any] = self._execute_module(
             module_name=f"aza.pg.{module}", module_args=arguments, task_vars=self.task_vars
         )
@@ -98,3 +102,12 @@ class StackAction(ActionBase):
             stage=now["stage"],
             log=now["log"],
         )
+
+
+def who() -> str:
+    """The person and the control node, for somebody else who has to wait for this run."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "somebody"  # a user without a name, in a container
+    return f"{name}@{socket.gethostname()}"

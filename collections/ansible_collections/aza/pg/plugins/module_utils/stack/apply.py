@@ -6,14 +6,11 @@ Every step may be interrupted: what is half done is observed as such, and the ne
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import secrets as random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +89,7 @@ def apply(plan: Plan, context: Context) -> list[str]:
             pending.pop(0)
         _close(closing, context)
     except _FAILURES as error:
-        said = str(error).rstrip(".")
+        said = _said(error).rstrip(".")
         at = f"at “{pending[0].text()}”" if pending else f"at the {closing} of the server"
         raise AzaError(
             f"{context.wanted.instance}: stopped {at}: {said}. Done before: {len(done)}; not done: "
@@ -106,47 +103,15 @@ def apply(plan: Plan, context: Context) -> list[str]:
     return done
 
 
-# -- lock ------------------------------------------------------------------------------------------
-
-
-def lock_path(directory: Path) -> Path:
-    """Beside the instance's directory, so that it outlives the directory's removal."""
-    return directory.with_name(f".{directory.name}.lock")
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """One run at a time for an instance; a second one is told who holds it."""
-    path = lock_path(directory)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _busy(directory, f"({_holder(handle)})") from None
-        if not path.exists() or path.stat().st_ino != os.fstat(handle).st_ino:
-            raise _busy(directory, "and has just removed it")
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": int(time.time())}).encode(), 0)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _busy(directory: Path, who: str) -> AzaError:
-    return AzaError(
-        f"Another run works on {directory.name} at this moment {who}. Wait for it, then run again.",
-        reason="locked",
+def _said(error: Exception) -> str:
+    """The server's message on one line, with what it adds to explain it."""
+    diagnosis = getattr(error, "diag", None)
+    if diagnosis is None or not diagnosis.message_primary:
+        return " ".join(str(error).split())
+    more = [diagnosis.message_detail, diagnosis.message_hint]
+    return "; ".join(
+        " ".join(part.rstrip(".").split()) for part in (diagnosis.message_primary, *more) if part
     )
-
-
-def _holder(handle: int) -> str:
-    try:
-        held = json.loads(os.pread(handle, 1000, 0))
-        return f"process {held['pid']}, for {int(time.time()) - held['since']} s"
-    except (ValueError, KeyError, OSError):
-        return "it has only just begun"
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -98,7 +98,12 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
 
 
 def connect(
-    socket_dir: str, user: str, database: str = "postgres", timeout: int = 3, statement_seconds: int = 15
+    socket_dir: str,
+    user: str,
+    database: str = "postgres",
+    timeout: int = 3,
+    statement_seconds: int = 15,
+    application_name: str = "aza-pg",
 ) -> Any:
     """``statement_seconds``: a server that hangs must not hang the toolkit; 0 for what may take its time."""
     require_psycopg()
@@ -110,7 +115,7 @@ def connect(
             dbname=database,
             connect_timeout=timeout,
             autocommit=True,
-            application_name="aza-pg",
+            application_name=application_name,
             # Our questions are small and their plans large: compiling them would take longer than answering.
             options=f"-c statement_timeout={statement_seconds}s -c lock_timeout=5s -c jit=off",
             # libpq must not look into the user's home.

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
+from ansible_collections.aza.pg.plugins.module_utils.stack import lock, ready
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.stack import ready
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.apply import Context, apply, locked, write_atomic
+from ansible_collections.aza.pg.plugins.module_utils.stack.apply import Context, apply, write_atomic
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Plan
 from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
@@ -158,24 +158,40 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_second_run_is_told_who_works(tmp_path: Path) -> None:
-    directory = tmp_path / "shop-single"
-    with locked(directory):
-        caught: list[AzaError] = []
+def second_run(wanted: Desired) -> AzaError:
+    caught: list[AzaError] = []
 
-        def second() -> None:
-            try:
-                with locked(directory):
-                    pass
-            except AzaError as error:
-                caught.append(error)
+    def run() -> None:
+        try:
+            with lock.held(wanted, "otto@there"):
+                pass
+        except AzaError as error:
+            caught.append(error)
 
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join()
-    assert caught[0].reason == "locked"
-    assert f"process {os.getpid()}" in caught[0].msg
-    with locked(directory):
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return caught[0]
+
+
+def test_a_second_run_is_told_who_works(wanted: Desired) -> None:
+    with lock.held(wanted, "anna@here"):
+        refused = second_run(wanted)
+    assert refused.reason == "locked"
+    assert f"(anna@here, process {os.getpid()}, for 0 s)" in refused.msg
+    with pytest.raises(RuntimeError), lock.held(wanted, ""):
+        raise RuntimeError
+    with lock.held(wanted, ""):
+        pass
+
+
+def test_a_killed_run_blocks_nobody(wanted: Desired) -> None:
+    child = os.fork()
+    if not child:
+        with lock.held(wanted, "anna@here"):
+            os._exit(0)
+    os.waitpid(child, 0)
+    with lock.held(wanted, ""):
         pass
 
 

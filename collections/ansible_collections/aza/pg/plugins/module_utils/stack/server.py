@@ -184,7 +184,7 @@ def _ask(connection: Any, expressions: Mapping[str, str]) -> dict[str, Any]:
     return dict(zip(expressions, row))
 
 
-# What must not keep a verifier: logs, and the error that a refused one makes.
+# What must not keep a verifier: logs, statistics, and the error that a refused one makes.
 _QUIET = {
     "log_statement": "none",
     "log_min_duration_statement": "-1",
@@ -192,9 +192,10 @@ _QUIET = {
     "log_transaction_sample_rate": "0",
     "log_error_verbosity": "terse",
     "pgaudit.log": "none",
+    "pg_stat_statements.track_utility": "off",
+    "pg_stat_monitor.pgsm_track_utility": "off",
 }
-# The verifier comes as a parameter and is put into the statement by the server: pg_stat_activity and
-# pg_stat_statements, which monitoring reads, show this text.
+# The verifier comes as a parameter and is put into the statement by the server: pg_stat_activity shows this text.
 _SET_PASSWORD = """do $$ begin
     execute format('alter role %I password %L', current_setting('aza.role'), current_setting('aza.verifier'));
 end $$"""

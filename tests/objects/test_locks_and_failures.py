@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two runs at once, a run that was killed, and a statement that the server refuses."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import lock, server
+
+from .harness import Server
+
+DECLARED = {"roles": [{"name": "shop", "passwordless": True}]}
+
+
+def test_who_holds_the_server_is_named_and_nothing_is_done(pg: Server) -> None:
+    wanted = pg.describe(DECLARED)
+    holder = server.connect(wanted.socket_dir, "postgres", application_name=f"{lock.NAME}anna@desk")
+    holder.execute("select pg_advisory_lock(%s)", (lock.KEY,))
+    with pytest.raises(AzaError, match=r"\(anna@desk, process \d+, for \d+ s\)") as caught:
+        pg.run(wanted)
+    assert caught.value.reason == "locked"
+    assert pg.ask("select count(*) from pg_roles where rolname = 'shop'") == "0"
+    # Looking needs no lock, and whoever is killed holds nothing any more.
+    assert pg.run(wanted, check=True)["lines"]
+    pg.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%anna@desk'"
+    )
+    pg.converge(wanted)
+    assert pg.ask("select count(*) from pg_locks where locktype = 'advisory'") == "0"
+
+
+def test_a_run_says_in_the_server_who_it_is_and_lets_go(pg: Server) -> None:
+    wanted = pg.describe()
+    with lock.held(wanted, "anna@desk"):
+        names = pg.ask(
+            "select application_name from pg_stat_activity where application_name like 'aza-pg lock%'"
+        )
+        assert names == f"{lock.NAME}anna@desk"
+    with pytest.raises(RuntimeError), lock.held(wanted, "anna@desk"):
+        raise RuntimeError
+    with lock.held(wanted, "otto@desk"):
+        pass
+
+
+def test_a_statement_that_fails_is_named_with_the_servers_words(pg: Server) -> None:
+    pg.execute("create type public.hstore as (a int)")
+    declared = {**DECLARED, "databases": [{"name": "postgres", "extensions": ["hstore"]}]}
+    declared["roles"] = [*declared["roles"], {"name": "late", "passwordless": True}]
+    with pytest.raises(AzaError) as caught:
+        pg.run(pg.describe(declared))
+    assert "stopped at “create extension postgres.hstore" in caught.value.msg
+    assert 'type "hstore" already exists' in caught.value.msg
+    assert "the same command continues" in caught.value.msg
+    done, left = caught.value.details["done"], caught.value.details["not_done"]
+    assert any(line.startswith("create role shop") for line in done)
+    assert left[0].startswith("create extension postgres.hstore")
+    pg.execute("drop type public.hstore")
+    pg.converge(pg.describe(declared))
+    assert pg.ask("select extname from pg_extension where extname = 'hstore'") == "hstore"

@@ -29,6 +29,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
 )
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
+from ansible_collections.aza.pg.plugins.plugin_utils.preload import preload
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
 
@@ -63,7 +64,8 @@ class ActionModule(StackAction):
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
         secrets = self._secrets(given)
         bundle = self._certificate(given, host) if given["tls"] else None
-        prediction = predict(given, engine, Path(self._loader.get_basedir()))
+        basedir = Path(self._loader.get_basedir())
+        prediction = predict(given, engine, basedir)
         wanted = describing.describe(
             describing.Parameters(
                 cluster=given["cluster"],
@@ -88,7 +90,8 @@ class ActionModule(StackAction):
                 log_max_size=given["log_max_size"],
                 log_max_files=given["log_max_files"],
                 origins=self._origins(),
-                objects={key: given[key] for key in _OBJECTS},
+                objects={key: given[key] for key in _OBJECTS}
+                | {"preload": preload(basedir, given["databases"], given["extra_preload_libraries"])},
                 exporter=Exporter(
                     images[EXPORTER] | {"pinned": pinned[EXPORTER]},
                     given["exporter_port"],
@@ -193,7 +196,6 @@ class ActionModule(StackAction):
     def _certificate(self, given: dict[str, Any], host: dict[str, Any]) -> certificates.Bundle:
         """The server's certificate for every name that this host and its instance are known to go by."""
         dry = self.check_mode or given["state"] == "checked"
-        store = SecretStore(self.task_vars.get("inventory_dir"), given["cluster"], dry)
         names = describing.identity(given["cluster"], given["stack"], "", host["uid"])
         reached = [
             str(self._templar.template(self.task_vars.get("ansible_host") or self.host)),
@@ -211,12 +213,15 @@ class ActionModule(StackAction):
             ca_key=given["tls_ca_key"],
             renew=given["renew_certificate"],
         )
+        # Of a certificate of one's own nothing is kept, so there need not be a place for it.
+        inventory = self.task_vars.get("inventory_dir")
+        root = Path() if wish.certificate else SecretStore(inventory, given["cluster"], dry).root
         return certificates.Certificates(
-            store.root, given["cluster"], certificates.now(), self._file_of_the_operator, dry
+            root, given["cluster"], certificates.now(), self._file_of_the_operator, dry
         ).server(wish)
 
     def _file_of_the_operator(self, path: str) -> str:
-        """A file on the control node, encrypted with Ansible Vault or not; a relative path begins at the inventory."""
+        """A file on the control node, encrypted with Ansible Vault or not; a path begins at the inventory."""
         given = Path(path).expanduser()
         beside = Path(self.task_vars.get("inventory_dir") or ".") / given
         found = beside if beside.exists() else given
@@ -224,8 +229,8 @@ class ActionModule(StackAction):
             return Path(self._loader.get_real_file(str(found.absolute()))).read_text(encoding="utf-8")
         except (OSError, AnsibleError) as error:
             raise AzaError(
-                f"{path} cannot be read on the control node: {getattr(error, 'strerror', None) or error}. Give the path "
-                "of a PEM file, or its text.",
+                f"{path} cannot be read on the control node: {getattr(error, 'strerror', None) or error}. Give the "
+                "path of a PEM file, or its text.",
                 reason="unreadable_file",
             ) from None
 
@@ -284,6 +289,8 @@ class ActionModule(StackAction):
         if answer["lines"] and not ("diff" in answer and self._task.diff):
             for line in answer["lines"]:
                 self.say(line)
+        elif self.check_mode and not answer["lines"]:
+            self.say(answer["plan"]["summary"])
 
     # -- the other states -----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute impor
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import (
+    STOCK,
     databases,
     known,
     only_in,
@@ -354,8 +356,10 @@ def made(its_owner: str) -> dict[str, Any]:
 
 
 def _fresh(wanted: Desired) -> dict[str, Any]:
+    names = {"postgres", wanted.database}
     return {
-        "databases": {name: made(wanted.superuser) for name in ("postgres", wanted.database)},
+        "databases": {name: made(wanted.superuser) for name in sorted(names)},
+        "inside": {name: copy.deepcopy(STOCK) for name in sorted(names)},
         "sessions": {},
     }
 

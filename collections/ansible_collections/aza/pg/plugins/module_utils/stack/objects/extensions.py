@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Finding, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    SERVER,
+    Change,
+    Desired,
+    Finding,
+    Observed,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared import entries, unique
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import compose, execute, value
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
@@ -248,7 +254,7 @@ def _created(
     if item["schema"]:
         needs.append(f"schema {database}.{item['schema']}")
     if (library := _library(wanted, item["name"])) and not _loaded(found, library):
-        needs.append("container")  # with which the library comes
+        needs.append(f"container {SERVER}")  # with which the library comes
     return _change(
         wanted,
         entry,

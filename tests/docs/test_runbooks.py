@@ -46,7 +46,8 @@ class Workplace:
         """What the reader sees → what is used here."""
         names = {
             r"\blocal-single\b": f"{self.cluster}-single",
-            r"\b(confirm|remove_data)=local\b": rf"\1={self.cluster}",
+            r"\b(confirm|remove_data|remove_unused)=local\b": rf"\1={self.cluster}",
+            r"(?<=secrets/)local\b": self.cluster,
             r"\blocal\b(?=\.|: removed)": self.cluster,
             r"\b5432\b": str(self.port),
             r"\b9187\b": str(self.exporter_port),

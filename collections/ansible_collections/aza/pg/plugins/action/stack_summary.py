@@ -62,7 +62,7 @@ def _lines(deployed: Mapping[str, Any], instance: str, host: str) -> Iterator[st
         yield ""
         yield "Not everything was carried out. These wait for a permission:"
         for change in deployed["held"]:
-            yield f"  {change['action']} {change['kind']} {change['name']}  (-e postgres_allow_{change['effect']}=true)"
+            yield f"  {change['text']}  (it waits for {change['waits_for']})"
     yield ""
     yield "Next      ansible-playbook check.yml     is everything as declared?"
     yield "          ansible-playbook stop.yml      stop it and keep the data"

@@ -28,7 +28,7 @@ def origins(task_vars: Mapping[str, Any], loader: Any, prefix: str) -> dict[str,
     host, groups = str(task_vars["inventory_hostname"]), list(map(str, task_vars.get("group_names") or []))
     names = {path[0] for tables in sources.found.values() for table in tables for path in table} | extra
     return {
-        str(name): f"{place}: {name}" if ":" not in place else place
+        str(name): f"{place}: {name}"
         for name in sorted(names)
         if name.startswith(prefix) and (place := sources.find((name,), host, groups, extra))
     }

@@ -6,7 +6,7 @@ PLAY := ansible-playbook
 .DEFAULT_GOAL := help
 # The parts of `up` and `test` build on each other, in the order in which they are written.
 .NOTPARALLEL:
-.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-image test-stack test-molecule test-docs bench-tuning hooks lock-python clean
+.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker
 
 test-docs: setup-dev build ## Every runbook, as it is written
 	@pytest -q tests/docs
+
+bench: setup-dev build ## How long a look at a large server takes, and a deploy that changes nothing (minutes; not a test)
+	@tests/bench/observe.py
 
 bench-tuning: setup-dev build ## Our tuning against others', measured here (takes half an hour; not a test)
 	@tests/bench/tuning.py

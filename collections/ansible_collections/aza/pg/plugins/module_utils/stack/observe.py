@@ -234,7 +234,7 @@ def _server(
             wanted.socket_dir,
             wanted.superuser,
             server.Question(
-                names, _passwords(wanted, secrets), _databases(wanted), *objects.questions(wanted)
+                names, _passwords(wanted, secrets), databases(wanted), *objects.questions(wanted)
             ),
         ), ""
     except server.ServerError as error:
@@ -249,7 +249,7 @@ def _passwords(wanted: Desired, secrets: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _databases(wanted: Desired) -> set[str]:
+def databases(wanted: Desired) -> set[str]:
     """The databases that the declaration speaks of, and those that one is copied from."""
     declared = wanted.objects.get("databases", ())
     copied = {item["template"] for item in declared} - {"", "template0", "template1"}

@@ -104,11 +104,12 @@ def test_a_number_too_long_to_write() -> None:
 
 def test_what_contains_itself_ends() -> None:
     circle: list[Any] = []
-    circle += [circle] * 10
-    wide: dict[str, Any] = {}
+    circle.append(circle)
+    deep: dict[str, Any] = {}
     for number in range(40):
-        wide = {"x": wide, "name": number}
-    for value in (circle, {"name": circle}, [wide], wide):
+        deep = {"x": deep, "name": number}
+    assert plain(circle) == [Unresolved("it contains itself")]
+    for value in (circle, {"name": circle}, [deep], deep):
         for variable in ("postgres_roles", "postgres_settings", "postgres_port", "postgres_databases"):
             assert check_host("db1", {variable: plain(value)}, SPECS)
 

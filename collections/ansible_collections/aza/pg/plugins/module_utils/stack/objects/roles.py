@@ -198,7 +198,9 @@ def _create(wanted: Desired, item: Mapping[str, Any]) -> Change:
     words += [f"{name} = {_shown(value)}" for name, value in item["settings"].items()]
     if item["comment"]:
         words.append(f"comment {_quoted(item['comment'])}")
-    attributes = {name: item[name] for name in (*_ATTRIBUTES, "connection_limit", "valid_until")}
+    attributes = {name: item[name] for name in (*_ATTRIBUTES, "connection_limit")}
+    if item["valid_until"]:
+        attributes["valid_until"] = item["valid_until"]
     detail: dict[str, Any] = {
         "create": True,
         "attributes": attributes,

@@ -358,7 +358,7 @@ permissions = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(declarations, permissions, servers())
 def test_one_plan_is_enough(declared: Any, allow_loss: list[str], state: dict[str, Any]) -> None:
     wanted = describe(list(declared), allow_loss)
@@ -369,7 +369,7 @@ def test_one_plan_is_enough(declared: Any, allow_loss: list[str], state: dict[st
     assert [change.text() for change in planned(wanted, state).changes] == []
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(declarations, permissions, servers())
 def test_nothing_is_dropped_that_is_not_declared_absent(
     declared: Any, allow_loss: list[str], state: dict[str, Any]

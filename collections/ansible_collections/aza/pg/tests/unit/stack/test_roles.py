@@ -94,7 +94,7 @@ def _role(change: Change, now: dict[str, Any]) -> None:
         ]
         return
     assert (name in now["roles"]) is not bool(detail.get("create"))
-    role = now["roles"].setdefault(name, {**copy.deepcopy(PLAIN), "has_password": False})
+    role = now["roles"].setdefault(name, {**copy.deepcopy(PLAIN), "has_password": False, "valid_until": ""})
     role.update(detail.get("attributes", {}))
     stored = dict(item.split("=", 1) for item in role["settings"])
     for key, value in detail.get("settings", {}).items():

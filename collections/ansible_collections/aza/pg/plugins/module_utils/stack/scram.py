@@ -20,6 +20,8 @@ ITERATIONS = 4096
 
 def _saslprep(password: str) -> str:
     """RFC 4013 as PostgreSQL does it: what cannot be prepared is used as it is."""
+    if password.isascii():
+        return password  # nothing is mapped, and what is forbidden is used as it is
     mapped = "".join(
         " " if stringprep.in_table_c12(c) else c for c in password if not stringprep.in_table_b1(c)
     )

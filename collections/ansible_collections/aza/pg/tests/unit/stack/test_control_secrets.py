@@ -4,11 +4,17 @@ from __future__ import annotations
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible import constants as C  # noqa: N812
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, pgpass_escape
+from ansible_collections.aza.pg.plugins.plugin_utils import secret_list
+from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
+    InstanceSecrets,
+    SecretStore,
+    pgpass_escape,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +86,105 @@ def test_where_ansible_would_read_secrets_as_hosts_none_is_made(
 def test_an_inventory_without_a_directory() -> None:
     with pytest.raises(AzaError, match="Vault"):
         SecretStore(None, "shop")
+
+
+def test_any_name_of_a_role_is_the_name_of_a_file(tmp_path: Path) -> None:
+    store = SecretStore(str(tmp_path), "shop")
+    names = ["web", "a/b", "..", ".hidden", "x~next", "x+next", "ünï", "it's", "a:b", "%2F", "n" * 63]
+    values = {name: store.get(f"roles/{name}") for name in names}
+    assert len(set(values.values())) == len(names)
+    assert {path.parent for path in tmp_path.rglob("*") if path.is_file() and path.name != ".gitignore"} == {
+        store.directory / "roles"
+    }
+    assert set(store.names()) == {f"roles/{name}" for name in names}
+    assert {name: SecretStore(str(tmp_path), "shop").get(f"roles/{name}") for name in names} == values
+
+
+def test_a_new_value_lies_beside_the_old_one_until_it_is_everywhere(tmp_path: Path) -> None:
+    store = SecretStore(str(tmp_path), "shop")
+    old = store.get("roles/web")
+    store.renew("roles/web")
+    new = store.get("roles/web")
+    assert new != old and store.path("roles/web").read_text().strip() == old
+    store.renew("roles/web")
+    assert store.get("roles/web") == new, "one that was begun goes on"
+    assert len(store.names()["roles/web"]) == 2
+    assert store.promote(["roles/web", "roles/other"]) == ["roles/web"]
+    assert store.get("roles/web") == new and not store.next_path("roles/web").exists()
+    assert store.promote(["roles/web"]) == []
+
+
+def test_check_mode_foretells_a_new_value_and_writes_none(tmp_path: Path) -> None:
+    old = SecretStore(str(tmp_path), "shop").get("roles/web")
+    store = SecretStore(str(tmp_path), "shop", dry=True)
+    store.renew("roles/web")
+    assert store.get("roles/web") == store.get("roles/web") != old
+    store.promote(["roles/web"])
+    store.remove("roles/web")
+    assert [path.name for path in (tmp_path / "secrets" / "shop" / "roles").iterdir()] == ["web"]
+    assert store.get("roles/new") == store.get("roles/new"), "a plan is made more than once"
+
+
+def instance(tmp_path: Path, password: str = "", *roles: Any) -> InstanceSecrets:
+    return InstanceSecrets(password, roles, lambda: SecretStore(str(tmp_path), "shop"))
+
+
+def test_what_the_inventory_gives_is_not_written_down(tmp_path: Path) -> None:
+    given = instance(
+        tmp_path, "the administrator's", {"name": "web", "password": "that of web, long"}, "other"
+    )
+    assert given.get("postgres_password") == "the administrator's"
+    assert given.get("roles/web") == "that of web, long"
+    assert given.settle(5432, "postgres") == ""
+    assert list(tmp_path.iterdir()) == []
+    assert given.get("roles/other") and given.created
+    passfile = Path(given.settle(5432, "postgres"))
+    assert passfile.read_text().startswith("*:5432:*:other:") and len(passfile.read_text().splitlines()) == 1
+
+
+def test_too_short_a_password_of_the_inventory_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(AzaError, match="postgres_roles, role web") as caught:
+        instance(tmp_path, "", {"name": "web", "password": "tiny"}).get("roles/web")
+    assert "tiny" not in caught.value.msg
+
+
+def test_the_list_of_secrets(tmp_path: Path) -> None:
+    store = SecretStore(str(tmp_path), "shop")
+    for name in ("postgres_password", "roles/web", "roles/gone", "roles/vaulted", "roles/aza_monitor"):
+        store.get(name)
+    store.renew("roles/web")
+    (store.directory / "of somebody else").write_text("x")
+    given = {
+        "user": "boss",
+        "password": "",
+        "exporter": True,
+        "roles": [
+            "web",
+            "new",
+            {"name": "vaulted", "password": "of the vault"},
+            {"name": "group", "login": False},
+        ],
+    }
+    listed = {entry.name: entry for entry in secret_list.entries(store, given)}
+    assert {name: entry.used_by for name, entry in listed.items()} == {
+        "postgres_password": "administrator boss",
+        "roles/aza_monitor": "the exporter",
+        "roles/gone": "",
+        "roles/new": "role new",
+        "roles/vaulted": "",
+        "roles/web": "role web",
+    }
+    assert listed["roles/web"].waiting and not listed["roles/new"].there and listed["roles/vaulted"].given
+    everything = [name for name, entry in listed.items() if secret_list.asked_for(entry, "all")]
+    assert everything == ["postgres_password", "roles/aza_monitor", "roles/new", "roles/web"]
+    assert [name for name, entry in listed.items() if secret_list.asked_for(entry, "web")] == ["roles/web"]
+    said = "\n".join(secret_list.lines(store, list(listed.values()), {"roles/gone"}, set()))
+    for value in (store.path(name).read_text().strip() for name in store.names()):
+        assert value not in said
+    for words in (
+        "nothing uses it  removed",
+        "made by the next deploy",
+        "not in use yet",
+        "the inventory gives it",
+    ):
+        assert words in said

@@ -56,8 +56,9 @@ test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker
 test-docs: setup-dev build ## Every runbook, as it is written
 	@pytest -q tests/docs
 
-bench: setup-dev build ## How long a look at a large server takes, and a deploy that changes nothing (minutes; not a test)
+bench: setup-dev build ## How long a look at a large server takes, a deploy that changes nothing, a check of 200 hosts (minutes)
 	@tests/bench/observe.py
+	@tests/bench/inventory.py
 
 bench-tuning: setup-dev build ## Our tuning against others', measured here (takes half an hour; not a test)
 	@tests/bench/tuning.py

@@ -245,6 +245,32 @@ def test_an_interrupted_apply_is_continued(given_now: dict[str, Any], cuts: list
     assert not planning.plan(wanted, found, EVERYTHING)
 
 
+@given(some_parameters, some_settings, st.booleans())
+def test_every_alter_system_is_found_and_taken_back_or_waits(
+    given_now: dict[str, Any], automatic: dict[str, str], allowed: bool
+) -> None:
+    wanted = describe(**given_now)
+    found = running(wanted, automatic=automatic)
+    plan = planning.plan(wanted, found, EVERYTHING if allowed else ())
+    resets = [change for change in (*plan.changes, *plan.held) if change.detail.get("reset")]
+    assert sorted(change.name for change in resets) == sorted(automatic)
+    assert not [change for change in plan.held if allowed]
+    again = planning.plan(wanted, simulate(plan, wanted, found), EVERYTHING if allowed else ())
+    assert not again.changes
+    assert again.held == plan.held
+
+
+@pytest.mark.parametrize("path", ["postgres/pg_hba.conf", "postgres/pg_ident.conf"])
+def test_an_edit_of_the_rules_is_told_line_by_line(path: str) -> None:
+    wanted = describe()
+    found = running(wanted)
+    text = found.files[path]["text"] + "local all mallory trust\n"
+    edited = {**found.files[path], "text": text, "sha256": "0", "modified": 2e6}
+    plan = planning.plan(wanted, replace(found, files={**found.files, path: edited}))
+    (change,) = plan.changes
+    assert (change.action, change.before, change.effect) == ("remove", "local all mallory trust", "reload")
+
+
 def test_every_kind_that_is_planned_can_be_applied() -> None:
     wanted = describe(settings={"work_mem": "1MB", "wal_level": "logical"}, database="shop")
     found = running(

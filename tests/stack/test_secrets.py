@@ -165,6 +165,7 @@ def test_what_nothing_uses_is_removed_by_name(shop: Instance) -> None:
 
 def test_no_secret_of_a_role_is_anywhere(shop: Instance) -> None:
     """Neither the value nor the verifier, in whatever a run prints, a process shows, or the server remembers."""
+    shop.deploy()
     shop.sql("alter system set log_statement = 'all'")
     shop.sql("alter system set log_min_duration_statement = 0")
     shop.sql("alter system set pg_stat_statements.track = 'all'")

@@ -180,7 +180,7 @@ def some_server(draw: st.DrawFn) -> dict[str, Any]:
 def some_declaration(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Which roles, in any order; memberships go to a later one, so they are no circle of their own."""
     order = draw(st.permutations(draw(st.lists(st.sampled_from(NAMES), unique=True))))
-    entries = []
+    entries: list[dict[str, Any]] = []
     for number, name in enumerate(order):
         if draw(st.integers(0, 4)) == 0:
             entries.append({"name": name, "state": "absent"})

@@ -45,7 +45,6 @@ def test_a_run_says_in_the_server_who_it_is_and_lets_go(pg: Server) -> None:
 def test_a_statement_that_fails_is_named_with_the_servers_words(pg: Server) -> None:
     pg.execute("create type public.hstore as (a int)")
     declared = {**DECLARED, "databases": [{"name": "postgres", "extensions": ["hstore"]}]}
-    declared["roles"] = [*declared["roles"], {"name": "late", "passwordless": True}]
     with pytest.raises(AzaError) as caught:
         pg.run(pg.describe(declared))
     assert "stopped at “create extension postgres.hstore" in caught.value.msg

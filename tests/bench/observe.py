@@ -92,8 +92,8 @@ def prepare(pg: Server, given: argparse.Namespace) -> Desired:
                         "schemas": ["api"],
                         "extensions": chosen,
                         "access": {
-                            "read_write": [f"role{(number + 100) % given.roles}"],
-                            "read_only": [f"role{(number + 200) % given.roles}"],
+                            "read_write": [f"role{(number + 1) % given.roles}"],
+                            "read_only": [f"role{(number + 2) % given.roles}"],
                         },
                     }
                     for number in range(given.databases - 1)

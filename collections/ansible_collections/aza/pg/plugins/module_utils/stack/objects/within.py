@@ -41,7 +41,8 @@ def inside(found: Observed, entry: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**STOCK, **seen[name]}
     if name in known(found)["databases"]:
         return {}
-    copied = seen.get(entry["template"], {})
+    # What the template was not asked is taken for what a new database has.
+    copied = {key: item for key, item in seen.get(entry["template"], {}).items() if item is not None}
     return {**STOCK, **copied, "lost": {}, "paths": {}}
 
 

@@ -210,6 +210,8 @@ def test_secrets_of_roles_are_nowhere(shop: Instance, playbook: Playbook) -> Non
                 f"find {shop.directory} -path '*/secrets' -prune -o -type f -print0 | xargs -0 tail -n +1"
             ),
             "pg_stat_activity": shop.sql("select query from pg_stat_activity"),
-            "pg_stat_statements": shop.sql("select coalesce(string_agg(query, ';'), '-') from pg_stat_statements"),
+            "pg_stat_statements": shop.sql(
+                "select coalesce(string_agg(query, ';'), '-') from pg_stat_statements", database=shop.database
+            ),
         },
     )  # fmt: skip

@@ -23,6 +23,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import EFFECTS,
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
 _RELOAD_SECONDS = 10
+_CONNECTIONS = 4
 _FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.DATABASE_ERRORS)
 
 
@@ -45,12 +46,18 @@ class Context:
         return next(item for item in self.wanted.files if item.path == path)
 
     def sql(self, database: str = "postgres") -> Any:
-        """A connection as the administrator, in autocommit, kept until the plan is carried out."""
-        if database not in self.connections:
-            self.connections[database] = server.connect(
+        """A connection as the administrator, in autocommit, kept for the changes that follow; only a few, because a
+        server has only so many."""
+        kept = self.connections.pop(database, None)
+        if kept is None:
+            others = [name for name in self.connections if name != "postgres"]
+            for name in others[: max(0, len(others) + 1 - _CONNECTIONS)]:
+                self.close(name)
+            kept = server.connect(
                 self.wanted.socket_dir, self.wanted.superuser, database, statement_seconds=0
             )
-        return self.connections[database]
+        self.connections[database] = kept  # the last one used is the last one to go
+        return kept
 
     def close(self, database: str = "") -> None:
         """Let go of one database (it is about to be dropped), or of all."""

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import lock, ready
+from ansible_collections.aza.pg.plugins.module_utils.stack import lock, ready, server
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.apply import Context, apply, write_atomic
@@ -213,3 +213,25 @@ def test_the_log_lines_that_matter() -> None:
     assert ready.telling_lines(log) == ["FATAL:  no space", "HINT:  free some"]
     assert ready.telling_lines(["one", "two"]) == ["one", "two"]
     assert len(ready.telling_lines([f"ERROR {n}" for n in range(50)])) == 12
+
+
+def test_only_a_few_connections_are_kept(wanted: Desired, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty databases must not take the clients' connections away."""
+    alive: set[str] = set()
+
+    class Connection:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            alive.add(name)
+
+        def close(self) -> None:
+            alive.remove(self.name)
+
+    monkeypatch.setattr(server, "connect", lambda directory, user, name, **_: Connection(name))
+    kept = context(wanted, FakeDocker())
+    for number in range(50):
+        assert kept.sql(f"db{number}").name == f"db{number}"
+        assert kept.sql().name == "postgres"
+        assert len(alive) <= 5
+    kept.close()
+    assert not alive

@@ -295,8 +295,9 @@ def _apply(context: Any, change: Change) -> None:
     connection, name, detail = context.sql(), change.name, change.detail
     if change.action == "create":
         # Nobody may be connected to what is copied, we neither.
-        context.close(detail["options"].get("template", ""))
-        connection = context.sql()
+        if "template" in detail["options"]:
+            context.close(detail["options"]["template"])
+            connection = context.sql()
         connection.execute(_creation(name, detail["owner"], detail["options"]))
     elif change.action == "drop":
         context.close(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ PORT = 9187
 # A user that nothing else on the host or in the image is.
 UID = 9187
 _SCRAPE_SECONDS = 10
+_AGAIN_SECONDS = 3
 
 # What the stack declares in the server for it.
 OBJECTS: Mapping[str, Any] = {
@@ -115,7 +117,18 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
 
 
 def scrape(service: Service) -> str:
-    """Why the metrics cannot be had; empty when they say that the server is up."""
+    """Why the metrics cannot be had; empty when they say that the server is up.
+
+    Asked again for some seconds: after a restart of the server the exporter learns from a first question that its old
+    connection is gone.
+    """
+    deadline = time.monotonic() + _AGAIN_SECONDS
+    while (said := _scrape(service)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return said
+
+
+def _scrape(service: Service) -> str:
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)
     connection = http.client.HTTPConnection(address, service.port, timeout=_SCRAPE_SECONDS)
     try:

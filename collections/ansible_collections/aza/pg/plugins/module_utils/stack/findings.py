@@ -77,7 +77,9 @@ def drift(plan: Plan) -> Iterator[Finding]:
         yield Finding("drift", state, _said(change), "a deploy puts it right")
     for reason, changes in plan.waiting().items():
         for change in changes:
-            yield Finding("waiting", "yellow", _said(change), f"deploy with {reason}")
+            # A declared change that waits is known; what somebody did behind the declaration's back is not.
+            state = "red" if change.detail.get("reset") else "yellow"
+            yield Finding("waiting", state, _said(change), f"deploy with {reason}")
     if not plan.changes:
         yield Finding(
             "drift", "green", "everything else is as declared" if plan.held else "all is as declared"

@@ -87,6 +87,8 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
         ],
         (),
     )
+    somebodys = Change("setting", "d", "reset", "restart", detail={"reset": True})
+    assert [item.state for item in findings.drift(Plan(held=(somebodys,)))] == ["red", "green"]
     red, *waiting = findings.drift(plan)
     assert red == Finding(
         "drift",

@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
+
 # From the largest to the smallest, in bytes and in microseconds. PostgreSQL knows them in these letters only.
 _MEMORY = {"TB": 2**40, "GB": 2**30, "MB": 2**20, "kB": 2**10, "B": 1}
 _TIME = {"d": 86_400_000_000, "h": 3_600_000_000, "min": 60_000_000, "s": 1_000_000, "ms": 1000, "us": 1}
@@ -19,6 +21,8 @@ _UNIT = re.compile(r"(\d*)(\D+)")
 _NUMBER = re.compile(
     r"\s*([-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))\s*([A-Za-z]*)\s*", re.ASCII
 )
+# Levels of messages that pg_settings does not list and the server takes.
+_HIDDEN = ("debug", "info", "fatal", "panic")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -29,6 +33,32 @@ def same_value(info: Mapping[str, Any], one: str, two: str) -> bool:
     True
     """
     return one == two or _value(info, one) == _value(info, two)
+
+
+def unfit(info: Mapping[str, Any], text: str) -> str:
+    """Why the server would refuse the value, as far as ``pg_settings`` tells (``min_val``, ``max_val`` besides); empty
+    when it may take it. What a text has to be, only the server knows.
+
+    >>> unfit({"vartype": "integer", "unit": "ms", "min_val": "0", "max_val": "1000"}, "2s")
+    "takes 0 to 1s, not '2s'"
+    """
+    kind, value = info.get("vartype"), _value(info, text)
+    if kind == "bool" and isinstance(value, str):
+        return f"takes on or off, not '{text}'"
+    if kind == "enum" and value not in (info.get("enumvals") or ()) and value not in _HIDDEN:
+        known = info.get("enumvals") or ()
+        return f"takes one of {', '.join(known)}, not '{text}'{did_you_mean(str(value), known)}"
+    if kind in ("integer", "real"):
+        units, _ = _units(info.get("unit"))
+        if isinstance(value, str):
+            form = (
+                f"a number with one of the units {', '.join(reversed(list(units)))}" if units else "a number"
+            )
+            return f"takes {form}, not '{text}'"
+        least, most = str(info.get("min_val")), str(info.get("max_val"))
+        if not float(least) <= value <= float(most):
+            return f"takes {shown(info, least)} to {shown(info, most)}, not '{text}'"
+    return ""
 
 
 def shown(info: Mapping[str, Any], text: str) -> str:

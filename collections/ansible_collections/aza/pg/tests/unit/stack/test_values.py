@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value, shown
+from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value, shown, unfit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,3 +117,35 @@ def test_what_is_shown_is_the_same_value(info: dict[str, Any], number: int) -> N
 def test_any_text_is_compared_with_itself_and_shown(info: dict[str, Any], text: str) -> None:
     assert same_value(info, text, text)
     assert isinstance(shown(info, text), str)
+
+
+@pytest.mark.parametrize(
+    ("info", "text", "said"),
+    [
+        (MEMORY | {"min_val": "64", "max_val": "2147483647"}, "4MB", ""),
+        (
+            MEMORY | {"min_val": "64", "max_val": "2147483647"},
+            "32kB",
+            "takes 64kB to 2147483647kB, not '32kB'",
+        ),
+        (MEMORY | {"min_val": "64", "max_val": "2147483647"}, "4mb", "takes a number with one of the units"),
+        (DURATION | {"min_val": "-1", "max_val": "2147483647"}, "-1", ""),
+        (DURATION | {"min_val": "-1", "max_val": "2147483647"}, "-2", "takes -1 to"),
+        (COST | {"min_val": "0", "max_val": "1.79769e+308"}, "1.1", ""),
+        (COST | {"min_val": "0", "max_val": "1.79769e+308"}, "cheap", "takes a number, not 'cheap'"),
+        (BOOLEAN, "yes", ""),
+        (BOOLEAN, "maybe", "takes on or off, not 'maybe'"),
+        (ENUM, "true", ""),
+        (ENUM, "remote_writ", "not 'remote_writ'; did you mean 'remote_write'?"),
+        (TEXT, "anything", ""),
+    ],
+)
+def test_what_the_server_would_refuse(info: dict[str, Any], text: str, said: str) -> None:
+    found = unfit(info, text)
+    assert said in found
+    assert bool(said) == bool(found)
+
+
+@given(st.sampled_from([MEMORY, DURATION, COUNT]), st.integers(-5, 5000))
+def test_only_what_lies_in_the_range_is_taken(info: dict[str, Any], number: int) -> None:
+    assert (unfit(info | {"min_val": "0", "max_val": "1000"}, str(number)) == "") == (0 <= number <= 1000)

@@ -145,24 +145,9 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
         if item["name"] in _TEMPLATES:
             yield f"{_VARIABLE} ({item['name']}): this database belongs to PostgreSQL; name another one"
             continue
-        yield from _misplaced(item, known(found))
+        yield from session.problems(f"{_VARIABLE} ({item['name']})", item["settings"], known(found))
         if item["name"] in there:
             yield from _immovable(item, there[item["name"]], found)
-
-
-def _misplaced(item: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str]:
-    """Settings that a database cannot have."""
-    if "session_settings" not in seen:
-        return
-    for name in item["settings"]:
-        context = (seen["session_settings"].get(name) or {}).get("context", "" if "." not in name else "user")
-        if not context:
-            yield f"{_VARIABLE} ({item['name']}): settings: there is no setting '{name}'"
-        elif context in ("internal", "postmaster", "sighup"):
-            yield (
-                f"{_VARIABLE} ({item['name']}): settings: '{name}' holds for the whole server; put it into "
-                "postgres_settings"
-            )
 
 
 def _immovable(item: Mapping[str, Any], is_now: Mapping[str, Any], found: Observed) -> Iterator[str]:

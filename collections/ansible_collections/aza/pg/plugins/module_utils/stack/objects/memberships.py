@@ -71,19 +71,28 @@ def _picture(wanted: Desired, found: Observed) -> _Picture:
         if item["state"] == "present"
         for group in item["member_of"]
     }
-    # What a role that is about to go gave or had, goes with it.
+    # What a role that is about to go gave or had, goes with it; or before, where a new membership would go in a circle.
+    remaining = [grant for grant in facts["memberships"] if not removed.intersection(_parties(grant))]
+    links, there = _Links([*_by_pair(facts["memberships"]), *kept]), _by_pair(remaining)
+    obstacles = [
+        pair
+        for pair in _by_pair(facts["memberships"])
+        if pair not in there
+        and pair not in kept
+        and any(links.circle(new, pair) for new in kept if new not in there)
+    ]
     before = [
         grant
         for grant in facts["memberships"]
-        if not removed.intersection((grant["member"], grant["role"], grant["grantor"]))
+        if not removed.intersection(_parties(grant)) or (grant["member"], grant["role"]) in obstacles
     ]
     gone = [
         pair
-        for pair, grants in _by_pair(before).items()
+        for pair, grants in there.items()
         if pair[0] in declared
         and pair not in kept
         and not _by_creation(grants, declared[pair[0]], wanted.superuser)
-    ]
+    ] + obstacles
     return _Picture(facts, kept, gone, before, _surviving(before, gone, kept, wanted.superuser))
 
 
@@ -91,7 +100,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
     now = _picture(wanted, found)
     for pair in now.gone:
         yield _removal(wanted, pair, now)
-    links, left = _Links(_by_pair(now.before)), _by_pair(now.after)
+    links, left = _Links([*_by_pair(now.before), *now.kept]), _by_pair(now.after)
     for pair, options in now.kept.items():
         grants = left.get(pair)
         if grants and _joined(grants) == options:
@@ -119,6 +128,10 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
             said = "memberships cannot go in a circle"
         if said:
             yield f"{roles.VARIABLE}: role {pair[0]}: member_of {pair[1]}: {said}"
+
+
+def _parties(grant: Grant) -> tuple[str, str, str]:
+    return grant["member"], grant["role"], grant["grantor"]
 
 
 def _by_pair(grants: Iterable[Grant]) -> dict[Pair, list[Grant]]:
@@ -179,7 +192,9 @@ def _words(options: Mapping[str, bool]) -> str:
 
 
 def _change(wanted: Desired, pair: Pair, action: str, **more: Any) -> Change:
-    needs = (*(f"role {name}" for name in pair), *more.pop("needs", ()))
+    # What is taken away was given by roles that are there.
+    parties = () if action == "drop" else tuple(f"role {name}" for name in pair)
+    needs = (*parties, *more.pop("needs", ()))
     detail = {**more.pop("detail"), "member": pair[0], "role": pair[1]}
     return Change(
         "membership",

@@ -139,6 +139,8 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
                 f"{where} is the server's administrator (postgres_user), which cannot be removed, nor lose its login "
                 "or its password"
             )
+        if item["state"] == "present":
+            yield from session.problems(where, item["settings"], facts)
         if facts["role_moments"].get(item["valid_until"], "") is None:
             yield (
                 f"{where}: PostgreSQL reads no time in valid_until '{item['valid_until']}'; write 2027-01-31 or "

@@ -11,7 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import compose, joined, value
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import quoted
-from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value
+from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value, unfit
 
 # Lists of names: PostgreSQL keeps each name quoted, so that one text with commas would become one odd name.
 _LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"}
@@ -36,8 +36,28 @@ def question(names: Iterable[str]) -> str:
     wanted = ", ".join(quoted(name) for name in sorted(names))
     return (
         "(select coalesce(json_object_agg(lower(name), json_build_object('context', context, 'vartype', vartype, "
-        f"'unit', unit, 'enumvals', enumvals)), '{{}}') from pg_settings where lower(name) in ({wanted}))"
+        "'unit', unit, 'enumvals', enumvals, 'min_val', min_val, 'max_val', max_val)), '{}') "
+        f"from pg_settings where lower(name) in ({wanted}))"
     )
+
+
+def problems(where: str, declared: Mapping[str, str], facts: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that sessions cannot be given, and values that they cannot have. ``facts``: of the server; without an
+    answer to ``question`` nothing can be said."""
+    if "session_settings" not in facts:
+        return
+    for name, text in declared.items():
+        info = facts["session_settings"].get(name)
+        if info is None:
+            # With a dot in it, it may belong to a library that is loaded later.
+            said = "" if "." in name else f"there is no setting '{name}'"
+        elif info["context"] in ("internal", "postmaster", "sighup"):
+            said = f"'{name}' holds for the whole server; put it into postgres_settings"
+        else:
+            unfitting = unfit(info, text)
+            said = f"{name} {unfitting}" if unfitting else ""
+        if said:
+            yield f"{where}: settings: {said}"
 
 
 def observed(stored: Iterable[str] | None) -> dict[str, str]:

@@ -196,7 +196,7 @@ LIBRARY = pattern(r"[A-Za-z0-9_.$/-]+", "the name of a library")
 LIMITS: dict[str, Limit] = {
     "postgres_cluster": pattern(
         CLUSTER_NAME.pattern,
-        "a cluster name: lower-case letters, digits and dashes, a letter first, at most 40 characters",
+        "a cluster name: lower-case letters, digits and dashes, a letter first, at most 40 characters, and not 'ca'",
     ),
     "postgres_port": PORT,
     "postgres_memory": Limit(_memory),

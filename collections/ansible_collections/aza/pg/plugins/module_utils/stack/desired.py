@@ -25,7 +25,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
-CLUSTER_NAME = re.compile(r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$|^[a-z]$")
+# Not `ca`: beside the secrets of the clusters, the environment's authority has its own under that name.
+CLUSTER_NAME = re.compile(r"^(?!ca$)[a-z][a-z0-9-]{0,38}[a-z0-9]$|^[a-z]$")
 STACKS = ("single", "primary", "replica")
 # Read before the inventory's settings.
 STACK_PATH = "postgres/conf.d/10-stack.conf"
@@ -104,7 +105,7 @@ def identity(cluster: str, stack: str, base_dir: str, uid: int) -> dict[str, str
     if not CLUSTER_NAME.fullmatch(cluster):
         raise AzaError(
             f"postgres_cluster: '{cluster}' is no cluster name. Use lower-case letters, digits and dashes, a letter "
-            "first, at most 40 characters.",
+            "first, at most 40 characters; 'ca' is taken by the environment's authority.",
             reason="bad_cluster_name",
         )
     instance = instance_name(cluster, stack)

@@ -127,7 +127,7 @@ def test_the_hash_follows_what_the_container_is_made_of_and_nothing_else() -> No
         assert describe(**changed).config_hash != base.config_hash
 
 
-@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "1a", "a_b", "a" * 41, "ä", "a b", "a\n"])
+@pytest.mark.parametrize("name", ["ca", "", "-a", "a-", "A", "1a", "a_b", "a" * 41, "ä", "a b", "a\n"])
 def test_bad_cluster_names(name: str) -> None:
     with pytest.raises(AzaError, match="postgres_cluster"):
         describe(cluster=name)

@@ -17,7 +17,7 @@ Instances = dict[str, Instance]
 # What is done on the host → what the plan has to say about it.
 EDITED_BY_HAND = {
     "sed -i 's/mem_limit:.*/mem_limit: 5g/' {directory}/compose.yml": "change file compose.yml",
-    "echo work_mem=99MB >> {directory}/postgres/conf.d/50-inventory.conf": "remove setting work_mem",
+    "echo work_mem=99MB >> {directory}/postgres/conf.d/50-inventory.conf": "change setting work_mem",
     "echo work_mem=98MB > {directory}/postgres/conf.d/zz.conf": "remove file postgres/conf.d/zz.conf",
     "echo host all all all trust >> {directory}/postgres/pg_hba.conf": "remove hba rule",
     "echo spoilt > {directory}/postgres/tls/server.pem": "certificate server",

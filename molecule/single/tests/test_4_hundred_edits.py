@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hundred random edits on a real host: check.yml finds each, deploy-single.yml repairs each.
+
+``AZA_DRIFT_SEED=NUMBER`` makes other edits; every failure prints its seed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.edits import DECLARED, SETTINGS, Edit, repair, rounds
+from steps.instances import Instance
+from steps.playbooks import Run
+
+Playbook = Callable[..., Run]
+# The host whose own inventory declares nothing of the server.
+HOST = "azatest-debian12"
+SEED = int(os.environ.get("AZA_DRIFT_SEED", "2"))
+ROUNDS = list(rounds(SEED, number=5, size=20))
+
+
+def variables(declared: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {f"postgres_{key}": value for key, value in {**declared, "settings": SETTINGS, **more}.items()}
+
+
+@pytest.fixture(scope="module")
+def plain(instances: dict[str, Instance], playbook: Playbook) -> Iterator[Instance]:
+    playbook("deploy-single.yml", extra=variables(DECLARED), limit=[HOST])
+    yield instances[HOST]
+    names = {
+        key: [{"name": item["name"], "state": "absent"} for item in DECLARED[key]]
+        for key in ("roles", "databases")
+    }
+    playbook("deploy-single.yml", extra=variables(names), limit=[HOST])
+    playbook("deploy-single.yml", limit=[HOST])
+
+
+@pytest.mark.parametrize("number", range(len(ROUNDS)))
+def test_round(plain: Instance, playbook: Playbook, tmp_path: Path, number: int) -> None:
+    edits = ROUNDS[number]
+    told = "\n".join([f"AZA_DRIFT_SEED={SEED}, round {number}:", *(f"  {edit}" for edit in edits)])
+    plain.run("set -e\n" + "\n".join(command(plain, edit) for edit in edits))
+    found = findings(playbook, tmp_path / "before.json", expect_failure=True)
+    missed = [str(edit) for edit in edits if not any(tells(item, edit) for item in found)]
+    assert not missed, f"{told}\nnot found: {missed}\nfound: {json.dumps(found, indent=1)}"
+    allowed = {"allow_restart": True, "allow_recreate": True}
+    playbook("deploy-single.yml", extra=variables(repair(DECLARED, edits), **allowed), limit=[HOST])
+    left = findings(playbook, tmp_path / "after.json")
+    assert not left, f"{told}\nnot repaired: {left}"
+
+
+def findings(playbook: Playbook, path: Path, expect_failure: bool = False) -> list[dict[str, str]]:
+    """What a check says, without what is well."""
+    extra = variables(DECLARED) | {"report_json": str(path)}
+    playbook("check.yml", extra=extra, limit=[HOST], expect_failure=expect_failure)
+    (instance,) = json.loads(path.read_text())["fleet"]
+    return [item for item in instance["findings"] if item["state"] != "green"]
+
+
+def tells(item: dict[str, str], edit: Edit) -> bool:
+    return item["state"] == edit.state and all(word in item["said"] for word in edit.words)
+
+
+def command(instance: Instance, edit: Edit) -> str:
+    """The edit as somebody types it on the host."""
+    psql = f"docker exec {instance.container} psql -qX -U postgres -v ON_ERROR_STOP=1"
+    lines = [f"{psql} -d {database} -c {shlex.quote(statement)}" for database, statement in edit.sql]
+    if edit.file:
+        how, name, text = edit.file
+        path, quoted = shlex.quote(f"{instance.directory}/{name}"), shlex.quote(text)
+        lines.append(
+            {
+                "remove": f"rm {path}",
+                "mode": f"chmod {text} {path}",
+                "cut": f"sed -i {shlex.quote(chr(92) + '#' + text + '#d')} {path}",
+                "append": f"printf %s {quoted} >>{path}",
+                "write": f"printf %s {quoted} >{path}",
+            }[how]
+        )
+    return "\n".join(lines)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stack.edits import DECLARED, SETTINGS, Edit, repair, rounds
+from steps.edits import DECLARED, EDITS, SETTINGS, Edit, repair, rounds
 from steps.instances import Instance
 from steps.playbooks import Run
 
@@ -40,6 +40,14 @@ def plain(instances: dict[str, Instance], playbook: Playbook) -> Iterator[Instan
     }
     playbook("deploy-single.yml", extra=variables(names), limit=[HOST])
     playbook("deploy-single.yml", limit=[HOST])
+
+
+def test_the_same_seed_gives_the_same_edits_and_every_kind_is_drawn() -> None:
+    assert list(rounds(SEED, number=5, size=20)) == ROUNDS
+    assert list(rounds(SEED + 1, number=5, size=20)) != ROUNDS
+    assert sum(map(len, ROUNDS)) == 100
+    assert all(len({edit.touches for edit in done}) == len(done) for done in ROUNDS)
+    assert len(EDITS) <= len(ROUNDS[0])
 
 
 @pytest.mark.parametrize("number", range(len(ROUNDS)))

@@ -136,7 +136,8 @@ class ActionModule(StackAction):
         result = self._converge(handed, archives, given)
         passfile = secrets.settle(given["port"], given["user"])
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
-        result["certificate"] = bundle.facts if bundle else {}
+        facts = bundle.facts if bundle else {}
+        result["certificate"] = {**facts, "told": tls.told(facts)}
         kept = _PASSWORD in secrets.kept
         result["connection"] = {
             "host": given["publish_address"],

@@ -272,7 +272,9 @@ ready_seconds:
   returned: state present
   type: float
 certificate:
-  description: Names, expiry and fingerprint of the server's certificate, as C(expires) in seconds since 1970.
+  description:
+    - Names, expiry (C(expires), in seconds since 1970) and fingerprint of the server's certificate.
+    - C(told) says it in a sentence.
   returned: state present
   type: dict
 connection:

@@ -84,6 +84,14 @@ def date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
 
 
+def told(facts: Mapping[str, Any]) -> str:
+    """Until when and for whom, for people. ``facts``: of ``Desired``'s certificate; none without TLS."""
+    if not facts:
+        return "no TLS (postgres_tls is false)"
+    root = "your own" if facts["own"] else f"authority valid until {date(facts['ca_expires'])}"
+    return f"certificate valid until {date(facts['expires'])} for {', '.join(facts['names'])}; {root}"
+
+
 def why_renew(
     now: float, expires: float, certified: Iterable[str], wanted: Iterable[str], same_authority: bool
 ) -> str:

@@ -365,3 +365,12 @@ def test_without_tls_there_is_no_key_on_the_host(root: Path) -> None:
     assert not [item for item in wanted.files if item.path.startswith(tls.DIRECTORY)]
     (own,) = [item for item in wanted.files if item.path.endswith("10-stack.conf")]
     assert own.text and "ssl = 'off'" in own.text
+
+
+def test_a_certificate_in_words() -> None:
+    facts = {"own": False, "expires": 1798243200.0, "ca_expires": 2110752000.0, "names": ("db1", "10.0.0.1")}
+    assert tls.told(facts) == (
+        "certificate valid until 2026-12-26 for db1, 10.0.0.1; authority valid until 2036-11-20"
+    )
+    assert tls.told({**facts, "own": True}).endswith("; your own")
+    assert tls.told({}) == "no TLS (postgres_tls is false)"

@@ -15,6 +15,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_va
 
 # Lists of names: PostgreSQL keeps each name quoted, so that one text with commas would become one odd name.
 _LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"}
+# PostgreSQL shows these in no list of its settings.
+_UNLISTED = {"role", "seed", "session_authorization"}
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]*?))\s*(?:,|$)')
 
 
@@ -50,7 +52,7 @@ def problems(where: str, declared: Mapping[str, str], facts: Mapping[str, Any]) 
         info = facts["session_settings"].get(name)
         if info is None:
             # With a dot in it, it may belong to a library that is loaded later.
-            said = "" if "." in name else f"there is no setting '{name}'"
+            said = "" if "." in name or name in _UNLISTED else f"there is no setting '{name}'"
         elif info["context"] in ("internal", "postmaster", "sighup"):
             said = f"'{name}' holds for the whole server; put it into postgres_settings"
         else:

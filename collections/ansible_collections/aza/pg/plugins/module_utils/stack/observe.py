@@ -6,13 +6,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
-import os
-import pwd
 import shutil
 import socket
 import stat
-import sys
-import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,6 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import handshake, objects, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_facts as host_facts
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
     SERVER,
@@ -32,26 +29,6 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 
 _TEXT_LIMIT = 256 * 1024
-
-
-def host_facts() -> dict[str, Any]:
-    """Who deploys, where, and with what. Needs no engine."""
-    uid = os.geteuid()
-    try:
-        home = pwd.getpwuid(uid).pw_dir
-    except KeyError:
-        home = os.environ.get("HOME", "")
-    return {
-        "uid": uid,
-        "gid": os.getegid(),
-        "home": home,
-        "psycopg": server.psycopg_version(),
-        "system_python": sys.executable.startswith("/usr/bin/"),
-        "psql": shutil.which("psql") or "",
-        "hostname": socket.gethostname(),
-        "time": time.time(),
-        "systemd": Path("/run/systemd/system").is_dir(),
-    }
 
 
 def engine_facts(docker: Docker) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import objects as kin
 from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
 from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_facts
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.modules import stack_apply
@@ -117,7 +118,7 @@ class Server:
         settings: Mapping[str, Any] | None = None,
         **parameters: Any,
     ) -> Desired:
-        host = observing.host_facts()
+        host = host_facts()
         given = {
             "cluster": self.cluster,
             "stack": "single",

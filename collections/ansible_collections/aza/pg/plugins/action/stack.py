@@ -19,6 +19,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Desired,
     container_name,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, stack_images
@@ -59,8 +60,7 @@ class ActionModule(StackAction):
         images = {SERVER: stack_images.record("postgres_image", given["image"])}
         if given["exporter"]:
             images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
-        info = self._look(given, images)
-        host, engine = info["host"], info["engine"]
+        host, engine = self._look(given)
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
         secrets = self._secrets(given)
         bundle = self._certificate(given, host) if given["tls"] else None
@@ -123,17 +123,7 @@ class ActionModule(StackAction):
             return self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
             )
-        missing = {
-            name: Path(image["archive"])
-            for name, image in images.items()
-            if image["archive"] and info["images"][name] != pinned[name]
-        }
-        archives = {}
-        if missing and not self.check_mode:
-            # Refuse before the long copy what would be refused after it.
-            self.on_target("stack_apply", phase="plan", **handed)
-            archives = {name: self._bring_archive(name, archive) for name, archive in missing.items()}
-        result = self._converge(handed, archives, given)
+        result = self._converge(handed, images, given)
         passfile = secrets.settle(given["port"], given["user"])
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
@@ -170,19 +160,14 @@ class ActionModule(StackAction):
         keys = ("changed", "findings", "plan", "lines", "version")
         return {key: answer[key] for key in keys if key in answer}
 
-    def _look(self, given: dict[str, Any], images: dict[str, stack_images.Record]) -> dict[str, Any]:
-        info = self.on_target(
-            "stack_info",
-            cluster=given["cluster"],
-            stack=given["stack"],
-            base_dir=given["base_dir"],
-            user=given["user"],
-            images={name: stack_images.names(image) for name, image in images.items()},
-            observe=False,
+    def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The host and its engine, as the role looked at them already, or by a look of our own."""
+        info = given["look"] or self.on_target(
+            "stack_host", **{key: given[key] for key in ("cluster", "stack", "base_dir", "user")}
         )
         if info["engine_error"]:
             raise AzaError(info["engine_error"], reason="no_engine")
-        return info
+        return info["host"], info["engine"]
 
     def _secrets(self, given: dict[str, Any]) -> InstanceSecrets:
         dry = self.check_mode or given["state"] == "checked"
@@ -197,7 +182,7 @@ class ActionModule(StackAction):
     def _certificate(self, given: dict[str, Any], host: dict[str, Any]) -> certificates.Bundle:
         """The server's certificate for every name that this host and its instance are known to go by."""
         dry = self.check_mode or given["state"] == "checked"
-        names = describing.identity(given["cluster"], given["stack"], "", host["uid"])
+        names = identity(given["cluster"], given["stack"], "", host["uid"])
         reached = [
             str(self._templar.template(self.task_vars.get("ansible_host") or self.host)),
             given["publish_address"],
@@ -251,11 +236,18 @@ class ActionModule(StackAction):
         return remote
 
     def _converge(
-        self, handed: dict[str, Any], archives: dict[str, str], given: dict[str, Any]
+        self, handed: dict[str, Any], images: dict[str, stack_images.Record], given: dict[str, Any]
     ) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False, "done": [], "diff": [], "ready_seconds": 0.0}
         for number in range(_ROUNDS):
-            answer = self.on_target("stack_apply", phase="apply", archives=archives, **handed)
+            answer = self.on_target("stack_apply", phase="apply", **handed)
+            if answer["awaits"]:
+                # The plan stands, and nothing was done: what would be refused is refused before the long copy.
+                archives = {
+                    name: self._bring_archive(name, Path(images[name]["archive"]))
+                    for name in answer["awaits"]
+                }
+                answer = self.on_target("stack_apply", phase="apply", archives=archives, **handed)
             if number == 0:
                 result |= {key: answer[key] for key in ("plan", "lines", "directory")}
             if number == 0 or _texts(answer["plan"]) - _texts(result["plan"]):
@@ -312,9 +304,9 @@ class ActionModule(StackAction):
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:
-        info = self._look(given, {})
+        host, _ = self._look(given)
         wanted = describing.skeleton(
-            given["cluster"], given["stack"], given["base_dir"], info["host"], given["user"]
+            given["cluster"], given["stack"], given["base_dir"], host, given["user"]
         ).to_dict()
         wanted["database"] = given["database"]
         wanted["stop_seconds"] = seconds("postgres_stop_grace_period", given["stop_grace_period"])

@@ -33,6 +33,10 @@ options:
     type: str
     choices: [single, primary, replica]
     default: single
+  look:
+    description: What M(aza.pg.stack_host) said of the host. When it is empty, the host is asked.
+    type: dict
+    default: {}
   image:
     description:
       - The record that P(aza.pg.image#lookup) gives, or a reference with a digest (C(NAME:TAG@sha256:…)).

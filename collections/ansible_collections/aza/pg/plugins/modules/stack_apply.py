@@ -95,6 +95,11 @@ lines:
   returned: phase apply
   type: list
   elements: str
+awaits:
+  description: Services whose image's archive has to be brought first. Nothing was done then.
+  returned: phase apply
+  type: list
+  elements: str
 answers:
   description: Whether the server answered when it was observed.
   returned: phase apply
@@ -118,6 +123,7 @@ readiness:
   type: dict
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,6 +198,12 @@ def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, s
     ]
 
 
+def awaited(plan: Plan, archives: Mapping[str, str]) -> list[str]:
+    """Services whose image has to come from the control node first. Copying takes long, so nobody brings it unasked."""
+    loads = [change for change in plan.changes if change.kind == "image" and change.action == "load"]
+    return [change.detail["service"] for change in loads if change.detail["service"] not in archives]
+
+
 def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     given = module.params
     found = observe(wanted, docker, given["secrets"])
@@ -211,7 +223,10 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         "created": not found.volume,
         "directory": wanted.directory,
         "version": (found.server or {}).get("version", ""),
+        "awaits": [] if only_plan else awaited(plan, given["archives"]),
     }
+    if result["awaits"]:
+        return {**result, "changed": False}
     if module._diff and plan:
         result["diff"] = [{"prepared": "\n".join(plan.lines()) + "\n"}, *file_diffs(plan, wanted, found)]
     if plan and not only_plan:

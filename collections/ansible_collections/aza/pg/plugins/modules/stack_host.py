@@ -5,11 +5,31 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack_host
-short_description: Who deploys on a host, where, and with what
+short_description: What a deploy has to know of a host before it can say what should be there
 version_added: 0.1.0
 author: aza-pg maintainers (@aza-pg)
 description:
-  - The facts of a host that a deploy begins with, in a fraction of the time that M(aza.pg.stack_info) takes.
+  - Who deploys there and with what, its engine, and what its instance is to the cluster, in a fraction of the time that
+    M(aza.pg.stack_info) takes. M(aza.pg.stack) begins with it, and so do the other members of the cluster.
+  - Never fails because there is nothing. Without an engine or without an instance the facts say so.
+options:
+  cluster:
+    description: Name of the cluster.
+    type: str
+    required: true
+  stack:
+    description: Name of the stack.
+    type: str
+    default: single
+    choices: [single, primary, replica]
+  base_dir:
+    description: Directory of all instances. Empty means C(/opt/aza-pg) for root, C(~/.local/share/aza-pg) otherwise.
+    type: str
+    default: ""
+  user:
+    description: The server's administrator, whose name was chosen at the first start.
+    type: str
+    default: postgres
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -22,6 +42,8 @@ attributes:
 EXAMPLES = r"""
 - name: Look at the host
   aza.pg.stack_host:
+    cluster: shop
+    stack: replica
   register: stack_host
 """
 
@@ -30,15 +52,53 @@ host:
   description: Who deploys (C(uid), C(gid), C(home)), and with what (C(psycopg), C(system_python), C(psql), C(systemd)).
   returned: always
   type: dict
+engine:
+  description: Memory, processors, disk and version of the Docker Engine. Empty when none answers.
+  returned: always
+  type: dict
+engine_error:
+  description: Why no engine answers, in words.
+  returned: always
+  type: str
+member:
+  description:
+    - Whether the instance holds data (C(data)) and answers (C(answers)), whether it is a standby (C(in_recovery)), its
+      C(system_identifier) and C(timeline), and what a standby may not have less of (C(floor)). C(error) says why a
+      server with data does not answer.
+  returned: when an engine answers
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_facts
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS, base_directory, identity
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    module.exit_json(changed=False, host=host_facts())
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "str", "required": True},
+            "stack": {"type": "str", "default": "single", "choices": list(STACKS)},
+            "base_dir": {"type": "str", "default": ""},
+            "user": {"type": "str", "default": "postgres"},
+        },
+        supports_check_mode=True,
+    )
+    given, docker, host = module.params, Docker(), hosts.host_facts()
+    base = base_directory(given["base_dir"], host["uid"], host["home"])
+    result = {"host": host, "engine": {}, "engine_error": "", "member": {}}
+    try:
+        names = identity(given["cluster"], given["stack"], base, host["uid"])
+    except AzaError as error:
+        module.fail_json(msg=error.msg, reason=error.reason)
+    try:
+        result["engine"] = hosts.engine_facts(docker)
+        result["member"] = hosts.member_facts(names, docker, given["user"])
+    except AzaError as error:
+        result["engine_error"] = error.msg
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

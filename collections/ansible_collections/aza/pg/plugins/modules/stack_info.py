@@ -31,14 +31,6 @@ options:
     description: The server's administrator, whose name was chosen at the first start.
     type: str
     default: postgres
-  images:
-    description: Service and the references that its image may have. The first one that the engine has is reported.
-    type: dict
-    default: {}
-  observe:
-    description: Whether to look at the instance as well, not only at the host, the engine and the image.
-    type: bool
-    default: true
   settings:
     description: PostgreSQL settings to bring along, by name.
     type: list
@@ -77,13 +69,9 @@ engine_error:
   description: Why no engine answers, in words.
   returned: always
   type: str
-images:
-  description: Service and the first of its O(images) that the engine has, empty when it has none.
-  returned: always
-  type: dict
 observed:
   description: Files, containers, volume, network, images and server of the instance.
-  returned: with O(observe) and when an engine answers
+  returned: when an engine answers
   type: dict
 """
 
@@ -91,9 +79,11 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import observe
-from ansible_collections.aza.pg.plugins.module_utils.stack.desired import STACKS, skeleton
+from ansible_collections.aza.pg.plugins.module_utils.stack.desired import skeleton
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.host import engine_facts, host_facts
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS
+from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
 
 
 def main() -> None:
@@ -103,29 +93,22 @@ def main() -> None:
             "stack": {"type": "str", "default": "single", "choices": list(STACKS)},
             "base_dir": {"type": "str", "default": ""},
             "user": {"type": "str", "default": "postgres"},
-            "images": {"type": "dict", "default": {}},
-            "observe": {"type": "bool", "default": True},
             "settings": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     given = module.params
-    docker = Docker()
-    host = observe.host_facts()
-    result = {"host": host, "engine": {}, "engine_error": "", "images": {}, "observed": None}
+    docker, host = Docker(), host_facts()
+    result = {"host": host, "engine": {}, "engine_error": "", "observed": None}
     try:
         wanted = skeleton(given["cluster"], given["stack"], given["base_dir"], host, given["user"])
         wanted = replace(wanted, settings=dict.fromkeys(given["settings"], ""))
         try:
-            result["engine"] = observe.engine_facts(docker)
+            result["engine"] = engine_facts(docker)
         except AzaError as error:
             result["engine_error"] = error.msg
         else:
-            result["images"] = {
-                service: observe.image_name(docker, names) for service, names in given["images"].items()
-            }
-            if given["observe"]:
-                result["observed"] = observe.observe(wanted, docker).to_dict()
+            result["observed"] = observe(wanted, docker).to_dict()
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
     module.exit_json(changed=False, **result)

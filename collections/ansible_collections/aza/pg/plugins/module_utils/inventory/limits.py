@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.desired import CLUSTER_NAME
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import KINDS
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes, seconds
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory

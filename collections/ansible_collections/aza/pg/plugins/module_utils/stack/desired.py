@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,11 +22,9 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Service,
     container_name,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import base_directory, identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
-# Not `ca`: beside the secrets of the clusters, the environment's authority has its own under that name.
-CLUSTER_NAME = re.compile(r"^(?!ca$)[a-z][a-z0-9-]{0,38}[a-z0-9]$|^[a-z]$")
-STACKS = ("single", "primary", "replica")
 # Read before the inventory's settings.
 STACK_PATH = "postgres/conf.d/10-stack.conf"
 _STACK_HEAD = "# Written by aza-pg. What the stack itself decides; postgres_tls turns TLS on and off.\n"
@@ -90,36 +87,6 @@ class Host:
     @property
     def is_root(self) -> bool:
         return self.uid == 0
-
-
-def instance_name(cluster: str, stack: str) -> str:
-    return f"{cluster}-{stack}"
-
-
-def base_directory(wanted: str, uid: int, home: str) -> str:
-    return (wanted or ("/opt/aza-pg" if uid == 0 else f"{home}/.local/share/aza-pg")).rstrip("/")
-
-
-def identity(cluster: str, stack: str, base_dir: str, uid: int) -> dict[str, str]:
-    """All derived names of an instance: the one place where they are made."""
-    if not CLUSTER_NAME.fullmatch(cluster):
-        raise AzaError(
-            f"postgres_cluster: '{cluster}' is no cluster name. Use lower-case letters, digits and dashes, a letter "
-            "first, at most 40 characters; 'ca' is taken by the environment's authority.",
-            reason="bad_cluster_name",
-        )
-    instance = instance_name(cluster, stack)
-    return {
-        "instance": instance,
-        "cluster": cluster,
-        "stack": stack,
-        "project": f"aza-pg-{instance}",
-        "volume": f"aza-pg-{instance}-data",
-        "network": f"aza-pg-{instance}",
-        "base_dir": base_dir,
-        # Only root owns /run; an ordinary user's socket is reached by its long path.
-        "socket_link": f"/run/aza-pg/{instance}" if uid == 0 else "",
-    }
 
 
 def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> Desired:

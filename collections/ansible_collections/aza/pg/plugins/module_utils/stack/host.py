@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who deploys on a host, where, and with what. Apart from the rest, so that a look at it loads next to nothing."""
+"""What a deploy begins with: who deploys on a host and with what, its engine, and what its instance is to a cluster.
+
+Apart from the rest, so that a first look loads next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 
 
 def host_facts() -> dict[str, Any]:
@@ -33,3 +39,59 @@ def host_facts() -> dict[str, Any]:
         "time": time.time(),
         "systemd": Path("/run/systemd/system").is_dir(),
     }
+
+
+def engine_facts(docker: Docker) -> dict[str, Any]:
+    info = docker.info()
+    root = Path(str(info["root"]))
+    try:
+        disk = shutil.disk_usage(root)
+    except OSError:
+        disk = None  # an ordinary user, or an engine elsewhere: not ours to see
+    return {
+        "memory_mb": int(info["memory"]) // 2**20,
+        "cpus": int(info["cpus"]),
+        "disk_mb": disk.total // 2**20 if disk else None,
+        "disk_free_mb": disk.free // 2**20 if disk else None,
+        "engine": info["version"],
+        "containerd_store": any("containerd" in str(value) for _, value in info["store"] or []),
+    }
+
+
+_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.DATABASE_ERRORS)
+
+# What a standby may not have less of than its primary.
+FLOOR = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
+_MEMBER = """
+select json_build_object(
+    'in_recovery', pg_is_in_recovery(),
+    'system_identifier', (select system_identifier::text from pg_control_system()),
+    'timeline', case when pg_is_in_recovery() then (select timeline_id from pg_control_checkpoint())
+        else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end,
+    'floor', (select json_object_agg(name, setting::bigint) from pg_settings where name = any(%(floor)s)))
+"""
+
+
+def member_facts(names: Mapping[str, str], docker: Docker, user: str) -> dict[str, Any]:
+    """What the other members of a cluster must know of this one. ``names``: of ``names.identity``.
+
+    ``data``: whether it holds any. ``error`` says why a server with data cannot be asked; without one, and without
+    data, nothing was ever deployed.
+    """
+    socket_dir = f"{names['base_dir']}/{names['instance']}/run"
+    error = ""
+    try:
+        if (Path(socket_dir) / ".s.PGSQL.5432").exists():
+            with server.connect(socket_dir, user) as connection:
+                row = connection.execute(_MEMBER, {"floor": list(FLOOR)}).fetchone()
+                return {"data": True, "answers": True, "error": "", **row[0]}
+    except _FAILURES as problem:
+        error = " ".join(str(problem).split())
+    data = bool(docker.inspect(names["volume"]))
+    return {"data": data, "answers": False, "error": error or ("its server does not run" if data else "")}

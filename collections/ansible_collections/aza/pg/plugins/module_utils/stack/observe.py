@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
-import shutil
 import socket
 import stat
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import handshake, objects, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_facts as host_facts
+from ansible_collections.aza.pg.plugins.module_utils.stack.host import engine_facts, host_facts
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
     SERVER,
@@ -29,31 +28,6 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 
 _TEXT_LIMIT = 256 * 1024
-
-
-def engine_facts(docker: Docker) -> dict[str, Any]:
-    info = docker.info()
-    root = Path(str(info["root"]))
-    try:
-        disk = shutil.disk_usage(root)
-    except OSError:
-        disk = None  # an ordinary user, or an engine elsewhere: not ours to see
-    return {
-        "memory_mb": int(info["memory"]) // 2**20,
-        "cpus": int(info["cpus"]),
-        "disk_mb": disk.total // 2**20 if disk else None,
-        "disk_free_mb": disk.free // 2**20 if disk else None,
-        "engine": info["version"],
-        "containerd_store": any("containerd" in str(value) for _, value in info["store"] or []),
-    }
-
-
-def image_name(docker: Docker, references: Iterable[str]) -> str:
-    """The first of these references that the engine knows; empty when it knows none."""
-    for reference in references:
-        if not docker.run("image", "inspect", "--format", "{{.Id}}", reference, check=False).returncode:
-            return reference
-    return ""
 
 
 def observe(

@@ -13,7 +13,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
-from ansible_collections.aza.pg.plugins.modules import stack_apply, stack_info
+from ansible_collections.aza.pg.plugins.modules import stack_apply, stack_host, stack_info
 
 CANARY = "canary-password-0123456789"
 DOCKER = """#!/bin/sh
@@ -94,13 +94,30 @@ def test_without_psycopg_one_sentence_before_anything(
     assert not (tmp_path / "base").exists()
 
 
+def test_an_image_is_asked_for_before_anything_is_done(
+    docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"desired": handed(tmp_path / "base"), "secrets": {"postgres_password": CANARY}}
+    asked = run(stack_apply, capsys, **arguments)
+    assert asked["awaits"] == ["postgres"]
+    assert asked["changed"] is False
+    assert not (tmp_path / "base").exists()
+    assert run(stack_apply, capsys, archives={"postgres": "/x.tar"}, **arguments)["awaits"] == []
+
+
+def test_a_first_look_says_what_the_host_is_to_the_cluster(
+    docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(stack_host, capsys, cluster="shop", base_dir=str(tmp_path))
+    assert found["engine"]["memory_mb"] == 65536
+    assert found["member"] == {"data": False, "answers": False, "error": ""}
+    assert found["host"]["uid"] == os.getuid()
+
+
 def test_info_says_what_there_is(docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run(
-        stack_info, capsys, cluster="shop", base_dir=str(tmp_path), images={"postgres": ["x@sha256:a"]}
-    )
+    found = run(stack_info, capsys, cluster="shop", base_dir=str(tmp_path))
     assert found["changed"] is False
     assert found["engine"]["memory_mb"] == 65536
-    assert found["images"] == {"postgres": ""}
     assert found["observed"]["containers"] == {}
     assert found["host"]["uid"] == os.getuid()
 

@@ -83,6 +83,33 @@ def test_replica(run_container: Any) -> None:
     assert "is a primary's (no standby.signal; promoted?)" in replica.logs()
 
 
+def test_what_conf_d_names_makes_a_replica(run_container: Any) -> None:
+    """As a stack does it: no variable, so that another primary is a reload; and nothing is kept beside that file."""
+    init = {
+        **PRIMARY_INIT,
+        "/docker-entrypoint-initdb.d/2.sh": "echo 'host replication all all trust' >>$PGDATA/pg_hba.conf\n",
+    }
+    network = run_container.network()
+    primary = run_container("-c", "max_connections=333", files=init, network=network)
+    conninfo = f"host=''{primary.name}'' user=replicator application_name=''the third''"
+    conf = f"primary_conninfo = '{conninfo}'\nprimary_slot_name = 'third'\n"
+    files = {"/etc/aza-pg/conf.d/10-stack.conf": conf}
+    replica = run_container(password=None, files=files, network=network, mem_limit="512m")
+    assert replica.sql("SELECT pg_is_in_recovery(), answer FROM t") == "t|42"
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'third'"
+    replica.until(lambda: primary.sql(active) == "t", "the slot to be used")
+    assert primary.sql("SELECT application_name FROM pg_stat_replication") == "the third"
+    assert replica.show("max_connections") == "333"
+    assert "primary_conninfo" not in replica.check("sh", "-c", "cat $PGDATA/postgresql.auto.conf")
+
+    # Restarted, it asks the primary that the file names for what it needs at least.
+    replica.container.stop(timeout=20)
+    primary.sql("ALTER SYSTEM SET max_wal_senders = 23")
+    primary.restart()
+    replica.start().wait_ready()
+    assert replica.show("max_wal_senders") == "23"
+
+
 @pytest.mark.parametrize("tune", ["on", "off"])
 def test_standby_data_stays_a_standby(run_container: Any, tune: str) -> None:
     """Truth comes from the data: started as a primary, without the primary's address, it follows and starts."""

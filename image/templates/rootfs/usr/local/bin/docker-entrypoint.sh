@@ -147,6 +147,19 @@ hold_data() { # two servers on one directory destroy it; PostgreSQL's own lock c
     esac
 }
 
+configured() { # NAME: what the files of conf.d say of a setting, in $REPLY; false when they do not name it
+    local file line value found=1
+    for file in "$conf_dir"/*.conf; do
+        [[ -r $file ]] || continue
+        while IFS= read -r line; do
+            [[ $line =~ ^[[:space:]]*$1[[:space:]]*=[[:space:]]*\'(.*)\'[[:space:]]*$ ]] || continue
+            value=${BASH_REMATCH[1]//\'\'/\'}
+            REPLY=${value//\\\\/\\} found=0
+        done <"$file"
+    done
+    return $found
+}
+
 # --- configuration ---------------------------------------------------------------------------------------------------
 floors() { # what a standby may not have less of than its primary: from pg_control, and from the primary if it answers
     local line key value name
@@ -164,7 +177,7 @@ floors() { # what a standby may not have less of than its primary: from pg_contr
         esac
         printf -v "tune_floor_$name" %s "$value"
     done < <(pg_controldata "$PGDATA")
-    if [[ -n ${POSTGRES_PRIMARY_HOST:-} ]]; then
+    if [[ -n ${POSTGRES_PRIMARY_HOST:-}$configured_conninfo ]]; then
         # shellcheck source=SCRIPTDIR/../lib/aza-pg/replica.sh
         declare -F primary_floors >/dev/null || source "$lib/replica.sh"
         primary_floors
@@ -243,6 +256,12 @@ serve() { # postgres [ARGUMENT…]
     PGDATA=${PGDATA%/}
     [[ $PGDATA == /* ]] || misconfigured "PGDATA is '$PGDATA', expected an absolute path"
     for name in "${with_file[@]}"; do both_set "$name"; done
+    configured_conninfo=''
+    # Data does not ask for a role, and a first start on a host of a cluster is what its configuration says.
+    if configured primary_conninfo && [[ -n $REPLY ]]; then
+        configured_conninfo=$REPLY
+        : "${POSTGRES_ROLE:=replica}"
+    fi
     one_of POSTGRES_ROLE primary replica
     one_of POSTGRES_AUTOTUNE on off
     refuse_foreign_data

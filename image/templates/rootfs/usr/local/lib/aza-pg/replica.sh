@@ -6,15 +6,21 @@
 #   POSTGRES_REPLICATION_SLOT      the slot on the primary; made when it is missing
 #   POSTGRES_PRIMARY_TIMEOUT       seconds to wait for the primary at the first start (300)
 # TLS is set with libpq's own variables (PGSSLMODE, PGSSLROOTCERT …); they are kept in primary_conninfo.
+# Where a file of conf.d names primary_conninfo, that file is the truth: it and its primary_slot_name are used as they
+# are, the variables above are not, and the copy keeps no connection of its own.
 
 readonly passfile=$run_dir/replication.passfile
 
 replica_settings() {
     : "${POSTGRES_PRIMARY_PORT:=5432}" "${POSTGRES_PRIMARY_USER:=replicator}" "${POSTGRES_PRIMARY_TIMEOUT:=300}"
-    [[ -n ${POSTGRES_PRIMARY_HOST:-} ]] ||
-        misconfigured 'POSTGRES_ROLE=replica needs POSTGRES_PRIMARY_HOST: the name or address of the primary'
     [[ $POSTGRES_PRIMARY_TIMEOUT =~ ^[1-9][0-9]{0,5}$ ]] ||
         misconfigured "POSTGRES_PRIMARY_TIMEOUT is '$POSTGRES_PRIMARY_TIMEOUT', expected a number of seconds"
+    if [[ -n $configured_conninfo ]]; then
+        configured primary_slot_name && POSTGRES_REPLICATION_SLOT=$REPLY
+        return 0
+    fi
+    [[ -n ${POSTGRES_PRIMARY_HOST:-} ]] ||
+        misconfigured 'POSTGRES_ROLE=replica needs POSTGRES_PRIMARY_HOST: the name or address of the primary'
     [[ -z ${POSTGRES_REPLICATION_SLOT:-} || $POSTGRES_REPLICATION_SLOT =~ ^[a-z0-9_]{1,63}$ ]] ||
         misconfigured "POSTGRES_REPLICATION_SLOT is '$POSTGRES_REPLICATION_SLOT', expected lower-case letters, digits and '_'"
     file_env POSTGRES_REPLICATION_PASSWORD
@@ -30,9 +36,14 @@ write_passfile() { # on tmpfs, for libpq alone; the server reads it again whenev
 }
 
 conninfo() { # [MORE]: quoted as libpq wants it
-    local pair value text='' pairs=("host=$POSTGRES_PRIMARY_HOST" "port=$POSTGRES_PRIMARY_PORT" "user=$POSTGRES_PRIMARY_USER")
-    if [[ -e $passfile ]]; then pairs+=("passfile=$passfile"); fi
-    pairs+=("application_name=${POSTGRES_REPLICATION_SLOT:-$HOSTNAME}" "$@")
+    local pair value text='' pairs=("$@")
+    if [[ -n $configured_conninfo ]]; then
+        text="$configured_conninfo "
+    else
+        pairs=("host=$POSTGRES_PRIMARY_HOST" "port=$POSTGRES_PRIMARY_PORT" "user=$POSTGRES_PRIMARY_USER")
+        if [[ -e $passfile ]]; then pairs+=("passfile=$passfile"); fi
+        pairs+=("application_name=${POSTGRES_REPLICATION_SLOT:-$HOSTNAME}" "$@")
+    fi
     for pair in "${pairs[@]}"; do
         value=${pair#*=} value=${value//\\/\\\\}
         text+="${pair%%=*}='${value//\'/\\\'}' "
@@ -50,13 +61,13 @@ ask_primary() { # SECONDS COMMAND…: replication commands, their answers on sta
 
 readonly floor_names=(max_connections max_worker_processes max_wal_senders max_prepared_transactions max_locks_per_transaction)
 
-primary_floors() { # at a later start: what the primary has now, if it answers within two seconds
+primary_floors() { # at a start on data: what the primary has now, if it answers within two seconds
     local answers name value floor
     file_env POSTGRES_REPLICATION_PASSWORD
     : "${POSTGRES_PRIMARY_PORT:=5432}" "${POSTGRES_PRIMARY_USER:=replicator}"
     write_passfile
     if ! answers=$(ask_primary 2 "${floor_names[@]/#/SHOW }" 2>/dev/null); then
-        say "the primary $POSTGRES_PRIMARY_HOST does not answer; what this standby needs at least is taken from its own data"
+        say "the primary ${POSTGRES_PRIMARY_HOST:-} does not answer; what this standby needs at least is taken from its own data"
         return 0
     fi
     for name in "${floor_names[@]}"; do
@@ -68,7 +79,9 @@ primary_floors() { # at a later start: what the primary has now, if it answers w
 
 wait_for_primary() {
     local error last='' next=0 limit=$((SECONDS + POSTGRES_PRIMARY_TIMEOUT))
-    say "waiting up to $POSTGRES_PRIMARY_TIMEOUT s for the primary $POSTGRES_PRIMARY_HOST:$POSTGRES_PRIMARY_PORT to accept $POSTGRES_PRIMARY_USER for replication"
+    local where="${POSTGRES_PRIMARY_HOST:-}:$POSTGRES_PRIMARY_PORT to accept $POSTGRES_PRIMARY_USER"
+    if [[ -n $configured_conninfo ]]; then where='that primary_conninfo names to accept us'; fi
+    say "waiting up to $POSTGRES_PRIMARY_TIMEOUT s for the primary $where for replication"
     until error=$(ask_primary 5 IDENTIFY_SYSTEM 2>&1 >/dev/null); do
         ((SECONDS < limit)) ||
             refuse "the primary did not accept us within $POSTGRES_PRIMARY_TIMEOUT s (POSTGRES_PRIMARY_TIMEOUT): $error"
@@ -92,10 +105,12 @@ replica_clone() { # runs in the worker
         fi
     fi
     if [[ -n ${POSTGRES_INITDB_WALDIR:-} ]]; then arguments+=(--waldir="$POSTGRES_INITDB_WALDIR"); fi
+    if [[ -z $configured_conninfo ]]; then arguments+=(--write-recovery-conf); fi
     conninfo
     say "copying the primary's data"
-    pg_basebackup -d "$REPLY" --pgdata="$work" --write-recovery-conf --wal-method=stream --checkpoint=fast \
+    pg_basebackup -d "$REPLY" --pgdata="$work" --wal-method=stream --checkpoint=fast \
         --no-password --no-sync --progress "${arguments[@]}" 2> >(copy_progress)
+    : >>"$work/standby.signal"
     publish
 }
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import findings, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import findings, replication, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
@@ -22,11 +23,12 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
-from ansible_collections.aza.pg.plugins.plugin_utils import certificates, stack_images
+from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ROLES,
     InstanceSecrets,
     SecretStore,
+    pgpass_escape,
 )
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
@@ -60,10 +62,24 @@ class ActionModule(StackAction):
         images = {SERVER: stack_images.record("postgres_image", given["image"])}
         if given["exporter"]:
             images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
-        host, engine = self._look(given)
+        host, engine, member = self._look(given)
+        role = self._role(given, member)
+        if role is not None:
+            if given["turn"] not in ("any", replication.REPLICA if role.standby else replication.PRIMARY):
+                return {"changed": False, "skipped": True, "skip_reason": f"it is not a {given['turn']}"}
+            self._refuse(given["cluster"], role)
+        for note in role.notes if role else ():
+            self.say(note)
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
         secrets = self._secrets(given)
-        bundle = self._certificate(given, host) if given["tls"] else None
+        bundle = self._certificate(given, host, role) if given["tls"] else None
+        if role and bundle and not bundle.ca:
+            raise AzaError(
+                "postgres_tls_certificate: it does not end with the root that signed it, so the members of the cluster "
+                "could not verify each other. Give the whole chain, the root's certificate last.",
+                reason="bad_certificate",
+            )
+        address = published(given["publish_address"], role)
         basedir = Path(self._loader.get_basedir())
         prediction = predict(given, engine, basedir)
         wanted = describing.describe(
@@ -78,7 +94,7 @@ class ActionModule(StackAction):
                 storage=given["storage"],
                 autotune=given["autotune"],
                 port=given["port"],
-                publish_address=given["publish_address"],
+                publish_address=address,
                 allow_from=given["allow_from"],
                 database=given["database"],
                 user=given["user"],
@@ -101,6 +117,8 @@ class ActionModule(StackAction):
                 else None,
                 tls=given["tls"],
                 certificate=bundle.facts if bundle else {},
+                ca=bundle.ca if bundle else "",
+                role=role,
             ),
             describing.Host(
                 uid=host["uid"],
@@ -119,25 +137,28 @@ class ActionModule(StackAction):
         }
         if bundle:
             handed["secrets"][tls.SECRET] = bundle.pem
+        if role and role.standby:
+            password = pgpass_escape(secrets.get(replication.PASSWORD))
+            handed["secrets"][replication.PASSFILE] = f"*:*:*:{replication.REPLICATOR}:{password}\n"
         if given["state"] == "checked":
             return self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
             )
         result = self._converge(handed, images, given)
-        passfile = secrets.settle(given["port"], given["user"])
+        passfile = secrets.settle(given["port"], given["user"], wanted.standby)
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
         result["certificate"] = {**facts, "told": tls.told(facts)}
         kept = _PASSWORD in secrets.kept
         result["connection"] = {
-            "host": given["publish_address"],
+            "host": address,
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",
-            "verifiable": bundle is not None and tls.covers(bundle.facts["names"], given["publish_address"]),
+            "verifiable": bundle is not None and tls.covers(bundle.facts["names"], address),
             "socket": wanted.socket_link or wanted.socket_dir,
             "container": wanted.container,
             "compose_file": f"{wanted.directory}/compose.yml",
@@ -145,7 +166,25 @@ class ActionModule(StackAction):
             "local": self._connection.transport == "local",
         }
         result["tuning"] = prediction.to_dict()
+        result["notes"] = list(role.notes) if role else []
         return result
+
+    def _role(self, given: dict[str, Any], member: Mapping[str, Any]) -> replication.Role | None:
+        """What this host is to its cluster, as the servers say; None for a single server."""
+        if given["stack"] == "single":
+            return None
+        members = cluster.members(self.task_vars, given["cluster"], self.host, {"member": member})
+        return replication.role(self.host, members, given["synchronous_replicas"])
+
+    def _refuse(self, name: str, role: replication.Role) -> None:
+        """:raises AzaError: a deploy would make or leave something that loses data."""
+        said = list(replication.refusals(self.host, role.members, foretold=bool(self._task.check_mode)))
+        if said:
+            raise AzaError(
+                f"{name} on {self.host}: {'; '.join(said)}. Nothing was changed.",
+                reason="cluster",
+                problems=said,
+            )
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Findings, and never a failure: one host that cannot be judged must not hide the others."""
@@ -160,14 +199,14 @@ class ActionModule(StackAction):
         keys = ("changed", "findings", "plan", "lines", "version")
         return {key: answer[key] for key in keys if key in answer}
 
-    def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The host and its engine, as the role looked at them already, or by a look of our own."""
+    def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The host, its engine and what its instance is to the cluster: as the role saw it, or by a look of our own."""
         info = given["look"] or self.on_target(
             "stack_host", **{key: given[key] for key in ("cluster", "stack", "base_dir", "user")}
         )
         if info["engine_error"]:
             raise AzaError(info["engine_error"], reason="no_engine")
-        return info["host"], info["engine"]
+        return info["host"], info["engine"], info["member"]
 
     def _secrets(self, given: dict[str, Any]) -> InstanceSecrets:
         dry = self.check_mode or given["state"] == "checked"
@@ -179,13 +218,16 @@ class ActionModule(StackAction):
             secrets.foretell(given["rotating"])
         return secrets
 
-    def _certificate(self, given: dict[str, Any], host: dict[str, Any]) -> certificates.Bundle:
+    def _certificate(
+        self, given: dict[str, Any], host: dict[str, Any], role: replication.Role | None
+    ) -> certificates.Bundle:
         """The server's certificate for every name that this host and its instance are known to go by."""
         dry = self.check_mode or given["state"] == "checked"
         names = identity(given["cluster"], given["stack"], "", host["uid"])
         reached = [
             str(self._templar.template(self.task_vars.get("ansible_host") or self.host)),
-            given["publish_address"],
+            published(given["publish_address"], role),
+            *([role.me.address] if role else []),
             *given["tls_names"],
         ]
         derived = ["localhost", "127.0.0.1", "::1", SERVER, container_name(names["project"], SERVER)]
@@ -304,7 +346,7 @@ class ActionModule(StackAction):
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:
-        host, _ = self._look(given)
+        host, _, _ = self._look(given)
         wanted = describing.skeleton(
             given["cluster"], given["stack"], given["base_dir"], host, given["user"]
         ).to_dict()
@@ -329,8 +371,17 @@ class ActionModule(StackAction):
         }
 
 
+def published(given: str, role: replication.Role | None) -> str:
+    """Where the server is reached: by the host alone, but in a cluster by its other members too."""
+    return given or (role.me.address if role else "127.0.0.1")
+
+
 def secret_names(wanted: Desired) -> list[str]:
-    return [_PASSWORD, *(f"{ROLES}{name}" for name in roles.with_password(wanted))]
+    """What the host has to know. A standby's roles come from its primary: it needs the secrets of its files alone."""
+    composed = (tls.SECRET, replication.PASSFILE)
+    files = [item.secret for item in wanted.files if item.secret and item.secret not in composed]
+    declared = [] if wanted.standby else [f"{ROLES}{name}" for name in roles.with_password(wanted)]
+    return list(dict.fromkeys([_PASSWORD, *files, *declared]))
 
 
 def _texts(plan: dict[str, Any]) -> set[str]:

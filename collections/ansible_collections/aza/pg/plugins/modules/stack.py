@@ -37,6 +37,17 @@ options:
     description: What M(aza.pg.stack_host) said of the host. When it is empty, the host is asked.
     type: dict
     default: {}
+  turn:
+    description:
+      - Of the members of a cluster, V(primary) does only the one that writes and V(replica) only those that follow it.
+        Which is which, the servers say.
+    type: str
+    choices: [any, primary, replica]
+    default: any
+  synchronous_replicas:
+    description: How many replicas must have a transaction before its commit returns.
+    type: int
+    default: 0
   image:
     description:
       - The record that P(aza.pg.image#lookup) gives, or a reference with a digest (C(NAME:TAG@sha256:…)).
@@ -74,9 +85,9 @@ options:
     type: int
     default: 5432
   publish_address:
-    description: Address of the host to publish the port on.
+    description: Address of the host to publish the port on. Empty means loopback, in a cluster the member's own.
     type: str
-    default: 127.0.0.1
+    default: ""
   allow_from:
     description: Networks whose clients may connect with a password, besides the container's own network.
     type: list
@@ -281,6 +292,11 @@ certificate:
     - C(told) says it in a sentence.
   returned: state present
   type: dict
+notes:
+  description: What is not as the inventory says and stays so, as sentences. (Who is the primary, after a promotion.)
+  returned: state present
+  type: list
+  elements: str
 connection:
   description: Where the server is reached, and where the password's file is.
   returned: state present

@@ -53,6 +53,8 @@ class Bundle:
     facts: dict[str, Any]
     root: str
     made: bool = False
+    # The text that another server of ours verifies it with; empty where the system's authorities are what counts.
+    ca: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Authority:
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes = field(repr=False)
     path: str = ""
+    # Itself and what signed it, where it was given so.
+    chain: str = ""
 
 
 class Certificates:
@@ -199,7 +203,7 @@ class Certificates:
             "ca_expires": authority.certificate.not_valid_after_utc.timestamp(),
             "names": list(wish.names),
         }
-        return Bundle(pem, facts, authority.path, made)
+        return Bundle(pem, facts, authority.path, made, authority.chain or _pem(authority.certificate))
 
     # -- the operator's own --------------------------------------------------------------------------
 
@@ -219,7 +223,8 @@ class Certificates:
                 temporary = self.directory / f".ca.{random.token_hex(4)}"
                 _write_new(temporary, chain)
                 temporary.replace(path)
-        found = Authority(_certificates(variable, chain)[0], key, path)
+        certificates = _certificates(variable, chain)
+        found = Authority(certificates[0], key, path, "".join(map(_pem, certificates)))
         return self._checked(found, variable)
 
     def _checked(self, authority: Authority, where: str) -> Authority:
@@ -275,6 +280,7 @@ class Certificates:
             facts,
             # A certificate of a public authority is verified with what the client's system trusts.
             wish.certificate if own_root and "-----BEGIN" not in wish.certificate else "system",
+            ca=_pem(chain[-1]) if own_root else "",
         )
 
 

@@ -239,11 +239,14 @@ class InstanceSecrets:
         for name in names if self.store.dry else ():
             self.store.renew(name)
 
-    def settle(self, port: int, administrator: str) -> str:
-        """Once every value is where it belongs: the new ones take their place. Returns the passfile of psql."""
+    def settle(self, port: int, administrator: str, standby: bool = False) -> str:
+        """Once every value is where it belongs: the new ones take their place. Returns the passfile of psql, which the
+        primary of a cluster writes: a standby knows only some of the values."""
         if not self.kept:
             return ""
         self.store.promote(self.kept)
+        if standby:
+            return str(self.store.path(_PASSFILE))
         users = {
             name.partition("/")[2] if name.startswith(ROLES) else administrator: value
             for name, value in self.kept.items()

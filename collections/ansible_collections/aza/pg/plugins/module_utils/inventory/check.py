@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import contradictions
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import hint
-from ansible_collections.aza.pg.plugins.module_utils.inventory.fleet import Instance, collisions
+from ansible_collections.aza.pg.plugins.module_utils.inventory.fleet import Instance, clusters, collisions
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option
 
@@ -72,7 +72,9 @@ def check_inventory(
         found += check_host(name, host.values, specs, contents)
         if "postgres_cluster" in host.values:
             instances.append(Instance(name, host.machine or name, with_defaults(host.values, specs)))
-    found += [Problem(name, path, said) for name, path, said in collisions(instances)]
+    found += [
+        Problem(name, path, said) for name, path, said in (*collisions(instances), *clusters(instances))
+    ]
     return found
 
 

@@ -94,16 +94,25 @@ def _asks_for_the_image(written_down: Mapping[str, Any], databases: Declared) ->
 # -- variables that exclude or need each other -------------------------------------------------------------------------
 
 
+def published(values: Mapping[str, Any]) -> str:
+    """Where the server's port is published, as far as the variables say."""
+    given = text(values.get("postgres_publish_address"))
+    if text(values.get("postgres_stack")) in ("", "single"):
+        return given or "127.0.0.1"
+    return given or text(values.get("postgres_address")) or "the member's address"
+
+
 def _access(values: Mapping[str, Any]) -> Iterator[Said]:
-    published = text(values.get("postgres_publish_address"))
     try:
-        loopback = ipaddress.ip_address(published).is_loopback
+        loopback = ipaddress.ip_address(
+            text(values.get("postgres_publish_address")) or "127.0.0.1"
+        ).is_loopback
     except ValueError:
         return
     if not loopback and not values.get("postgres_allow_from") and not values.get("postgres_hba"):
         yield (
             ("postgres_publish_address",),
-            f"'{published}' can be reached by other machines: say which may come in with postgres_allow_from "
+            f"'{published(values)}' can be reached by other machines: say which may come in with postgres_allow_from "
             "(a list of networks) or postgres_hba",
         )
 
@@ -127,13 +136,13 @@ def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
 
 def _ports(values: Mapping[str, Any]) -> Iterator[Said]:
     server, exporter = text(values.get("postgres_port")), text(values.get("postgres_exporter_port"))
-    if truth(values.get("postgres_exporter")) and server and server == exporter:
-        addresses = [text(values.get(f"postgres_{part}publish_address")) for part in ("", "exporter_")]
-        if overlap(*addresses):
-            yield (
-                ("postgres_exporter_port",),
-                f"{exporter} is the port of the server (postgres_port); give the exporter another one",
-            )
+    if not (truth(values.get("postgres_exporter")) and server and server == exporter):
+        return
+    if overlap(published(values), text(values.get("postgres_exporter_publish_address"))):
+        yield (
+            ("postgres_exporter_port",),
+            f"{exporter} is the port of the server (postgres_port); give the exporter another one",
+        )
 
 
 def overlap(one: str, other: str) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two instances cannot both have. Pure."""
+"""What the hosts of an inventory cannot both have, and what the members of a cluster have to agree on. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap
+from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, published
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import Path, text, truth
+from ansible_collections.aza.pg.plugins.module_utils.stack.replication import slot_name
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,86 @@ def collisions(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]
 
 def _ports(one: Instance) -> Iterator[tuple[str, str]]:
     """The variables of the ports that it publishes, with the address."""
-    yield "postgres_port", text(one.values.get("postgres_publish_address"))
+    yield "postgres_port", published(one.values)
     if truth(one.values.get("postgres_exporter")):
         yield "postgres_exporter_port", text(one.values.get("postgres_exporter_publish_address"))
+
+
+def clusters(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
+    """(host, place, sentence) of clusters that could not work."""
+    named: dict[str, list[Instance]] = {}
+    for one in instances:
+        if _stack(one) in ("primary", "replica"):
+            named.setdefault(text(one.values.get("postgres_cluster")), []).append(one)
+    for cluster, members in named.items():
+        if all(_stack(member) == "replica" for member in members):
+            yield (
+                members[0].host,
+                ("postgres_stack",),
+                f"the cluster '{cluster}' has no primary; declare one of its hosts so",
+            )
+        yield from _slots(members)
+        yield from _upstreams(cluster, members)
+        yield from _synchronous(members)
+
+
+def _stack(one: Instance) -> str:
+    return text(one.values.get("postgres_stack"))
+
+
+def _slots(members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
+    seen: dict[str, str] = {}
+    for member in members:
+        other = seen.setdefault(slot_name(member.host), member.host)
+        if other != member.host:
+            yield (
+                member.host,
+                ("postgres_cluster",),
+                f"the slot of this host would be called '{slot_name(member.host)}', as that of {other}; rename one of "
+                "the hosts in the inventory",
+            )
+
+
+def _upstreams(cluster: str, members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
+    variable = "postgres_replicate_from"
+    follows = {member.host: text(member.values.get(variable)) for member in members}
+    for host, upstream in follows.items():
+        if upstream and upstream not in follows:
+            hint = did_you_mean(upstream, list(follows))
+            yield host, (variable,), f"'{upstream}' is no member of the cluster '{cluster}'{hint}"
+        passed, at = {host}, upstream
+        while at in follows and at not in passed:
+            passed.add(at)
+            at = follows[at]
+        if at == host:
+            yield (
+                host,
+                (variable,),
+                "the replicas follow each other in a circle; one of them must follow the primary",
+            )
+
+
+def _synchronous(members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
+    variable = "postgres_synchronous_replicas"
+    given = {member.host: text(member.values.get(variable)) or "0" for member in members}
+    first = members[0].host
+    for host, count in given.items():
+        if count != given[first]:
+            yield (
+                host,
+                (variable,),
+                f"it is {given[first]} on {first}; the members of a cluster need the same",
+            )
+    able = [
+        member
+        for member in members
+        if _stack(member) == "replica"
+        and not text(member.values.get("postgres_replay_delay"))
+        and not text(member.values.get("postgres_replicate_from"))
+    ]
+    if given[first].isdigit() and int(given[first]) > len(able):
+        yield (
+            first,
+            (variable,),
+            f"{given[first]} replicas are to have each transaction and {len(able)} can: no write would ever end",
+        )

@@ -202,7 +202,12 @@ LIMITS: dict[str, Limit] = {
     "postgres_memory": Limit(_memory),
     "postgres_shm_size": or_empty(SIZE),
     "postgres_cpus": between(0, 1024),
-    "postgres_publish_address": ADDRESS,
+    "postgres_publish_address": or_empty(ADDRESS),
+    "postgres_address": or_empty(ADDRESS),
+    "postgres_replay_delay": or_empty(
+        pattern(r"[1-9][0-9]*(ms|s|min|h|d)", "a time as PostgreSQL writes it, like 1h or 30min")
+    ),
+    "postgres_synchronous_replicas": between(0, 16),
     "postgres_allow_from[]": NETWORK,
     "postgres_database": NAME,
     "postgres_user": ROLE_NAME,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter as exporters
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, replication, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
@@ -27,15 +27,18 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
 # Read before the inventory's settings.
 STACK_PATH = "postgres/conf.d/10-stack.conf"
-_STACK_HEAD = "# Written by aza-pg. What the stack itself decides; postgres_tls turns TLS on and off.\n"
+_STACK_HEAD = (
+    "# Written by aza-pg. What the stack itself decides: TLS (postgres_tls), whom the server follows.\n"
+)
 PASSWORD_PATH = "secrets/postgres_password"
 SERVER_UID = 999  # the user postgres of the image
 
 
-# What an instance without TLS or without exporter must not keep.
+# What an instance without TLS or without exporter, or a primary, must not keep.
 _SECRET_PARTS = (
     File(tls.PATH, 0o400, secret=tls.SECRET),
     File(exporters.PASSWORD_PATH, 0o400, secret=exporters.PASSWORD),
+    File(replication.PASSFILE_PATH, 0o400, secret=replication.PASSFILE),
 )
 
 
@@ -71,8 +74,11 @@ class Parameters:
     objects: Mapping[str, Any] = field(default_factory=dict)
     # What exports metrics; None where nothing does.
     exporter: exporters.Exporter | None = None
-    # With tls, the facts of the server's certificate (``plugin_utils/certificates.py``).
+    # With tls, the facts of the server's certificate (``plugin_utils/certificates.py``), and what verifies others.
     certificate: Mapping[str, Any] = field(default_factory=dict)
+    ca: str = ""
+    # What this member is to its cluster; None for a single server.
+    role: replication.Role | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,8 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
             text=hba.render_ident(given.user, declared.get("ident", ())),
             effect="reload",
         ),
-        *tls.files(given.tls, source("postgres_tls_certificate", "")),
+        *tls.files(given.tls, source("postgres_tls_certificate", ""), given.ca),
+        *(replication.files(given.role) if given.role else ()),
         File(STACK_PATH, 0o644, text=_stack_settings(given, declared), effect="reload"),
         File(
             pg.PATH, 0o644, text=pg.render(settings), effect="reload", origin=source("postgres_settings", "")
@@ -155,13 +162,17 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         origins=given.origins,
         certificate=given.certificate,
         objects=declared,
+        standby=bool(given.role and given.role.standby),
     )
 
 
 def _stack_settings(given: Parameters, declared: Mapping[str, Any]) -> str:
     rules = declared.get("hba", ())
     ask = any(rule["method"] == "cert" or "clientcert" in rule["options"] for rule in rules)
-    return pg.render(tls.settings(given.tls, ask), _STACK_HEAD)
+    values = tls.settings(given.tls, ask)
+    if given.role:
+        values |= replication.settings(given.role, given.tls)
+    return pg.render(values, _STACK_HEAD)
 
 
 def _objects(given: Parameters) -> dict[str, Any]:
@@ -169,14 +180,24 @@ def _objects(given: Parameters) -> dict[str, Any]:
     declared = objects.normalise(given.objects)
     declared["preload"] = {**declared.get("preload", {}), "declared": list(given.extra_preload_libraries)}
     if given.exporter:
-        if any(role["name"] == exporters.MONITOR for role in declared.get("roles", ())):
+        _add_roles(declared, exporters.OBJECTS, "exporter", "set postgres_exporter: false")
+    if given.role:
+        _add_roles(declared, replication.OBJECTS, "replicas", "choose another name")
+        declared["slots"] = [member.slot for member in given.role.downstream]
+    return declared
+
+
+def _add_roles(declared: dict[str, Any], own: Mapping[str, Any], whose: str, instead: str) -> None:
+    """The stack's own roles beside the declared ones, which must not have their names."""
+    added = objects.normalise(own)["roles"]
+    for role in added:
+        if any(item["name"] == role["name"] for item in declared.get("roles", ())):
             raise AzaError(
-                f"postgres_roles: the role {exporters.MONITOR} belongs to the exporter, and the stack declares it; "
-                "take it out of the list, or set postgres_exporter: false.",
+                f"postgres_roles: the role {role['name']} belongs to the {whose}, and the stack declares it; take it "
+                f"out of the list, or {instead}.",
                 reason="bad_object",
             )
-        declared["roles"] = [*declared.get("roles", ()), *objects.normalise(exporters.OBJECTS)["roles"]]
-    return declared
+    declared["roles"] = [*declared.get("roles", ()), *added]
 
 
 def _services(
@@ -228,7 +249,8 @@ def _compose(given: Parameters, names: Mapping[str, str], services: Mapping[str,
         "name": names["project"],
         "services": dict(services),
         "secrets": secrets,
-        "networks": {"default": {"name": names["network"], "labels": _labels(given)}},
+        # Not the stack: a network whose labels change would be made anew, with every container.
+        "networks": {"default": {"name": names["network"], "labels": {"io.aza-pg.cluster": given.cluster}}},
         "volumes": {"data": {"name": names["volume"], "external": True}},
     }
 
@@ -286,7 +308,11 @@ def _passwd(uid: int, gid: int) -> str:
 
 def _hba(given: Parameters, declared: Mapping[str, Any]) -> str:
     monitors = [exporters.MONITOR] if given.exporter else []
-    rules = hba.rules(given.user, declared.get("hba", ()), given.allow_from, given.tls, monitors)
+    others = (
+        [member.address for member in given.role.members if member is not given.role.me] if given.role else []
+    )
+    replicators = {replication.REPLICATOR: others} if others else {}
+    rules = hba.rules(given.user, declared.get("hba", ()), given.allow_from, given.tls, monitors, replicators)
     hba.check(rules, hba.memberships(declared.get("roles", ())))
     return hba.render(rules)
 

@@ -146,9 +146,8 @@ def _texts(value: object) -> list[str]:
 def undeclared(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What is there and was not declared: found, and never removed on its own."""
     for item in objects.undeclared(wanted, found):
-        todo = (
-            f"declare it, with state: absent if it must go; or postgres_undeclared: {{{item.policy}: ignore}}"
-        )
+        ignore = f"postgres_undeclared: {{{item.policy}: ignore}}"
+        todo = f"{item.todo or 'declare it, with state: absent if it must go'}; or {ignore}"
         yield Finding("undeclared", item.severity, ": ".join(filter(None, (item.what, item.said))), todo)
 
 

@@ -81,8 +81,8 @@ select json_build_object(
 def member_facts(names: Mapping[str, str], docker: Docker, user: str) -> dict[str, Any]:
     """What the other members of a cluster must know of this one. ``names``: of ``names.identity``.
 
-    ``data``: whether it holds any. ``error`` says why a server with data cannot be asked; without one, and without
-    data, nothing was ever deployed.
+    ``data``: whether it holds any; ``standby``, where no server answers, whether that is a standby's (None: unknown).
+    ``error`` says why a server with data cannot be asked.
     """
     socket_dir = f"{names['base_dir']}/{names['instance']}/run"
     error = ""
@@ -93,5 +93,27 @@ def member_facts(names: Mapping[str, str], docker: Docker, user: str) -> dict[st
                 return {"data": True, "answers": True, "error": "", **row[0]}
     except _FAILURES as problem:
         error = " ".join(str(problem).split())
-    data = bool(docker.inspect(names["volume"]))
-    return {"data": data, "answers": False, "error": error or ("its server does not run" if data else "")}
+    volumes = docker.inspect(names["volume"])
+    data = _holds_data(volumes[0]) if volumes else False
+    standby = _is_standby(volumes[0]) if data else None
+    error = error or ("its server does not run" if data else "")
+    return {"data": data, "answers": False, "standby": standby, "error": error}
+
+
+def _holds_data(volume: Mapping[str, Any]) -> bool:
+    """A first start that was cut off leaves nothing that is data. Who may not look takes it for some."""
+    return _exists(volume, "PG_VERSION") is not False
+
+
+def _is_standby(volume: Mapping[str, Any]) -> bool | None:
+    return _exists(volume, "standby.signal")
+
+
+def _exists(volume: Mapping[str, Any], name: str) -> bool | None:
+    """Whether the data has such a file; None for an ordinary user, to whom the engine's directory is closed."""
+    directory = Path(str(volume.get("Mountpoint", "")))
+    try:
+        next(directory.iterdir(), None)
+        return (directory / "18" / "docker" / name).exists()
+    except OSError:
+        return None

@@ -286,6 +286,8 @@ class Desired:
     certificate: Mapping[str, Any] = field(default_factory=dict)
     # What the server should hold, by kind: ``roles``, ``databases``, ``hba``, …; entries with every key.
     objects: Mapping[str, Any] = field(default_factory=dict)
+    # Whether it follows another server: what that one holds comes from there.
+    standby: bool = False
 
     @property
     def server(self) -> Service:

@@ -13,7 +13,8 @@ STACKS = ("single", "primary", "replica")
 
 
 def instance_name(cluster: str, stack: str) -> str:
-    return f"{cluster}-{stack}"
+    """Primary and replica are called alike: which of them a host is changes, and its data stays where it is."""
+    return f"{cluster}-{stack}" if stack == "single" else cluster
 
 
 def base_directory(wanted: str, uid: int, home: str) -> str:

@@ -26,6 +26,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 
 DIRECTORY = "postgres/tls"
 PATH = f"{DIRECTORY}/server.pem"
+# What other servers are verified with; public.
+CA_PATH = f"{DIRECTORY}/ca.crt"
 # The name of key and chain among the secrets.
 SECRET = "tls/server"
 KIND = "certificate"
@@ -178,12 +180,14 @@ def settings(tls: bool, ask_clients: bool = False) -> dict[str, str]:
     }
 
 
-def files(tls: bool, origin: str = "") -> list[File]:
+def files(tls: bool, origin: str = "", ca: str = "") -> list[File]:
+    """``ca``: the certificates that others are verified with, as text; empty where the system's are what counts."""
     if not tls:
         return []
     return [
         File(DIRECTORY, 0o755),
         File(PATH, 0o400, owner="postgres", secret=SECRET, effect="reload", origin=origin),
+        *([File(CA_PATH, 0o644, text=ca, origin=origin)] if ca else []),
     ]
 
 

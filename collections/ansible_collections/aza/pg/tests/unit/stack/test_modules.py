@@ -110,7 +110,7 @@ def test_a_first_look_says_what_the_host_is_to_the_cluster(
 ) -> None:
     found = run(stack_host, capsys, cluster="shop", base_dir=str(tmp_path))
     assert found["engine"]["memory_mb"] == 65536
-    assert found["member"] == {"data": False, "answers": False, "error": ""}
+    assert found["member"] == {"data": False, "answers": False, "standby": None, "error": ""}
     assert found["host"]["uid"] == os.getuid()
 
 

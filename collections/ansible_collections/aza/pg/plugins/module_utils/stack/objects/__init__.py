@@ -18,12 +18,14 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     roles,
     schemas,
     settings,
+    slots,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Applier, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.order import ordered
 
 KINDS: tuple[Kind, ...] = (
     settings.KIND,
+    slots.KIND,
     hba.KIND,
     roles.KIND,
     memberships.KIND,
@@ -58,21 +60,28 @@ def plan(wanted: Desired, found: Observed) -> Iterator[Change]:
     """All changes to the server's objects, each after what it needs."""
     known = _known(wanted, found)
     if known:
-        yield from ordered(change for kind in KINDS for change in kind.planner(wanted, known))
+        yield from ordered(change for kind in _kinds(known) for change in kind.planner(wanted, known))
 
 
 def problems(wanted: Desired, found: Observed) -> Iterator[str]:
     """Why what is declared cannot be had, all at once."""
     known = _known(wanted, found)
     if known:
-        for kind in KINDS:
+        for kind in _kinds(known):
             yield from kind.problems(wanted, known)
+
+
+def _kinds(found: Observed) -> Iterator[Kind]:
+    """The kinds that this server has by itself: on a standby, those that do not come from its primary."""
+    in_recovery = (found.server or {}).get("in_recovery")
+    return (kind for kind in KINDS if kind.on_standby or not in_recovery)
 
 
 def _known(wanted: Desired, found: Observed) -> Observed | None:
     """Of a server that exists and does not answer nothing can be said; one that is about to be made is known."""
     if found.server is None:
-        return None if found.volume else replace(found, server=fresh(wanted))
+        begins = {**fresh(wanted), "in_recovery": wanted.standby}
+        return None if found.volume else replace(found, server=begins)
     return found
 
 
@@ -87,7 +96,7 @@ def fresh(wanted: Desired) -> dict[str, Any]:
 def undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     """What is there and was not declared, as far as ``postgres_undeclared`` does not ignore it."""
     policy = wanted.objects.get("undeclared", {})
-    for kind in KINDS:
+    for kind in _kinds(found):
         for item in kind.undeclared(wanted, found) if kind.undeclared else ():
             if policy.get(item.policy, "report") != "ignore":
                 yield item
@@ -95,6 +104,6 @@ def undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
 
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What the kinds say besides changes and what is undeclared, of a server that answers."""
-    for kind in KINDS:
+    for kind in _kinds(found):
         if kind.findings:
             yield from kind.findings(wanted, found)

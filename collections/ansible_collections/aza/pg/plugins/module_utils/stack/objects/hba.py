@@ -109,8 +109,10 @@ def rules(
     allow_from: Iterable[str],
     tls: bool,
     monitors: Sequence[str] = (),
+    replicators: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Rule]:
-    """All rules, in their order. ``monitors``: the roles with which the stack itself looks at the server.
+    """All rules, in their order. ``monitors``: the roles with which the stack itself looks at the server;
+    ``replicators``: role that replicas connect as → their addresses.
 
     :raises AzaError: a client that was declared and that an earlier rule rejects.
     """
@@ -119,6 +121,11 @@ def rules(
     result = [
         Rule("local", ("all",), (superuser,), "", "peer", (("map", IDENT_MAP),)),
         *(Rule("local", ("all",), (role,), "", scram) for role in monitors),
+        *(
+            Rule(network, ("replication",), (role,), _address(item), scram)
+            for role, addresses in (replicators or {}).items()
+            for item in addresses
+        ),
     ]
     for number, item in enumerate(declared):
         options = tuple((str(key), _value(value)) for key, value in item["options"].items())
@@ -340,4 +347,9 @@ def _without_comment(line: str) -> str:
     return found.group(0) if found else line
 
 
-KIND = Kind("hba", lambda *_: iter(()), declared={"hba": normalise, "ident": normalise_ident})
+KIND = Kind(
+    "hba",
+    lambda *_: iter(()),
+    declared={"hba": normalise, "ident": normalise_ident},
+    on_standby=True,
+)

@@ -24,6 +24,8 @@ class Undeclared:
     severity: str
     what: str
     said: str
+    # What helps, where that is not a declaration.
+    todo: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,5 +50,7 @@ class Kind:
     # Why what is declared cannot be had, each a sentence without its period: asked before anything is done.
     problems: Callable[[Desired, Observed], Iterator[str]] = lambda *_: iter(())
     undeclared: Callable[[Desired, Observed], Iterator[Undeclared]] | None = None
+    # Whether a standby has such objects of its own. What is not, comes to it from its primary.
+    on_standby: bool = False
     # What a check says about it besides changes and what is undeclared: an extension behind its image, say.
     findings: Callable[[Desired, Observed], Iterator[Finding]] | None = None

@@ -117,4 +117,4 @@ def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         )
 
 
-KIND = Kind("setting", lambda *_: iter(()), findings=_findings)
+KIND = Kind("setting", lambda *_: iter(()), findings=_findings, on_standby=True)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Physical replication slots: one for each member that follows this server, which may itself be a standby."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
+
+NAME = "slot"
+# What a slot keeps is counted from what this server itself has: written, or on a standby replayed.
+_OBSERVE = """(
+    select coalesce(json_object_agg(s.slot_name, json_build_object(
+        'active', s.active, 'wal_status', s.wal_status, 'retained', pg_wal_lsn_diff(
+            case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
+            s.restart_lsn))), '{}')
+    from pg_replication_slots s where s.slot_type = 'physical' and not s.temporary)"""
+
+
+def _wanted(wanted: Desired) -> list[str]:
+    return list(wanted.objects.get("slots") or ())
+
+
+def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
+    there = (found.server or {})["slots"]
+    for name in _wanted(wanted):
+        if name not in there:
+            yield Change(
+                NAME, name, "create", effect="sql", why="a member follows this server", detail={"name": name}
+            )
+    # Nobody declares that there is none: the name of what may be lost is the declaration.
+    losses = wanted.objects.get("allow_loss") or ()
+    for name in sorted(set(there) - set(_wanted(wanted))):
+        if f"{NAME} {name}" in losses and not there[name]["active"]:
+            yield Change(
+                NAME,
+                name,
+                "drop",
+                effect="data",
+                why="no member has it",
+                risk="whoever used it may have to be copied anew",
+                detail={"name": name, "drop": True},
+            )
+
+
+def _apply(context: Any, change: Change) -> None:
+    # Reserved at once: what the member has not yet received stays.
+    statement = (
+        "select pg_drop_replication_slot(%s)"
+        if change.detail.get("drop")
+        else "select pg_create_physical_replication_slot(%s, true)"
+    )
+    context.sql().execute(statement, (change.detail["name"],))
+
+
+def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
+    there: Mapping[str, Any] = (found.server or {})["slots"]
+    for name in sorted(set(there) - set(_wanted(wanted))):
+        now = there[name]
+        state = "in use" if now["active"] else "not in use"
+        kept = f"keeps {int(now['retained'] or 0) // 2**20} MB of WAL"
+        todo = (
+            f'drop it with postgres_allow_loss: ["{NAME} {name}"]' if not now["active"] else "see who uses it"
+        )
+        yield Undeclared("slots", "yellow", f"{NAME} {name}", f"{state}, {kept}; no member has it", todo)
+
+
+KIND = Kind(
+    NAME,
+    _plan,
+    appliers={NAME: _apply},
+    server={"slots": _OBSERVE},
+    fresh=lambda _: {"slots": {}},
+    undeclared=_undeclared,
+    on_standby=True,
+)

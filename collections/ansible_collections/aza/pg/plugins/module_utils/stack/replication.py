@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who follows whom in a cluster: what is declared, what the live servers say, and what that means for one member. Pure.
+
+The inventory says what should be; who is the primary is asked from the servers. A deploy therefore never demotes a
+server, never copies over data and never starts a second primary: it follows the live one, and says what is declared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import File
+
+PRIMARY, REPLICA = "primary", "replica"
+# The role that standbys connect as. Its connections are no client's: PostgreSQL counts them by max_wal_senders.
+REPLICATOR = "replicator"
+PASSWORD = f"roles/{REPLICATOR}"
+PASSFILE = "replication/passfile"
+PASSFILE_PATH = "postgres/replication.pgpass"
+_PASSFILE_INSIDE = "/etc/aza-pg/replication.pgpass"
+_CA_INSIDE = "/etc/aza-pg/tls/ca.crt"
+# What is declared in the server for it.
+OBJECTS: Mapping[str, Any] = {
+    "roles": [{"name": REPLICATOR, "replication": True, "comment": "the replicas of aza-pg"}]
+}
+# How long an unused slot may be: whoever was away for longer is copied anew. A limit by size stands beside it
+# (max_slot_wal_keep_size, tuned to the disk).
+_SLOT_DAYS = 7
+# A standby whose network was cut notices in a quarter of a minute, instead of in hours.
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "connect_timeout": 10}
+
+
+def slot_name(host: str) -> str:
+    """The slot of a host, which is its application_name as well: what PostgreSQL allows of the host's name.
+
+    >>> slot_name("DB-2.example.org")
+    'db_2_example_org'
+    """
+    return re.sub(r"[^a-z0-9_]", "_", host.lower())[:63]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One host of a cluster as it is declared, and what a look at it said (``host.member_facts``), None where nobody
+    could look; ``error`` says why then."""
+
+    host: str
+    stack: str
+    address: str
+    port: int = 5432
+    delay: str = ""
+    upstream: str = ""
+    facts: Mapping[str, Any] | None = None
+    error: str = ""
+
+    @property
+    def slot(self) -> str:
+        return slot_name(self.host)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what data it has, if any."""
+        return self.facts is not None
+
+    @property
+    def has_data(self) -> bool:
+        return bool((self.facts or {}).get("data"))
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is a primary that runs."""
+        return bool((self.facts or {}).get("answers")) and not (self.facts or {}).get("in_recovery")
+
+    @property
+    def may_write(self) -> bool:
+        """Whether its data is a primary's, running or not; also where that cannot be told."""
+        if not self.known:
+            return True
+        facts = self.facts or {}
+        return self.has_data and (self.writes if facts.get("answers") else facts.get("standby") is not True)
+
+    @property
+    def why(self) -> str:
+        return self.error or str((self.facts or {}).get("error") or "it was not looked at")
+
+
+@dataclass(frozen=True)
+class Role:
+    """What one member is to do. ``upstream`` is None for a primary."""
+
+    me: Member
+    upstream: Member | None
+    # Members that follow this one, and those of them that a commit can wait for.
+    downstream: tuple[Member, ...] = ()
+    candidates: tuple[Member, ...] = ()
+    members: tuple[Member, ...] = ()
+    synchronous: int = 0
+    # What a person should know, because it is not what the inventory says.
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def standby(self) -> bool:
+        return self.upstream is not None
+
+
+def primary_of(members: Sequence[Member]) -> Member | None:
+    """The member that writes, or would if it ran. Where nobody has data, the declared one is about to."""
+    live = [member for member in members if member.writes]
+    able = live or [member for member in members if member.known and member.may_write]
+    if len(able) == 1:
+        return able[0]
+    if not able and all(member.known and not member.has_data for member in members):
+        return next((member for member in members if member.stack == PRIMARY), None)
+    return None
+
+
+def role(host: str, members: Sequence[Member], synchronous: int = 0) -> Role:
+    """``members``: all of the cluster. Call ``refusals`` first: here everything is known to be possible."""
+    me = next(member for member in members if member.host == host)
+    primary = primary_of(members) or next((it for it in members if it.stack == PRIMARY), me)
+    followers = {
+        member.host: _upstream(member, primary, members) for member in members if member is not primary
+    }
+    downstream = tuple(member for member in members if followers.get(member.host) is me)
+    direct = tuple(member for member in members if followers.get(member.host) is primary and not member.delay)
+    return Role(
+        me,
+        followers.get(host),
+        downstream,
+        direct,
+        tuple(members),
+        synchronous,
+        tuple(_notes(me, primary)),
+    )
+
+
+def _upstream(member: Member, primary: Member, members: Sequence[Member]) -> Member:
+    """The declared one, unless that would be itself; the primary otherwise."""
+    declared = next((other for other in members if other.host == member.upstream), primary)
+    return primary if declared.host == member.host else declared
+
+
+def _notes(me: Member, primary: Member) -> Iterator[str]:
+    if primary is me and me.stack == REPLICA:
+        yield (
+            f"{me.host} is the primary now, the inventory says replica: it was promoted. It stays what it is; declare "
+            "postgres_stack: primary for it, and replica for the other"
+        )
+    if primary is not me and me.stack == PRIMARY:
+        yield (
+            f"the inventory says that {me.host} is the primary, and {primary.host} is: it stays what it is; declare "
+            "postgres_stack: replica here, and primary there"
+        )
+
+
+# -- what must not happen --------------------------------------------------------------------------
+
+
+def refusals(host: str, members: Sequence[Member], foretold: bool = False) -> Iterator[str]:
+    """Why a deploy must not touch this member, each a sentence without its period.
+
+    ``foretold``: in check mode a primary that does not exist yet may be one that this run would make.
+    """
+    me = next(member for member in members if member.host == host)
+    others = [member for member in members if member is not me]
+    live = [member for member in members if member.writes]
+    if len(live) > 1:
+        which = ", ".join(f"{it.host} (timeline {(it.facts or {}).get('timeline')})" for it in live)
+        yield (
+            f"two servers of the cluster write: {which}. Their data goes apart with every transaction; stop the one "
+            "whose data is to go (stop.yml --limit HOST), and deploy again"
+        )
+        return
+    yield from _strangers(me, others)
+    if me.writes:
+        return
+    if me.has_data and me.may_write and live:
+        yield (
+            f"{me.host} has a primary's data and does not run ({me.why}), and {live[0].host} writes: started, it would "
+            f"be a second primary. Remove its data (remove.yml --limit {me.host} -e confirm=CLUSTER -e "
+            "remove_data=CLUSTER) and deploy it as a replica"
+        )
+    elif not live and me.has_data and me.may_write:
+        rivals = [other.host for other in others if other.known and other.may_write]
+        if rivals:
+            yield (
+                f"{me.host} and {', '.join(rivals)} have a primary's data and none of them runs: which is right, only "
+                "you know. Start that one (start.yml --limit HOST), and deploy again"
+            )
+    elif not live:
+        yield from _without_a_primary(me, others, foretold)
+
+
+def _strangers(me: Member, others: Sequence[Member]) -> Iterator[str]:
+    mine = (me.facts or {}).get("system_identifier")
+    for other in others:
+        theirs = (other.facts or {}).get("system_identifier")
+        if mine and theirs and mine != theirs:
+            yield (
+                f"{me.host} and {other.host} hold data of different clusters (system identifiers {mine} and {theirs}); "
+                "one of them is declared in the wrong cluster, or has to lose its data first"
+            )
+
+
+def _without_a_primary(me: Member, others: Sequence[Member], foretold: bool) -> Iterator[str]:
+    unknown = [other for other in others if not other.known]
+    with_data = [other for other in others if other.has_data]
+    if with_data:
+        which = ", ".join(f"{it.host} ({it.why})" for it in with_data)
+        yield (
+            f"no member of the cluster writes, and there is data elsewhere: {which}. Start its primary, or promote a "
+            "standby, and deploy again"
+        )
+    elif unknown:
+        which = ", ".join(f"{it.host} ({it.why})" for it in unknown)
+        yield f"whether there is a primary cannot be known: {which}. Bring it up, or take it out of the inventory"
+    elif me.stack == REPLICA and not foretold:
+        yield "there is no primary yet: deploy that first (deploy-primary.yml), or everything (deploy.yml)"
+
+
+# -- what it means for one member --------------------------------------------------------------------
+
+
+def settings(role: Role, tls: bool) -> dict[str, str]:
+    """The stack's own settings for replication; a reload brings all of them."""
+    result = {"idle_replication_slot_timeout": f"{_SLOT_DAYS}d"}
+    if role.upstream is not None:
+        result["primary_conninfo"] = conninfo(role.me, role.upstream, tls)
+        result["primary_slot_name"] = role.me.slot
+        if role.me.delay:
+            result["recovery_min_apply_delay"] = role.me.delay
+    elif role.synchronous:
+        names = ", ".join(f'"{member.slot}"' for member in role.candidates)
+        result["synchronous_standby_names"] = f"ANY {role.synchronous} ({names})"
+    return result
+
+
+def conninfo(me: Member, upstream: Member, tls: bool) -> str:
+    """How a standby reaches the server that it follows: verified, and with no secret in it."""
+    values = {
+        "host": upstream.address,
+        "port": upstream.port,
+        "user": REPLICATOR,
+        "application_name": me.slot,
+        "passfile": _PASSFILE_INSIDE,
+        "sslmode": "verify-full" if tls else "disable",
+        **({"sslrootcert": _CA_INSIDE} if tls else {}),
+        **_KEEPALIVES,
+    }
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def files(role: Role) -> list[File]:
+    return [File(PASSFILE_PATH, 0o400, owner="postgres", secret=PASSFILE)] if role.standby else []

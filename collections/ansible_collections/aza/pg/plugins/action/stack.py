@@ -54,6 +54,7 @@ class ActionModule(StackAction):
             return self._checked(given)
         if given["state"] == "absent":
             self._confirm(given)
+            self._keep_the_primary(given)
         return self._other(given)
 
     # -- state: present -------------------------------------------------------------------------------
@@ -201,12 +202,16 @@ class ActionModule(StackAction):
 
     def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """The host, its engine and what its instance is to the cluster: as the role saw it, or by a look of our own."""
-        info = given["look"] or self.on_target(
-            "stack_host", **{key: given[key] for key in ("cluster", "stack", "base_dir", "user")}
-        )
+        info = self._seen(given)
         if info["engine_error"]:
             raise AzaError(info["engine_error"], reason="no_engine")
         return info["host"], info["engine"], info["member"]
+
+    def _seen(self, given: dict[str, Any]) -> dict[str, Any]:
+        seen: dict[str, Any] = given["look"] or self.on_target(
+            "stack_host", **{key: given[key] for key in ("cluster", "stack", "base_dir", "user")}
+        )
+        return seen
 
     def _secrets(self, given: dict[str, Any]) -> InstanceSecrets:
         dry = self.check_mode or given["state"] == "checked"
@@ -343,6 +348,23 @@ class ActionModule(StackAction):
                 f"Removing the data must be confirmed with the cluster's name: remove_data={cluster}, "
                 f"not '{given['remove_data']}'. Nothing was changed.",
                 reason="not_confirmed",
+            )
+
+    def _keep_the_primary(self, given: dict[str, Any]) -> None:
+        """:raises AzaError: the data would be removed of the server that others follow."""
+        if not given["remove_data"] or given["stack"] == "single":
+            return
+        members = cluster.members(self.task_vars, given["cluster"], self.host, self._seen(given))
+        me = next(member for member in members if member.host == self.host)
+        others = [member for member in members if member is not me and (member.has_data or not member.known)]
+        if me.writes and others:
+            which = ", ".join(
+                member.host if member.known else f"{member.host} ({member.why})" for member in others
+            )
+            raise AzaError(
+                f"{self.host} is the primary of {given['cluster']}, and not alone: {which}. Remove the data of its "
+                "replicas first, or promote one of them. Nothing was changed.",
+                reason="cluster",
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _link(context: Context, change: Change) -> None:
 
 
 def _rule(context: Context, change: Change) -> None:
-    """The whole file, with the first of its rules: what lies between two rules was never meant."""
+    """The whole file, with the first change in it: what lies between two of them was never meant."""
     item = context.file(change.detail["path"])
     path = context.directory / item.path
     write_atomic(path, (item.text or "").encode(), item.mode, _owner(context, item))
@@ -201,6 +201,9 @@ def _setting(context: Context, change: Change) -> None:
         from psycopg import sql
 
         context.sql().execute(sql.SQL("alter system reset {}").format(sql.Identifier(change.name)))
+        return
+    if "path" in change.detail:
+        _rule(context, change)
         return
     item = context.file(pg.PATH)
     path = context.directory / pg.PATH

@@ -24,9 +24,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import base_directory, identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.settings import STACK_PATH
 
-# Read before the inventory's settings.
-STACK_PATH = "postgres/conf.d/10-stack.conf"
 _STACK_HEAD = (
     "# Written by aza-pg. What the stack itself decides: TLS (postgres_tls), whom the server follows.\n"
 )

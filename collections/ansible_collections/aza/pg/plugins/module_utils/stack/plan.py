@@ -180,6 +180,9 @@ def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
         if item.path in hba.KIND_OF_PATH:
             yield from hba.changes(item, str(is_now.get("text", "")), effect, wanted)
             return
+        if item.path == settings.STACK_PATH:
+            yield from settings.stack_changes(item, str(is_now.get("text", "")), effect)
+            return
         why = "" if item.secret else _difference(str(is_now.get("text", "")), item.text or "")
         yield Change(kind, name, "change", effect=effect, why=why, origin=item.origin, detail=detail)
         return
@@ -325,7 +328,7 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
         )
     loaded = float(found.server["config_loaded"])
     written = {
-        pg.PATH if change.kind == "setting" else change.detail.get("path")
+        change.detail.get("path", pg.PATH) if change.kind == "setting" else change.detail.get("path")
         for change in planned
         if change.effect == "reload" and not change.detail.get("reset")
     }

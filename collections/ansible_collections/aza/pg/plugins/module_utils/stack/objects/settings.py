@@ -10,10 +10,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Finding, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    Change,
+    Desired,
+    File,
+    Finding,
+    Observed,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
 from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value, shown
 
+# What the stack itself decides; read before the inventory's settings.
+STACK_PATH = "postgres/conf.d/10-stack.conf"
 TUNED_FILE = "/run/aza-pg/tuned.conf"
 AUTOMATIC_FILE = "postgresql.auto.conf"
 
@@ -67,6 +75,28 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             origin=wanted.origin("postgres_settings") if name in wanted.settings else "",
             detail={"reset": True},
         )
+
+
+def stack_changes(item: File, text: str, effect: str) -> Iterator[Change]:
+    """One change for each of the stack's own settings; of a connection string only what becomes different."""
+    before, after = pg.parse(text), pg.parse(item.text or "")
+    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    for name in names:
+        old, new = before.get(name, "").split(), after.get(name, "").split()
+        yield Change(
+            "setting",
+            name,
+            "change",
+            effect=effect,
+            before=" ".join(word for word in old if word not in new) if name in before else "unset",
+            after=" ".join(word for word in new if word not in old) if name in after else "unset",
+            why="the stack decides it",
+            origin=item.origin,
+            detail={"path": item.path},
+        )
+    if not names:
+        why = "its text was changed, no value was"
+        yield Change("file", item.path, "change", effect=effect, why=why, detail={"path": item.path})
 
 
 def _effect(info: Mapping[str, Any], value: str | None) -> str:

@@ -66,8 +66,8 @@ class ActionModule(StackAction):
         host, engine, member = self._look(given)
         role = self._role(given, member)
         if role is not None:
-            if given["turn"] not in ("any", replication.REPLICA if role.standby else replication.PRIMARY):
-                return {"changed": False, "skipped": True, "skip_reason": f"it is not a {given['turn']}"}
+            if not self._is_its_turn(given, role):
+                return {"changed": False, "skipped": True, "skip_reason": "it is not its turn"}
             self._refuse(given["cluster"], role)
         for note in role.notes if role else ():
             self.say(note)
@@ -120,6 +120,7 @@ class ActionModule(StackAction):
                 certificate=bundle.facts if bundle else {},
                 ca=bundle.ca if bundle else "",
                 role=role,
+                floor=self._floor(role) if role else {},
             ),
             describing.Host(
                 uid=host["uid"],
@@ -168,6 +169,7 @@ class ActionModule(StackAction):
         }
         result["tuning"] = prediction.to_dict()
         result["notes"] = list(role.notes) if role else []
+        result["role"] = (replication.REPLICA if role.standby else replication.PRIMARY) if role else "single"
         return result
 
     def _role(self, given: dict[str, Any], member: Mapping[str, Any]) -> replication.Role | None:
@@ -176,6 +178,30 @@ class ActionModule(StackAction):
             return None
         members = cluster.members(self.task_vars, given["cluster"], self.host, {"member": member})
         return replication.role(self.host, members, given["synchronous_replicas"])
+
+    def _is_its_turn(self, given: dict[str, Any], role: replication.Role) -> bool:
+        turn = given["turn"]
+        if turn in ("growing", "remaining") and not role.standby:
+            return False
+        may = given["allow_restart"] or given["allow_recreate"]
+        grows = may and role.standby and replication.grows(role.me, given["settings"])
+        if turn == "growing":
+            return bool(grows)
+        if turn == "remaining":
+            # What grew has grown; a check mode has told it already, and is still where it began.
+            return not (grows and self._task.check_mode)
+        return turn in ("any", replication.REPLICA if role.standby else replication.PRIMARY)
+
+    def _floor(self, role: replication.Role) -> dict[str, int]:
+        """What this standby may not have less of. In check mode what is declared for the primary counts as done."""
+        primary = replication.primary_of(role.members)
+        if not role.standby or primary is None:
+            return {}
+        floor = {name: int(value) for name, value in ((primary.facts or {}).get("floor") or {}).items()}
+        if self._task.check_mode:
+            declared = self.task_vars["hostvars"][primary.host].get("postgres_settings") or {}
+            floor |= replication.declared_floor(declared)
+        return floor
 
     def _refuse(self, name: str, role: replication.Role) -> None:
         """:raises AzaError: a deploy would make or leave something that loses data."""

@@ -41,8 +41,10 @@ options:
     description:
       - Of the members of a cluster, V(primary) does only the one that writes and V(replica) only those that follow it.
         Which is which, the servers say.
+      - V(growing) does those replicas that are to have more of what a standby may not have less of than its primary.
+        They have to be restarted before it. V(remaining) does the other replicas, after it.
     type: str
-    choices: [any, primary, replica]
+    choices: [any, primary, replica, growing, remaining]
     default: any
   synchronous_replicas:
     description: How many replicas must have a transaction before its commit returns.
@@ -292,6 +294,10 @@ certificate:
     - C(told) says it in a sentence.
   returned: state present
   type: dict
+role:
+  description: What the instance is, V(single), V(primary) or V(replica), as its servers say.
+  returned: state present
+  type: str
 notes:
   description: What is not as the inventory says and stays so, as sentences. (Who is the primary, after a promotion.)
   returned: state present

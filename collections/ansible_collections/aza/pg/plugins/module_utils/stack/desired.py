@@ -78,6 +78,8 @@ class Parameters:
     ca: str = ""
     # What this member is to its cluster; None for a single server.
     role: replication.Role | None = None
+    # Of a standby, what it may not have less of than its primary.
+    floor: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         certificate=given.certificate,
         objects=declared,
         standby=bool(given.role and given.role.standby),
+        floor=given.floor,
     )
 
 

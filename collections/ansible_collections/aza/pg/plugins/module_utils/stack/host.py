@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack import names, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 
 
@@ -59,15 +59,6 @@ def engine_facts(docker: Docker) -> dict[str, Any]:
 
 
 _FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.DATABASE_ERRORS)
-
-# What a standby may not have less of than its primary.
-FLOOR = (
-    "max_connections",
-    "max_worker_processes",
-    "max_wal_senders",
-    "max_prepared_transactions",
-    "max_locks_per_transaction",
-)
 _MEMBER = """
 select json_build_object(
     'in_recovery', pg_is_in_recovery(),
@@ -78,22 +69,22 @@ select json_build_object(
 """
 
 
-def member_facts(names: Mapping[str, str], docker: Docker, user: str) -> dict[str, Any]:
-    """What the other members of a cluster must know of this one. ``names``: of ``names.identity``.
+def member_facts(identity: Mapping[str, str], docker: Docker, user: str) -> dict[str, Any]:
+    """What the other members of a cluster must know of this one. ``identity``: of ``names.identity``.
 
     ``data``: whether it holds any; ``standby``, where no server answers, whether that is a standby's (None: unknown).
     ``error`` says why a server with data cannot be asked.
     """
-    socket_dir = f"{names['base_dir']}/{names['instance']}/run"
+    socket_dir = f"{identity['base_dir']}/{identity['instance']}/run"
     error = ""
     try:
         if (Path(socket_dir) / ".s.PGSQL.5432").exists():
             with server.connect(socket_dir, user) as connection:
-                row = connection.execute(_MEMBER, {"floor": list(FLOOR)}).fetchone()
+                row = connection.execute(_MEMBER, {"floor": list(names.FLOOR)}).fetchone()
                 return {"data": True, "answers": True, "error": "", **row[0]}
     except _FAILURES as problem:
         error = " ".join(str(problem).split())
-    volumes = docker.inspect(names["volume"])
+    volumes = docker.inspect(identity["volume"])
     data = _holds_data(volumes[0]) if volumes else False
     standby = _is_standby(volumes[0]) if data else None
     error = error or ("its server does not run" if data else "")

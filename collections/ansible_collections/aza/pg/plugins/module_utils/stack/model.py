@@ -288,6 +288,8 @@ class Desired:
     objects: Mapping[str, Any] = field(default_factory=dict)
     # Whether it follows another server: what that one holds comes from there.
     standby: bool = False
+    # Of a standby: what its primary has of what it may not have less of (``names.FLOOR``).
+    floor: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def server(self) -> Service:

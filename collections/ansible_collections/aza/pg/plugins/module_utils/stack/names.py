@@ -10,6 +10,14 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 # Not `ca`: beside the secrets of the clusters, the environment's authority has its own under that name.
 CLUSTER_NAME = re.compile(r"^(?!ca$)[a-z][a-z0-9-]{0,38}[a-z0-9]$|^[a-z]$")
 STACKS = ("single", "primary", "replica")
+# What a standby may not have less of than its primary: with less it stops replaying, or does not even start.
+FLOOR = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
 
 
 def instance_name(cluster: str, stack: str) -> str:

@@ -177,7 +177,9 @@ def _server(
 ) -> tuple[dict[str, Any] | None, str]:
     if not server.psycopg_version():
         return None, "this Python has no psycopg"
-    names = {*settings, *wanted.settings} | set(pg.parse(str(files.get(pg.PATH, {}).get("text", ""))))
+    names = {*settings, *wanted.settings, *wanted.floor} | set(
+        pg.parse(str(files.get(pg.PATH, {}).get("text", "")))
+    )
     for kind in ("roles", "databases"):
         names.update(name for item in wanted.objects.get(kind, ()) for name in item.get("settings") or ())
     try:

@@ -90,8 +90,19 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             f"postgres_user is '{wanted.superuser}', but this server was created with another administrator; the "
             "name is chosen at the first start, so give the old one back"
         )
+    result += _below_the_floor(wanted)
     result += objects.problems(wanted, found)
     return result
+
+
+def _below_the_floor(wanted: Desired) -> Iterator[str]:
+    for name, least in wanted.floor.items():
+        value = wanted.settings.get(name, "")
+        if value.isdigit() and int(value) < least:
+            yield (
+                f"postgres_settings: {name} {value} is less than the primary's {least}, and with less a standby "
+                "does not start; lower it on the primary first, or leave it out here"
+            )
 
 
 def _same_ports(wanted: Desired) -> Iterator[str]:
@@ -326,6 +337,16 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
             effect="restart",
             why=f"{', '.join(waiting)} wait for a restart",
         )
+    # Its primary grew meanwhile: the standby has stopped replaying, and asks it anew at its next start.
+    now = found.server["settings"]
+    behind = [
+        f"{name} {least}"
+        for name, least in wanted.floor.items()
+        if name not in about and name in now and int(now[name]["raw"]) < least
+    ]
+    if behind and not waiting:
+        why = f"its primary has {', '.join(behind)}, and with less it does not replay"
+        yield Change("server", wanted.instance, "restart", effect="restart", why=why)
     loaded = float(found.server["config_loaded"])
     written = {
         change.detail.get("path", pg.PATH) if change.kind == "setting" else change.detail.get("path")

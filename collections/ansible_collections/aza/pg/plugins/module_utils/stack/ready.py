@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is it really there? Five stages, each of which only a server that works can reach.
+"""Is it really there? Some stages, each of which only a server that works can reach.
 
-process → socket → SQL → extensions → first write. Whoever waits learns which stage it is, and when it takes
-too long, which one failed and what the log says about it.
+process → socket → SQL → extensions → first write (of a standby: streaming). Whoever waits learns which stage it is, and
+when it takes too long, which one failed and what the log says about it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 
-STAGES = ("process", "socket", "SQL", "extensions", "first write")
+# A standby writes nothing: its last stage is that it follows its primary.
+STAGES = ("process", "socket", "SQL", "extensions", "streaming", "first write")
 _TELLING = (
     "PANIC",
     "FATAL",
@@ -86,6 +87,8 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
                     absent = sorted(set(expected) - set(server.extensions(connection)))
                     if absent:
                         return Readiness(stage, f"not created yet: {', '.join(absent)}")
+                if wanted.standby and in_recovery and not server.follows(connection):
+                    return Readiness("streaming", "it does not receive WAL from the server that it follows")
                 stage = "first write"
                 if not in_recovery:
                     server.first_write(connection)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import File
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
 
 PRIMARY, REPLICA = "primary", "replica"
 # The role that standbys connect as. Its connections are no client's: PostgreSQL counts them by max_wal_senders.
@@ -219,6 +220,22 @@ def _without_a_primary(me: Member, others: Sequence[Member], foretold: bool) -> 
         yield f"whether there is a primary cannot be known: {which}. Bring it up, or take it out of the inventory"
     elif me.stack == REPLICA and not foretold:
         yield "there is no primary yet: deploy that first (deploy-primary.yml), or everything (deploy.yml)"
+
+
+# -- what it may not have less of ----------------------------------------------------------------------
+
+
+def grows(me: Member, settings: Mapping[str, Any]) -> bool:
+    """Whether a declared setting of the standby floor is more than the running server has. Then a standby goes first:
+    its primary may not have more at any moment."""
+    now = (me.facts or {}).get("floor") or {}
+    return any(value > int(now.get(name, value)) for name, value in declared_floor(settings).items())
+
+
+def declared_floor(settings: Mapping[str, Any]) -> dict[str, int]:
+    """What ``postgres_settings`` says of the standby floor; a value that is no number is refused elsewhere."""
+    found = {str(name).lower(): str(value) for name, value in settings.items()}
+    return {name: int(found[name]) for name in FLOOR if found.get(name, "").isdigit()}
 
 
 # -- what it means for one member --------------------------------------------------------------------

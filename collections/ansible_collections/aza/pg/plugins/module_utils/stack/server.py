@@ -228,6 +228,12 @@ def extensions(connection: Any) -> list[str]:
     ]
 
 
+def follows(connection: Any) -> bool:
+    """Whether a standby receives what its upstream writes."""
+    row = connection.execute("select status from pg_stat_wal_receiver").fetchone()
+    return bool(row) and row[0] == "streaming"
+
+
 def first_write(connection: Any) -> None:
     """A transaction that must get an id and write, and that leaves nothing behind."""
     with connection.transaction():

@@ -15,11 +15,14 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import findings, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
+    PGBOUNCER,
     SERVER,
     Desired,
     container_name,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import PASSWORDS, PgBouncer, userlist
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import SECRET as USERLIST
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
@@ -59,6 +62,8 @@ class ActionModule(StackAction):
         images = {SERVER: stack_images.record("postgres_image", given["image"])}
         if given["exporter"]:
             images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
+        if given["pgbouncer"]:
+            images[PGBOUNCER] = stack_images.record("postgres_pgbouncer_image", given["pgbouncer_image"])
         info = self._look(given, images)
         host, engine = info["host"], info["engine"]
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
@@ -99,6 +104,16 @@ class ActionModule(StackAction):
                 )
                 if given["exporter"]
                 else None,
+                pgbouncer=PgBouncer(
+                    images[PGBOUNCER] | {"pinned": pinned[PGBOUNCER]},
+                    given["pgbouncer_port"],
+                    given["pgbouncer_publish_address"],
+                    given["pgbouncer_settings"],
+                    prediction.setting("max_connections", 100),
+                    bundle.authority if bundle else "",
+                )
+                if given["pgbouncer"]
+                else None,
                 tls=given["tls"],
                 certificate=bundle.facts if bundle else {},
             ),
@@ -119,6 +134,9 @@ class ActionModule(StackAction):
         }
         if bundle:
             handed["secrets"][tls.SECRET] = bundle.pem
+        if given["pgbouncer"]:
+            values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
+            handed["secrets"][USERLIST] = userlist(values)
         if given["state"] == "checked":
             return self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
@@ -144,6 +162,7 @@ class ActionModule(StackAction):
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
+            "pool_port": given["pgbouncer_port"] if given["pgbouncer"] else 0,
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",

@@ -53,6 +53,8 @@ class Bundle:
     facts: dict[str, Any]
     root: str
     made: bool = False
+    # The root certificate (PEM) that the chain leads to; empty where it is not in the operator's file.
+    authority: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Authority:
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes = field(repr=False)
     path: str = ""
+    # What it is verified by, where that is more than itself.
+    chain: str = ""
 
 
 class Certificates:
@@ -199,7 +203,7 @@ class Certificates:
             "ca_expires": authority.certificate.not_valid_after_utc.timestamp(),
             "names": list(wish.names),
         }
-        return Bundle(pem, facts, authority.path, made)
+        return Bundle(pem, facts, authority.path, made, _trusted(authority))
 
     # -- the operator's own --------------------------------------------------------------------------
 
@@ -219,7 +223,7 @@ class Certificates:
                 temporary = self.directory / f".ca.{random.token_hex(4)}"
                 _write_new(temporary, chain)
                 temporary.replace(path)
-        found = Authority(_certificates(variable, chain)[0], key, path)
+        found = Authority(_certificates(variable, chain)[0], key, path, chain)
         return self._checked(found, variable)
 
     def _checked(self, authority: Authority, where: str) -> Authority:
@@ -275,7 +279,14 @@ class Certificates:
             facts,
             # A certificate of a public authority is verified with what the client's system trusts.
             wish.certificate if own_root and "-----BEGIN" not in wish.certificate else "system",
+            authority=_pem(chain[-1]) if chain[-1].issuer == chain[-1].subject else "",
         )
+
+
+def _trusted(authority: Authority) -> str:
+    """The certificates up to a root; empty where the root is not among them."""
+    chain = _certificates("", authority.chain) if authority.chain else [authority.certificate]
+    return "".join(map(_pem, chain)) if any(item.issuer == item.subject for item in chain) else ""
 
 
 def _date(certificate: x509.Certificate) -> str:

@@ -24,7 +24,11 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     written,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.hba import IDENT_MAP
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import MONITOR
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import (
+    MONITOR,
+    POOL_AUTH,
+    POOL_HEALTH,
+)
 
 # Of PostgreSQL 18, without their pg_.
 _PREDEFINED = """
@@ -126,14 +130,19 @@ def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
 
 
 def _ports(values: Mapping[str, Any]) -> Iterator[Said]:
-    server, exporter = text(values.get("postgres_port")), text(values.get("postgres_exporter_port"))
-    if truth(values.get("postgres_exporter")) and server and server == exporter:
-        addresses = [text(values.get(f"postgres_{part}publish_address")) for part in ("", "exporter_")]
-        if overlap(*addresses):
-            yield (
-                ("postgres_exporter_port",),
-                f"{exporter} is the port of the server (postgres_port); give the exporter another one",
-            )
+    taken = [("", "the server")]
+    for part, name in (("pgbouncer_", "PgBouncer"), ("exporter_", "the exporter")):
+        if not truth(values.get(f"postgres_{part}".rstrip("_"))):
+            continue
+        port = text(values.get(f"postgres_{part}port"))
+        for other, whose in taken:
+            addresses = [text(values.get(f"postgres_{each}publish_address")) for each in (other, part)]
+            if port and port == text(values.get(f"postgres_{other}port")) and overlap(*addresses):
+                yield (
+                    (f"postgres_{part}port",),
+                    f"{port} is the port of {whose} (postgres_{other}port); give {name} another one",
+                )
+        taken.append((part, name))
 
 
 def overlap(one: str, other: str) -> bool:
@@ -146,6 +155,10 @@ def overlap(one: str, other: str) -> bool:
 
 def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
     yield from roles.twice
+    for name in (POOL_AUTH, POOL_HEALTH):
+        if name in {**roles.present, **roles.absent}:
+            place, _ = {**roles.present, **roles.absent}[name]
+            yield place, f"'{name}' belongs to PgBouncer, and the stack declares it; take it out of the list"
     if administrator in roles.absent:
         yield (
             roles.absent[administrator][0],

@@ -52,5 +52,6 @@ def collisions(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]
 def _ports(one: Instance) -> Iterator[tuple[str, str]]:
     """The variables of the ports that it publishes, with the address."""
     yield "postgres_port", text(one.values.get("postgres_publish_address"))
-    if truth(one.values.get("postgres_exporter")):
-        yield "postgres_exporter_port", text(one.values.get("postgres_exporter_publish_address"))
+    for part in ("exporter", "pgbouncer"):
+        if truth(one.values.get(f"postgres_{part}")):
+            yield f"postgres_{part}_port", text(one.values.get(f"postgres_{part}_publish_address"))

@@ -41,7 +41,7 @@ def test_the_defaults_of_the_role_are_those_that_are_documented() -> None:
         for name, option in SPECS.items()
         if option.role == "stack" and not option.required
     }
-    for looked_up in ("postgres_image", "postgres_exporter_image"):
+    for looked_up in ("postgres_image", "postgres_exporter_image", "postgres_pgbouncer_image"):
         documented[looked_up] = defaults[looked_up]
     assert documented == defaults
 

@@ -126,7 +126,7 @@ def test_a_role_that_was_made_a_second_ago(pooled: Instance) -> None:
     with _connect(pooled, "guest", password=password) as client:
         assert _ask(client, "select session_user::text") == "guest"
     pooled.sql("alter role guest valid until '2020-01-01'")
-    with pytest.raises(psycopg.OperationalError, match="no such user"):
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
         _connect(pooled, "guest", password=password)
     pooled.sql("drop role guest")
 
@@ -135,7 +135,7 @@ def test_whoever_does_not_come_in(pooled: Instance) -> None:
     administrator = _secret(pooled, "postgres_password")
     for user, more, said in (
         ("shop", {"password": "wrong"}, "authentication failed"),
-        ("shop", {"sslmode": "disable"}, "login rejected|no pg_hba|TLS|SSL required"),
+        ("shop", {"sslmode": "disable"}, "no authentication method"),
         ("postgres", {"password": administrator}, "login rejected"),
         ("chief", {}, "no such user"),
         ("aza_pgbouncer", {}, "login rejected"),
@@ -249,9 +249,7 @@ def test_a_new_password_of_a_role_works_at_once(pooled: Instance) -> None:
 def test_new_passwords_of_its_own_roles(pooled: Instance) -> None:
     for name in ("aza_pgbouncer", "aza_health"):
         run = pooled.play("secrets", "-e", f"rotate={name}")
-        assert (
-            run.code == 0 and "restart" not in run.output.partition("PLAY [Deploy")[2].partition("rotate")[0]
-        )
+        assert run.code == 0 and "1 reload, 0 restarts" in run.output, run.output
     # The connections that it has were made with the old ones.
     _console(pooled, "reconnect")
     _connect(pooled).close()

@@ -124,8 +124,7 @@ def normalise(settings: Mapping[str, Any]) -> dict[str, str]:
         if key in OWNED:
             problems.append(f"'{name}' belongs to the stack: {OWNED[key]}")
         elif key not in RELOADED | FIXED:
-            hint = did_you_mean(key, sorted(RELOADED | FIXED)).rstrip(".?")
-            problems.append(f"PgBouncer has no setting '{name}'{hint + '?' if hint else ''}")
+            problems.append(f"PgBouncer has no setting '{name}'{did_you_mean(key, sorted(RELOADED | FIXED))}")
         elif value is None or isinstance(value, Mapping):
             problems.append(f"'{name}' needs a value, not {'nothing' if value is None else 'a dictionary'}")
         elif key in result:
@@ -135,7 +134,8 @@ def normalise(settings: Mapping[str, Any]) -> dict[str, str]:
             if re.search(r"[\r\n\0]", result[key]):
                 problems.append(f"'{name}' holds a line break, which pgbouncer.ini cannot hold")
     if problems:
-        raise AzaError(f"{VARIABLE}: {'; '.join(problems)}.", reason="bad_setting")
+        said = "; ".join(problems)
+        raise AzaError(f"{VARIABLE}: {said}{'' if said.endswith('?') else '.'}", reason="bad_setting")
     return dict(sorted(result.items()))
 
 

@@ -107,7 +107,7 @@ def _remove(connection: Any) -> None:
     if not connection.execute(used, (SCHEMA,)).fetchone():
         connection.execute(f"drop schema if exists {SCHEMA}")
     for role in (POOL_AUTH, POOL_HEALTH):
-        if connection.execute("select from pg_roles where rolname = %s", (role,)).fetchone():
+        if connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone():
             connection.execute(compose("drop owned by {}", role))
             connection.execute(compose("drop role {}", role))
 

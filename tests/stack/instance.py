@@ -66,6 +66,8 @@ class Instance:
             "postgres_image": built_image("postgres"),
             "postgres_exporter_image": built_image("exporter"),
             "postgres_exporter_port": free_port(),
+            "postgres_pgbouncer_image": built_image("pgbouncer"),
+            "postgres_pgbouncer_port": free_port(),
             "postgres_base_dir": f"/tmp/{self.cluster}",
             "postgres_stop_grace_period": "20s",
             **variables,
@@ -75,6 +77,7 @@ class Instance:
 
     container = property(lambda self: f"aza-pg-{self.cluster}-single-postgres")
     exporter = property(lambda self: f"aza-pg-{self.cluster}-single-exporter")
+    pgbouncer = property(lambda self: f"aza-pg-{self.cluster}-single-pgbouncer")
     volume = property(lambda self: f"aza-pg-{self.cluster}-single-data")
     directory = property(lambda self: Path(f"/tmp/{self.cluster}/{self.cluster}-single"))
 
@@ -116,7 +119,7 @@ class Instance:
         return docker("exec", self.container, "psql", "-U", user, "-d", "postgres", "-qAtXc", statement)
 
     def remove(self) -> None:
-        containers = [self.container, self.exporter]
+        containers = [self.container, self.exporter, self.pgbouncer]
         subprocess.run(["docker", "rm", "-f", *containers], capture_output=True, check=False)
         subprocess.run(["docker", "volume", "rm", "-f", self.volume], capture_output=True, check=False)
         subprocess.run(

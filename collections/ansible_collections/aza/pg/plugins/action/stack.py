@@ -16,12 +16,15 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import findings, repl
 from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
+    PGBOUNCER,
     SERVER,
     Desired,
     container_name,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import PASSWORDS, PgBouncer, userlist
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import SECRET as USERLIST
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
@@ -63,6 +66,8 @@ class ActionModule(StackAction):
         images = {SERVER: stack_images.record("postgres_image", given["image"])}
         if given["exporter"]:
             images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
+        if given["pgbouncer"]:
+            images[PGBOUNCER] = stack_images.record("postgres_pgbouncer_image", given["pgbouncer_image"])
         host, engine, member = self._look(given)
         role = self._role(given, member)
         if role is not None:
@@ -74,7 +79,7 @@ class ActionModule(StackAction):
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
         secrets = self._secrets(given)
         bundle = self._certificate(given, host, role) if given["tls"] else None
-        if role and bundle and not bundle.ca:
+        if role and bundle and not bundle.authority:
             raise AzaError(
                 "postgres_tls_certificate: it does not end with the root that signed it, so the members of the cluster "
                 "could not verify each other. Give the whole chain, the root's certificate last.",
@@ -116,9 +121,19 @@ class ActionModule(StackAction):
                 )
                 if given["exporter"]
                 else None,
+                pgbouncer=PgBouncer(
+                    images[PGBOUNCER] | {"pinned": pinned[PGBOUNCER]},
+                    given["pgbouncer_port"],
+                    published(given["pgbouncer_publish_address"], role),
+                    given["pgbouncer_settings"],
+                    prediction.setting("max_connections", 100),
+                    bundle.authority if bundle else "",
+                )
+                if given["pgbouncer"]
+                else None,
                 tls=given["tls"],
                 certificate=bundle.facts if bundle else {},
-                ca=bundle.ca if bundle else "",
+                ca=bundle.authority if bundle else "",
                 role=role,
                 floor=self._floor(role) if role else {},
             ),
@@ -142,6 +157,9 @@ class ActionModule(StackAction):
         if role and role.standby:
             password = pgpass_escape(secrets.get(replication.PASSWORD))
             handed["secrets"][replication.PASSFILE] = f"*:*:*:{replication.REPLICATOR}:{password}\n"
+        if given["pgbouncer"]:
+            values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
+            handed["secrets"][USERLIST] = userlist(values)
         if given["state"] == "checked":
             return self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
@@ -157,6 +175,7 @@ class ActionModule(StackAction):
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
+            "pool_port": given["pgbouncer_port"] if given["pgbouncer"] else 0,
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",

@@ -35,6 +35,10 @@ options:
     description: Whether an exporter runs beside the server.
     type: bool
     default: true
+  pgbouncer:
+    description: Whether PgBouncer runs beside the server.
+    type: bool
+    default: false
   rotate:
     description:
       - The secret to give a new value, as V(shop) (a role) or V(postgres_password), or V(all).

@@ -193,6 +193,26 @@ options:
     description: The exporter's image, as O(image). Needed with O(exporter).
     type: raw
     default: ""
+  pgbouncer:
+    description: Whether PgBouncer runs beside the server.
+    type: bool
+    default: false
+  pgbouncer_port:
+    description: Port of PgBouncer on the host.
+    type: int
+    default: 6432
+  pgbouncer_publish_address:
+    description: Address of the host to publish PgBouncer on.
+    type: str
+    default: ""
+  pgbouncer_settings:
+    description: PgBouncer's settings. They win over what the stack derives.
+    type: dict
+    default: {}
+  pgbouncer_image:
+    description: PgBouncer's image, as O(image). Needed with O(pgbouncer).
+    type: raw
+    default: ""
   rotating:
     description:
       - Secrets that M(aza.pg.secrets) has given a new value, as C(postgres_password) or C(roles/shop).

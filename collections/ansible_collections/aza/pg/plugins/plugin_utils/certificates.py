@@ -53,8 +53,8 @@ class Bundle:
     facts: dict[str, Any]
     root: str
     made: bool = False
-    # The text that another server of ours verifies it with; empty where the system's authorities are what counts.
-    ca: str = ""
+    # The root certificate (PEM) that the chain leads to; empty where it is not in the operator's file.
+    authority: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Authority:
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes = field(repr=False)
     path: str = ""
-    # Itself and what signed it, where it was given so.
+    # What it is verified by, where that is more than itself.
     chain: str = ""
 
 
@@ -203,7 +203,7 @@ class Certificates:
             "ca_expires": authority.certificate.not_valid_after_utc.timestamp(),
             "names": list(wish.names),
         }
-        return Bundle(pem, facts, authority.path, made, authority.chain or _pem(authority.certificate))
+        return Bundle(pem, facts, authority.path, made, _trusted(authority))
 
     # -- the operator's own --------------------------------------------------------------------------
 
@@ -223,8 +223,7 @@ class Certificates:
                 temporary = self.directory / f".ca.{random.token_hex(4)}"
                 _write_new(temporary, chain)
                 temporary.replace(path)
-        certificates = _certificates(variable, chain)
-        found = Authority(certificates[0], key, path, "".join(map(_pem, certificates)))
+        found = Authority(_certificates(variable, chain)[0], key, path, chain)
         return self._checked(found, variable)
 
     def _checked(self, authority: Authority, where: str) -> Authority:
@@ -280,8 +279,14 @@ class Certificates:
             facts,
             # A certificate of a public authority is verified with what the client's system trusts.
             wish.certificate if own_root and "-----BEGIN" not in wish.certificate else "system",
-            ca=_pem(chain[-1]) if own_root else "",
+            authority=_pem(chain[-1]) if chain[-1].issuer == chain[-1].subject else "",
         )
+
+
+def _trusted(authority: Authority) -> str:
+    """The certificates up to a root; empty where the root is not among them."""
+    chain = _certificates("", authority.chain) if authority.chain else [authority.certificate]
+    return "".join(map(_pem, chain)) if any(item.issuer == item.subject for item in chain) else ""
 
 
 def _date(certificate: x509.Certificate) -> str:

@@ -23,6 +23,10 @@ class Prediction:
     shm_size_mb: int
     result: Result | None
 
+    def setting(self, name: str, stock: int) -> int:
+        """What the server will have, unless somebody sets it; ``stock``: PostgreSQL's own default."""
+        return int(self.result.values[name].value) if self.result is not None else stock
+
     def to_dict(self) -> dict[str, Any]:
         """Settings with their text and rule, and the memory budget, as facts for people and for checks."""
         facts: dict[str, Any] = {

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter
+from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ROLES,
@@ -48,7 +48,13 @@ def uses(given: Mapping[str, Any]) -> dict[str, str]:
     listed = {PASSWORD: f"administrator {given['user']}"}
     for name in roles.password_names(roles.normalise(given["roles"]), given["user"]):
         listed[f"{ROLES}{name}"] = f"role {name}"
-    return {**listed, **({exporter.PASSWORD: "the exporter"} if given["exporter"] else {})}
+    if given["exporter"]:
+        listed[exporter.PASSWORD] = "the exporter"
+    if given["pgbouncer"]:
+        listed |= dict(
+            zip(pgbouncer.PASSWORDS, ("PgBouncer, to look up who logs in", "PgBouncer's health check"))
+        )
+    return listed
 
 
 def entries(store: SecretStore, given: Mapping[str, Any]) -> list[Entry]:

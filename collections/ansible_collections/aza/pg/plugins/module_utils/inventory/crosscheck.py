@@ -24,7 +24,11 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     written,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.hba import IDENT_MAP
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import MONITOR
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import (
+    MONITOR,
+    POOL_AUTH,
+    POOL_HEALTH,
+)
 
 # Of PostgreSQL 18, without their pg_.
 _PREDEFINED = """
@@ -94,9 +98,15 @@ def _asks_for_the_image(written_down: Mapping[str, Any], databases: Declared) ->
 # -- variables that exclude or need each other -------------------------------------------------------------------------
 
 
-def published(values: Mapping[str, Any]) -> str:
-    """Where the server's port is published, as far as the variables say."""
-    given = text(values.get("postgres_publish_address"))
+def pooled(values: Mapping[str, Any]) -> bool:
+    """Whether PgBouncer runs there."""
+    given = values.get("postgres_pgbouncer")
+    return text(values.get("postgres_stack")) not in ("", "single") if given is None else truth(given)
+
+
+def published(values: Mapping[str, Any], part: str = "") -> str:
+    """Where the port of a part (``pgbouncer_``, ``exporter_``) is published, as far as the variables say."""
+    given = text(values.get(f"postgres_{part}publish_address"))
     if text(values.get("postgres_stack")) in ("", "single"):
         return given or "127.0.0.1"
     return given or text(values.get("postgres_address")) or "the member's address"
@@ -135,14 +145,19 @@ def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
 
 
 def _ports(values: Mapping[str, Any]) -> Iterator[Said]:
-    server, exporter = text(values.get("postgres_port")), text(values.get("postgres_exporter_port"))
-    if not (truth(values.get("postgres_exporter")) and server and server == exporter):
-        return
-    if overlap(published(values), text(values.get("postgres_exporter_publish_address"))):
-        yield (
-            ("postgres_exporter_port",),
-            f"{exporter} is the port of the server (postgres_port); give the exporter another one",
-        )
+    taken = [("", "the server")]
+    for part, name in (("pgbouncer_", "PgBouncer"), ("exporter_", "the exporter")):
+        if not (pooled(values) if part == "pgbouncer_" else truth(values.get("postgres_exporter"))):
+            continue
+        port = text(values.get(f"postgres_{part}port"))
+        for other, whose in taken:
+            addresses = [published(values, each) for each in (other, part)]
+            if port and port == text(values.get(f"postgres_{other}port")) and overlap(*addresses):
+                yield (
+                    (f"postgres_{part}port",),
+                    f"{port} is the port of {whose} (postgres_{other}port); give {name} another one",
+                )
+        taken.append((part, name))
 
 
 def overlap(one: str, other: str) -> bool:
@@ -155,6 +170,10 @@ def overlap(one: str, other: str) -> bool:
 
 def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
     yield from roles.twice
+    for name in (POOL_AUTH, POOL_HEALTH):
+        if name in {**roles.present, **roles.absent}:
+            place, _ = {**roles.present, **roles.absent}[name]
+            yield place, f"'{name}' belongs to PgBouncer, and the stack declares it; take it out of the list"
     if administrator in roles.absent:
         yield (
             roles.absent[administrator][0],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, published
+from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, pooled, published
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import Path, text, truth
 from ansible_collections.aza.pg.plugins.module_utils.stack.replication import slot_name
 
@@ -54,8 +54,10 @@ def collisions(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]
 def _ports(one: Instance) -> Iterator[tuple[str, str]]:
     """The variables of the ports that it publishes, with the address."""
     yield "postgres_port", published(one.values)
+    if pooled(one.values):
+        yield "postgres_pgbouncer_port", published(one.values, "pgbouncer_")
     if truth(one.values.get("postgres_exporter")):
-        yield "postgres_exporter_port", text(one.values.get("postgres_exporter_publish_address"))
+        yield "postgres_exporter_port", published(one.values, "exporter_")
 
 
 def clusters(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:

@@ -13,9 +13,11 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import KINDS
@@ -103,9 +105,9 @@ def _client(value: Any) -> str:
     return "is not a network like 10.0.0.0/24, nor an address, a host name, samenet or samehost"
 
 
-def _settings(value: Any) -> str:
+def _settings(value: Any, normalise: Callable[[Any], Any] = pg.normalise) -> str:
     try:
-        pg.normalise(value)
+        normalise(value)
     except AzaError as error:
         return "is wrong: " + error.msg.partition(": ")[2].rstrip(".")
     wrong = [f"'{name}' is a list of something else than values" for name in value if _nested(value[name])]
@@ -227,6 +229,7 @@ LIMITS: dict[str, Limit] = {
     "postgres_roles[].settings": SETTINGS,
     "postgres_databases[].name": NAME,
     "postgres_databases[].connection_limit": CONNECTIONS,
+    "postgres_databases[].pool_size": between(0, 10000),
     "postgres_databases[].settings": SETTINGS,
     "postgres_databases[].extensions[].name": NAME,
     "postgres_databases[].extensions[].version": or_empty(Limit(_version)),
@@ -236,5 +239,11 @@ LIMITS: dict[str, Limit] = {
     "postgres_tls_names[]": pattern(r"[A-Za-z0-9*_.:-]+", "a host name or an address"),
     "postgres_exporter_port": PORT,
     "postgres_exporter_publish_address": ADDRESS,
+    "postgres_pgbouncer_port": PORT,
+    "postgres_pgbouncer_publish_address": or_empty(ADDRESS),
+    "postgres_pgbouncer_settings": Limit(
+        partial(_settings, normalise=pgbouncer.normalise),
+        {"additionalProperties": {"not": {"type": ["null", "object"]}}},
+    ),
     "docker_engine_start_timeout": between(1, 3600),
 }

@@ -16,11 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import console, objects, pgbouncer, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import EFFECTS, Change, Desired, File, Plan
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    EFFECTS,
+    PGBOUNCER,
+    Change,
+    Desired,
+    File,
+    Plan,
+    container_name,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
+from ansible_collections.aza.pg.plugins.module_utils.stack.observe import subnets
 
 _RELOAD_SECONDS = 10
 _CONNECTIONS = 4
@@ -70,11 +79,12 @@ def apply(plan: Plan, context: Context) -> list[str]:
     """Returns what was done, one line a change.
 
     Reload and restart happen once, after the last file. What speaks to the server comes after that; where the
-    server was just started it is left to the next round, when the server is ready.
+    server was just started it is left to the next round, when the server is ready. PgBouncer reads its files at the
+    end, when the server knows what stands in them.
     """
     done: list[str] = []
     pending = list(plan.changes)
-    closing, started = "none", False
+    closing, started, pools = "none", False, False
     try:
         while pending:
             change = pending[0]
@@ -90,11 +100,15 @@ def apply(plan: Plan, context: Context) -> list[str]:
                 and change.name == context.wanted.container
             ):
                 closing, started = "none", True  # it has read everything that was written
+            elif change.effect == "reload" and change.detail.get("reader") == PGBOUNCER:
+                pools = True
             elif change.kind in _CONFIGURATION and not started:
                 closing = min(closing, change.effect, key=EFFECTS.index)
             done.append(change.text())
             pending.pop(0)
         _close(closing, context)
+        if pools:
+            console.reload(context.wanted, context.docker)
     except _FAILURES as error:
         said = _said(error).rstrip(".")
         at = f"at “{pending[0].text()}”" if pending else f"at the {closing} of the server"
@@ -160,13 +174,21 @@ def _file(context: Context, change: Change) -> None:
         os.chown(path, *_owner(context, item))
         path.chmod(item.mode)
         return
-    content = context.secrets[item.secret] if item.secret else item.text or ""
+    content = context.secrets[item.secret] if item.secret else _text(context, item)
     write_atomic(path, content.encode(), item.mode, _owner(context, item))
+
+
+def _text(context: Context, item: File) -> str:
+    """Its text on this host, whose engine has given the containers' network its addresses."""
+    if item.path != pgbouncer.HBA:
+        return item.text or ""
+    network = context.docker.inspect(context.wanted.network)
+    return pgbouncer.here(item, subnets(context.wanted, network)) or ""
 
 
 def _directory(context: Context, change: Change) -> None:
     if change.action == "remove":
-        shutil.rmtree(context.directory)
+        shutil.rmtree(context.directory / change.detail.get("path", ""))
     else:
         _file(context, change)
 
@@ -262,6 +284,10 @@ def _container(context: Context, change: Change) -> None:
         context.docker.run(
             "compose", "--file", compose, "up", "--detach", "--no-build", *alone, timeout=wait + 300
         )
+    if change.action not in ("remove", "stop") and change.name == container_name(
+        context.wanted.project, PGBOUNCER
+    ):
+        console.wait(context.wanted, context.docker)
 
 
 def _server(context: Context, change: Change) -> None:
@@ -318,6 +344,7 @@ APPLIERS: dict[str, Applier] = {
     "file": _file,
     "secret": _file,
     tls.KIND: _file,
+    PGBOUNCER: _server,
     "link": _link,
     "volume": _volume,
     "network": _network,

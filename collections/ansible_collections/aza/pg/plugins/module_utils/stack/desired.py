@@ -12,10 +12,12 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter as exporters
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects, replication, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer as poolers
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
     EXPORTER,
+    PGBOUNCER,
     SERVER,
     Desired,
     File,
@@ -73,6 +75,8 @@ class Parameters:
     objects: Mapping[str, Any] = field(default_factory=dict)
     # What exports metrics; None where nothing does.
     exporter: exporters.Exporter | None = None
+    # What keeps the pools of connections; None where nothing does.
+    pgbouncer: poolers.PgBouncer | None = None
     # With tls, the facts of the server's certificate (``plugin_utils/certificates.py``), and what verifies others.
     certificate: Mapping[str, Any] = field(default_factory=dict)
     ca: str = ""
@@ -145,6 +149,10 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         ),
         File("compose.yml", 0o644, text=header + to_yaml(project)),
     ]
+    if given.pgbouncer:
+        files += poolers.files(
+            given.pgbouncer, given.tls, *_pools(given, declared, settings), origins=given.origins
+        )
     if given.exporter:
         files.insert(6, File(exporters.PASSWORD_PATH, 0o400, owner=EXPORTER, secret=exporters.PASSWORD))
     if passwd:
@@ -153,7 +161,10 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         **names,
         services=services,
         files=tuple(files),
-        leftovers=tuple(item for item in _SECRET_PARTS if item.path not in {file.path for file in files}),
+        leftovers=(
+            *(item for item in _SECRET_PARTS if item.path not in {file.path for file in files}),
+            *poolers.leftovers(given.pgbouncer is not None, given.tls),
+        ),
         settings=settings,
         superuser=given.user,
         database=given.database,
@@ -182,9 +193,11 @@ def _objects(given: Parameters) -> dict[str, Any]:
     declared = objects.normalise(given.objects)
     declared["preload"] = {**declared.get("preload", {}), "declared": list(given.extra_preload_libraries)}
     if given.exporter:
-        _add_roles(declared, exporters.OBJECTS, "exporter", "set postgres_exporter: false")
+        _add_roles(declared, exporters.OBJECTS, "the exporter", "set postgres_exporter: false")
+    if given.pgbouncer:
+        _add_roles(declared, poolers.OBJECTS, "PgBouncer", "set postgres_pgbouncer: false")
     if given.role:
-        _add_roles(declared, replication.OBJECTS, "replicas", "choose another name")
+        _add_roles(declared, replication.OBJECTS, "the replicas", "choose another name")
         declared["slots"] = [member.slot for member in given.role.downstream]
     return declared
 
@@ -195,11 +208,21 @@ def _add_roles(declared: dict[str, Any], own: Mapping[str, Any], whose: str, ins
     for role in added:
         if any(item["name"] == role["name"] for item in declared.get("roles", ())):
             raise AzaError(
-                f"postgres_roles: the role {role['name']} belongs to the {whose}, and the stack declares it; take it "
+                f"postgres_roles: the role {role['name']} belongs to {whose}, and the stack declares it; take it "
                 f"out of the list, or {instead}.",
                 reason="bad_object",
             )
     declared["roles"] = [*declared.get("roles", ()), *added]
+
+
+def _pools(given: Parameters, declared: Mapping[str, Any], settings: Mapping[str, str]) -> tuple[str, str]:
+    """PgBouncer's own file, and its rules."""
+    assert given.pgbouncer is not None
+    databases = declared.get("databases", ())
+    name = poolers.server_name(given.pgbouncer, given.tls, given.certificate)
+    ini = poolers.render(given.pgbouncer, name, given.tls, given.database, databases, settings)
+    rules = hba.rules(given.user, declared.get("hba", ()), given.allow_from, given.tls)
+    return ini, poolers.access(rules, given.user)
 
 
 def _services(
@@ -218,6 +241,10 @@ def _services(
         port=given.port,
     )
     described = [(server, _server(given, host, server, passwd), passwd)]
+    if given.pgbouncer:
+        service = given.pgbouncer.service(names["project"], host.uid, host.gid)
+        name = poolers.server_name(given.pgbouncer, given.tls, given.certificate)
+        described.append((service, given.pgbouncer.compose(service, name), given.pgbouncer.fixed))
     if given.exporter:
         service = given.exporter.service(names["project"], host.uid, host.gid)
         described.append((service, given.exporter.compose(service), ""))
@@ -330,7 +357,8 @@ def skeleton(
     return Desired(
         **names,
         services=tuple(
-            Service(name, container_name(names["project"], name), no_image) for name in (SERVER, EXPORTER)
+            Service(name, container_name(names["project"], name), no_image)
+            for name in (SERVER, PGBOUNCER, EXPORTER)
         ),
         files=(*(File(path, 0) for path in paths), File(PASSWORD_PATH, 0, secret="postgres_password")),
         superuser=user,

@@ -129,7 +129,9 @@ class Plan:
         result = dict.fromkeys(EFFECTS, 0)
         together: set[str] = set()
         for change in self.changes:
-            if change.effect in ("reload", "restart") and change.kind != "container":
+            if change.effect == "reload" and change.detail.get("reader") == PGBOUNCER:
+                together.add(PGBOUNCER)
+            elif change.effect in ("reload", "restart") and change.kind != "container":
                 together.add(change.effect)
             else:
                 result[change.effect] += 1
@@ -137,6 +139,7 @@ class Plan:
             result["restart"] += 1
         elif "reload" in together:
             result["reload"] = 1
+        result["reload"] += PGBOUNCER in together
         return result
 
     def summary(self) -> str:
@@ -208,17 +211,24 @@ class File:
     owner: str = "host"
     text: str | None = None
     secret: str = ""
-    # What a new content means for a running server.
+    # What a new content means for the service that reads it, while that runs.
     effect: str = "none"
+    reader: str = "postgres"
     origin: str = ""
 
     @property
     def is_directory(self) -> bool:
         return self.text is None and not self.secret
 
+    @property
+    def detail(self) -> dict[str, str]:
+        """What an applier has to know of it. The server is who reads what nobody else is said to."""
+        return {"path": self.path} | ({"reader": self.reader} if self.reader != "postgres" else {})
+
 
 SERVER = "postgres"  # the service that is the server
 EXPORTER = "exporter"
+PGBOUNCER = "pgbouncer"
 # Services that no client is connected to: they are replaced and removed without asking.
 CLIENTLESS = (EXPORTER,)
 
@@ -376,6 +386,8 @@ class Observed:
     strangers: tuple[str, ...] = ()
     volume: bool = False
     network: bool = False
+    # The addresses of the containers' network.
+    subnets: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     socket_link: str | None = None
     server: Mapping[str, Any] | None = None
@@ -384,6 +396,8 @@ class Observed:
     certificate_in_use: str = ""
     # Why the exporter's metrics cannot be had, empty when they can; None where they were not asked for.
     scrape: str | None = None
+    # What PgBouncer says of itself (``console.py``); None when it does not answer, or is not asked.
+    pgbouncer: Mapping[str, Any] | None = None
     port_problems: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
 

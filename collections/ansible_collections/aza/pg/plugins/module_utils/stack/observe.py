@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import handshake, objects, server, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import console, handshake, objects, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.host import engine_facts, host_facts
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
+    PGBOUNCER,
     SERVER,
     Desired,
     File,
@@ -73,17 +74,29 @@ def observe(
         strangers=strangers,
         volume=any(item.get("Name") == wanted.volume and "Mountpoint" in item for item in inspected),
         network=any(item.get("Name") == wanted.network and "IPAM" in item for item in inspected),
+        subnets=subnets(wanted, inspected),
         images=_images(wanted, [item for item in inspected if "RootFS" in item]),
         socket_link=_link(wanted.socket_link),
         server=answer,
         server_error=error,
         certificate_in_use=handshake.fingerprint(wanted.server) if answer and wanted.certificate else "",
+        pgbouncer=console.look(wanted, containers[PGBOUNCER]["since"])
+        if containers.get(PGBOUNCER, {}).get("state") == "running"
+        else None,
         port_problems={
             service.name: problem
             for service in wanted.services
             if (problem := _port_problem(service, containers.get(service.name)))
         },
         host={**host_facts(), **engine_facts(docker)},
+    )
+
+
+def subnets(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The addresses of the network that the containers share."""
+    found = [item for item in inspected if item.get("Name") == wanted.network and "IPAM" in item]
+    return tuple(
+        str(part["Subnet"]) for item in found for part in item["IPAM"]["Config"] or () if part.get("Subnet")
     )
 
 
@@ -129,7 +142,7 @@ def _file(directory: Path, item: File, secrets: Mapping[str, str]) -> dict[str, 
     if item.secret:
         wanted = secrets.get(item.secret)
         found["matches"] = None if wanted is None else hmac.compare_digest(content, wanted.encode())
-        if item.path == tls.PATH:
+        if item.secret == tls.SECRET:
             found["certificate"] = tls.read(content)
         return found
     found["sha256"] = hashlib.sha256(content).hexdigest()

@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, pgbouncer, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CLIENTLESS,
+    PGBOUNCER,
     Change,
     Desired,
     File,
@@ -150,10 +151,13 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
             continue  # its settings are changes of their own
         if item.path == COMPOSE and _replaces(wanted, found):
             continue  # written when the container is replaced, not while that waits for a permission
+        if item.path == pgbouncer.HBA:
+            continue  # written when there is a network, whose addresses stand in it
         yield from _file(item, wanted, found)
+    leftovers = {item.path: item for item in wanted.leftovers}
     for path, state in found.files.items():
-        if state.get("foreign"):
-            left = path in [item.path for item in wanted.leftovers]
+        if state.get("foreign") and not (path in leftovers and leftovers[path].is_directory):
+            left = path in leftovers
             yield Change(
                 "secret" if left else "file",
                 path,
@@ -168,11 +172,13 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     kind = "directory" if item.is_directory else "secret" if item.secret else "file"
-    name, detail = item.path or wanted.directory, {"path": item.path}
+    name, detail = item.path or wanted.directory, item.detail
     owner = wanted.owner(item, (found.host.get("uid"), found.host.get("gid")))
     is_now = found.files.get(item.path)
-    effect = item.effect if found.running else "none"
-    if item.path == tls.PATH and (is_now is None or is_now.get("matches") is False):
+    runs = found.containers.get(item.reader, {}).get("state") == "running"
+    effect = item.effect if runs else "none"
+    text = pgbouncer.here(item, found.subnets)
+    if item.secret == tls.SECRET and (is_now is None or is_now.get("matches") is False):
         yield tls.change(item, wanted, is_now, effect)
         return
     if is_now is None:
@@ -185,16 +191,14 @@ def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
             f"{wanted.directory}/{item.path} is no {kind} (somebody put something else there). Move it away.",
             reason="foreign_file",
         )
-    if (item.secret and is_now["matches"] is False) or (
-        item.text is not None and is_now["sha256"] != _sha(item.text)
-    ):
+    if (item.secret and is_now["matches"] is False) or (text is not None and is_now["sha256"] != _sha(text)):
         if item.path in hba.KIND_OF_PATH:
             yield from hba.changes(item, str(is_now.get("text", "")), effect, wanted)
             return
         if item.path == settings.STACK_PATH:
             yield from settings.stack_changes(item, str(is_now.get("text", "")), effect)
             return
-        why = "" if item.secret else _difference(str(is_now.get("text", "")), item.text or "")
+        why = "" if item.secret else _difference(str(is_now.get("text", "")), text or "")
         yield Change(kind, name, "change", effect=effect, why=why, origin=item.origin, detail=detail)
         return
     before, after = _rights(is_now["mode"], is_now["uid"], is_now["gid"]), _rights(item.mode, *owner)
@@ -242,9 +246,24 @@ def _volume(wanted: Desired, found: Observed) -> Iterator[Change]:
 def _containers(wanted: Desired, found: Observed) -> Iterator[Change]:
     for name in found.strangers:
         effect = "none" if _is_clientless(wanted, name) else "restart"
-        yield Change("container", name, "remove", effect=effect, why="it is no longer part of the stack")
+        why = "it is no longer part of the stack"
+        yield Change("container", name, "remove", effect=effect, why=why, id=f"container {name}")
     for service in wanted.services:
+        if service.name == PGBOUNCER:
+            rules = next(item for item in wanted.files if item.path == pgbouncer.HBA)
+            yield from _file(rules, wanted, found)
         yield from _container(service, wanted, found)
+    for item in wanted.leftovers:
+        if item.is_directory and item.path in found.files:
+            yield Change(
+                "directory",
+                item.path,
+                "remove",
+                why="nothing uses it any more",
+                detail={"path": item.path},
+                # Its files are in use while its container waits for a permission to go.
+                needs=(f"container {container_name(wanted.project, PGBOUNCER)}",),
+            )
 
 
 def _is_clientless(wanted: Desired, container: str) -> bool:
@@ -368,6 +387,10 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield Change("server", wanted.instance, "reload", effect="reload", why=why)
 
 
+def _activate_pgbouncer(wanted: Desired, found: Observed) -> Iterator[Change]:
+    yield from pgbouncer.reload(wanted, found, [*_files(wanted, found), *_containers(wanted, found)])
+
+
 PLANNERS: tuple[Planner, ...] = (
     _image,
     _files,
@@ -377,6 +400,7 @@ PLANNERS: tuple[Planner, ...] = (
     _containers,
     _activate,
     objects.plan,
+    _activate_pgbouncer,
 )
 
 

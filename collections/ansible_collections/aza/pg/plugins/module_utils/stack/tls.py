@@ -201,7 +201,7 @@ def change(item: File, wanted: Desired, is_now: Mapping[str, Any] | None, effect
         why = "the file on the host is another one"
     return Change(
         KIND,
-        "server",
+        "server" if item.path == PATH else item.reader,
         "create" if is_now is None else "change",
         effect=effect,
         before=before,
@@ -209,7 +209,7 @@ def change(item: File, wanted: Desired, is_now: Mapping[str, Any] | None, effect
         why=why if is_now is not None else "",
         origin=item.origin,
         # What merely comes to its end is not drift yet.
-        detail={"path": item.path, **({"finding": "yellow"} if why.startswith("it expires in") else {})},
+        detail={**item.detail, **({"finding": "yellow"} if why.startswith("it expires in") else {})},
     )
 
 

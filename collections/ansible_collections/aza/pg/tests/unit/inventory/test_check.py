@@ -41,8 +41,9 @@ def test_the_defaults_of_the_role_are_those_that_are_documented() -> None:
         for name, option in SPECS.items()
         if option.role == "stack" and not option.required
     }
-    for looked_up in ("postgres_image", "postgres_exporter_image"):
-        documented[looked_up] = defaults[looked_up]
+    # Those that depend on something: their documentation says on what.
+    for derived in ("image", "exporter_image", "pgbouncer_image", "pgbouncer"):
+        documented[f"postgres_{derived}"] = defaults[f"postgres_{derived}"]
     assert documented == defaults
 
 

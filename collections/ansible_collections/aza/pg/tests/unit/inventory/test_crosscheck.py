@@ -174,6 +174,17 @@ REPLICATED = {"name": "x", "state": "absent"}
         (CERTIFICATE | AUTHORITY, "postgres_tls_ca_certificate", "would sign nothing"),
         ({"postgres_exporter_port": 5432}, "postgres_exporter_port", "is the port of the server"),
         (
+            {"postgres_pgbouncer": True, "postgres_pgbouncer_port": 5432},
+            "postgres_pgbouncer_port",
+            "5432 is the port of the server (postgres_port); give PgBouncer another one",
+        ),
+        (
+            {"postgres_pgbouncer": True, "postgres_exporter_port": 6432},
+            "postgres_exporter_port",
+            "6432 is the port of PgBouncer (postgres_pgbouncer_port); give the exporter another one",
+        ),
+        ({"postgres_roles": [{"name": "aza_health"}]}, "postgres_roles[0]", "belongs to PgBouncer"),
+        (
             {"postgres_exporter_port": "5432", "postgres_exporter_publish_address": "0.0.0.0"},
             "postgres_exporter_port",
             "is the port of the server",
@@ -255,6 +266,7 @@ def test_each_contradiction_has_one_sentence(values: dict[str, Any], place: str,
         CERTIFICATE,
         AUTHORITY,
         {"postgres_exporter_port": 5432, "postgres_exporter": False},
+        {"postgres_pgbouncer_port": 5432, "postgres_pgbouncer": False},
         {"postgres_exporter_port": 5432, "postgres_exporter_publish_address": "127.0.0.2"},
         one(extensions=["hstore", "vector", "plpgsql", "pg_stat_statements"]),
         one(extensions=["pg_cron"])

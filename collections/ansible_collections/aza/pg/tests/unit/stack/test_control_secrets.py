@@ -158,6 +158,7 @@ def test_the_list_of_secrets(tmp_path: Path) -> None:
         "user": "boss",
         "password": "",
         "exporter": True,
+        "pgbouncer": False,
         "roles": [
             "web",
             "new",

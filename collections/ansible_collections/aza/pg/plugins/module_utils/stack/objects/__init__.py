@@ -14,6 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     extensions,
     hba,
     memberships,
+    pool_lookup,
     privileges,
     roles,
     schemas,
@@ -33,6 +34,7 @@ KINDS: tuple[Kind, ...] = (
     schemas.KIND,
     extensions.KIND,
     privileges.KIND,
+    pool_lookup.KIND,
     collations.KIND,
 )
 

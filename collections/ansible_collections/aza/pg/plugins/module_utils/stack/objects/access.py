@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import STACK_ROLES
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import owner
 
 LEVELS = ("read_write", "read_only", "connect")
@@ -108,7 +109,7 @@ def access(
     roles = wanted.objects.get("roles", ())
     above = {its_owner, wanted.superuser, "pg_database_owner"}
     levels = {role: level for level in LEVELS[:2] for role in given[level] if role not in above}
-    # Who owns a schema here, and who watches the server, has to get in.
+    # Who owns a schema here, who watches the server, and the stack's own roles have to get in.
     connects = {*given["connect"], *_monitors(roles), *_schema_owners(entry)} - {*levels, *above}
     creators = {its_owner, *owners}
     return Access(
@@ -124,7 +125,7 @@ def access(
 def _monitors(roles: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for item in roles:
         groups = {group["role"] if isinstance(group, Mapping) else group for group in item["member_of"]}
-        if item["state"] == "present" and "pg_monitor" in groups:
+        if item["state"] == "present" and ("pg_monitor" in groups or item["name"] in STACK_ROLES):
             yield item["name"]
 
 

@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "locale": "",
     "template": "",
     "connection_limit": -1,
+    "pool_size": 0,
     "settings": {},
     "comment": "",
     "extensions": [],

@@ -152,10 +152,17 @@ def _dropped(wanted: Desired, entry: Mapping[str, Any], item: Mapping[str, Any],
     )
 
 
+# The stack's own (``pool_lookup.py``), by database.
+STACK_SCHEMAS = {"postgres": ("aza_pg",)}
+
+
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     for entry in databases(wanted):
         seen = inside(found, entry)
-        known = {item["name"] for item in entry["schemas"]} | {"public"}
+        known = {item["name"] for item in entry["schemas"]} | {
+            "public",
+            *STACK_SCHEMAS.get(entry["name"], ()),
+        }
         known |= {item["schema"] for item in seen["extensions"].values()} if seen else set()
         for name, is_now in seen["schemas"].items() if seen else ():
             if name not in known and not is_now["extension"]:

@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer, plan, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import PGBOUNCER, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import PGBOUNCER, Desired, Observed, hold
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import PgBouncer
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import pgpass_escape
@@ -449,5 +449,5 @@ def test_it_goes_with_everything_that_it_had() -> None:
         ("directory", "remove"),
     ]
     # While clients may not be disconnected, its files stay.
-    held = plan.hold(changes, ())
+    held = hold(changes, ())
     assert not [item for item in held.changes if item.action == "remove"]

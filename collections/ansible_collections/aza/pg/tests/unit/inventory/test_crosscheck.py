@@ -345,6 +345,7 @@ SAME = {"machine": "one"}
                     "postgres_stack": "replica",
                     "postgres_port": 1,
                     "postgres_exporter_port": 2,
+                    "postgres_pgbouncer_port": 3,
                 },
             ],
             "db1 postgres_cluster: 'a' is the cluster",

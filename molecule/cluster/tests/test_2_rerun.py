@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A second deploy of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from steps.checks import assert_second_run_changes_nothing
+from steps.instances import Instance
+from steps.playbooks import Run
+
+# A quiet machine takes ten.
+SECONDS = 120
+
+
+def test_second_deploy_changes_nothing_and_restarts_nothing(
+    instances: dict[str, Instance], playbook: Callable[..., Run], figures: list[str]
+) -> None:
+    again = assert_second_run_changes_nothing(lambda: playbook("deploy.yml"), instances, most_tasks=25)
+    tasks = max(len(again.of(name)) for name in instances)
+    figures.append(f"rerun of three hosts, two clusters: {again.seconds:.1f} s, {tasks} tasks per host")
+    assert again.seconds < SECONDS

@@ -82,8 +82,10 @@ def test_a_stopped_replica_and_its_dropped_slot_are_found_and_come_back_with_a_d
     replica, name = shop[NEAR], slot(NEAR)
     replica.run(f"docker stop {replica.container}")
     until(lambda: name not in streaming(shop[PRIMARY]), "the primary knows that it is away")
-    shop[PRIMARY].sql(f"select pg_drop_replication_slot('{name}')")
-    said = playbook("check.yml", extra=declared, limit=["shop"], expect_failure=True).output
+    slots = f"from pg_replication_slots where slot_name = '{name}'"
+    shop[PRIMARY].sql(f"select pg_drop_replication_slot(slot_name) {slots}")
+    check = playbook("check.yml", extra=declared, limit=["shop"], expect_failure=True)
+    said = " ".join(check.output.split())
     assert f"start container {replica.container}" in said and f"create slot {name}" in said, said
     deploy()
     until_streaming(shop[PRIMARY], _replicas(shop))

@@ -305,8 +305,8 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
         said = f"a row written on {view.primary or 'the primary'} was here {duration(took)} later"
         slow = "look at the replica's disk and network, and whether the clocks of both hosts agree"
         yield Finding("sentinel", "green" if well else "yellow", said, "" if well else slow)
-    elif not written.get("written"):
-        return
+    elif not written.get("written") or view.facts(name).get("replay_paused"):
+        return  # nothing was written, or it is not replayed, which is said above
     elif (number(written.get("at")) or 0) > (number(mine.get("until")) or 0):
         said = "it had stopped waiting before the row was written on the primary"
         yield Finding(

@@ -113,8 +113,12 @@ class Network:
     def ready(self, name: str) -> None:
         """The real server, not that of a first start: process 1 is it."""
 
+        self.wait(name, lambda: READY in self.log(name))
+
+    def wait(self, name: str, condition: Callable[[], Any]) -> None:
+        """For the container, whose log says what went wrong."""
         try:
-            eventually(lambda: READY in self.log(name), f"{name} to accept connections")
+            eventually(condition, f"{name} to be ready")
         except BaseException:
             print(self.log(name))
             raise

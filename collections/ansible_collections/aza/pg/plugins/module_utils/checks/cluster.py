@@ -218,5 +218,5 @@ def undeclared_slots(view: View, holder: str) -> Iterable[Facts]:
     """Physical slots for which no declared member is there."""
     wanted = {one.slot for name, one in view.declared.members.items() if view.upstream(name) == holder}
     for row in rows(view.facts(holder).get("slots")):
-        if row.get("type") == "physical" and not row.get("temporary") and row.get("name") not in wanted:
+        if row.get("type") == "physical" and not row.get("temporary") and text(row.get("name")) not in wanted:
             yield row

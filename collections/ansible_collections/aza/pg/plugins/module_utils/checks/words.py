@@ -49,6 +49,11 @@ def number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
+def count(value: Any) -> float:
+    """A number that may have come as text; what is none counts nothing."""
+    return float(value) if isinstance(value, str) and value.isdecimal() else number(value) or 0
+
+
 def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 

@@ -197,7 +197,7 @@ def test_all_is_well(bouncer: Pool, check: Any) -> None:
     said = {item["what"]: item["said"] for item in result["findings"]}
     assert said["pool"].startswith("shop reaches shop and postgres as itself under TLS")
     assert said["auth_query"] == "a role that was just made logs in; it was dropped again"
-    assert said["password"] == "a wrong password is refused"
+    assert said["pool password"] == "a wrong password is refused"
     facts = result["facts"]
     assert facts["databases"]["shop"]["servers"] == 2, (
         "the statement was used on a server that had not prepared it"
@@ -227,37 +227,39 @@ def test_a_wrong_name_or_password_or_authority(bouncer: Pool, check: Any) -> Non
     )
     result = check(sslrootcert="/etc/hostname")
     assert tells(result, "pool", "red", "root certificate")
-    assert tells(result, "password", "yellow", "could not be seen")
+    assert tells(result, "pool password", "yellow", "could not be seen")
 
 
 def test_nobody_answers(check: Any) -> None:
     result = check(port=free_port(), socket_dir="/nowhere", server_socket_dir="/nowhere")
     assert tells(result, "pool", "red", "refused")
-    assert tells(result, "console", "red", "its console does not answer")
+    assert tells(result, "pool console", "red", "its console does not answer")
     assert tells(result, "auth_query", "red", "cannot log in")
 
 
 def test_declared_and_live_differ(bouncer: Pool, check: Any) -> None:
     bouncer.again(clients=40, more="stray = host=nowhere.invalid")
     result = check(declared={**DECLARED, "databases": {"shop": {"pool_size": 9}, "crm": {}}})
-    assert tells(result, "configuration", "red", "max_client_conn is 40, declared is 50")
-    assert tells(result, "databases", "red", "pool_size of shop is 5, declared is 9")
-    assert tells(result, "databases", "red", "PgBouncer does not know crm")
-    assert tells(result, "databases", "yellow", "nobody declared postgres and stray")
+    assert tells(result, "pool settings", "red", "max_client_conn is 40, declared is 50")
+    assert tells(result, "pool databases", "red", "pool_size of shop is 5, declared is 9")
+    assert tells(result, "pool databases", "red", "PgBouncer does not know crm")
+    assert tells(result, "pool databases", "yellow", "nobody declared postgres and stray")
 
 
 def test_everybody_is_somebody_else_without_prepared_statements(bouncer: Pool, check: Any) -> None:
     bouncer.again(more=bouncer.forced, prepared=0)
     result = check(databases=["other", "shop"])
     assert tells(result, "pool", "red", "in other the server takes shop for pooler")
-    assert tells(result, "prepared", "red", "a prepared statement does not outlive its transaction in shop")
+    assert tells(
+        result, "pool prepared", "red", "a prepared statement does not outlive its transaction in shop"
+    )
 
 
 def test_a_door_for_everybody_in_the_clear(bouncer: Pool, check: Any) -> None:
     bouncer.again(more=bouncer.forced, hba="host all all all trust", tls="disable")
     result = check(sslmode="prefer", databases=["other"])
-    assert tells(result, "password", "red", "lets shop in with a wrong password")
-    assert tells(result, "tls", "red", "shop reaches other in the clear")
+    assert tells(result, "pool password", "red", "lets shop in with a wrong password")
+    assert tells(result, "pool tls", "red", "shop reaches other in the clear")
 
 
 def test_clients_that_wait(bouncer: Pool, check: Any) -> None:
@@ -276,8 +278,8 @@ def test_clients_that_wait(bouncer: Pool, check: Any) -> None:
         )
         result = check(timeout=2, databases=["postgres"])
         assert tells(result, "pool", "red", "shop does not reach postgres")
-        assert tells(result, "waiting", "red", "clients wait for a server") or tells(
-            result, "waiting", "red", "client waits for a server"
+        assert tells(result, "pool queue", "red", "clients wait for a server") or tells(
+            result, "pool queue", "red", "client waits for a server"
         )
         assert bouncer.net.sql("db", "select count(*) from pg_roles where rolname = 'aza_pool_check'") == "0"
 
@@ -295,7 +297,7 @@ def test_a_paused_database(bouncer: Pool, check: Any) -> None:
     ) as console:
         console.execute("pause shop")
         result = check(timeout=2)
-        assert tells(result, "databases", "red", "shop is paused")
+        assert tells(result, "pool databases", "red", "shop is paused")
 
 
 def test_the_role_is_dropped_when_the_login_fails(bouncer: Pool, check: Any) -> None:

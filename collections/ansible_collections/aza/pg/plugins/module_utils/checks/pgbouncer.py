@@ -76,13 +76,16 @@ def _login(declared: Declared, client: str, name: str, found: Mapping[str, Any])
     if declared.tls and not found.get("tls"):
         said = f"{client} reaches {name} in the clear"
         yield Finding(
-            "tls", "red", said, "client_tls_sslmode must be require, and the client's sslmode verify-full"
+            "pool tls",
+            "red",
+            said,
+            "client_tls_sslmode must be require, and the client's sslmode verify-full",
         )
     if not found.get("prepared"):
         said = (
             f"a prepared statement does not outlive its transaction in {name}: {found.get('prepared_error')}"
         )
-        yield Finding("prepared", "red", said, "set max_prepared_statements above 0")
+        yield Finding("pool prepared", "red", said, "set max_prepared_statements above 0")
 
 
 def _wrong_password(facts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -92,16 +95,16 @@ def _wrong_password(facts: Mapping[str, Any]) -> Iterator[Finding]:
         return
     if not found.get("refused"):
         yield Finding(
-            "password",
+            "pool password",
             "red",
             f"PgBouncer lets {text(facts.get('client'))} in with a wrong password",
             "auth_type must be scram-sha-256 (or hba with it), never trust or any",
         )
     elif any(words in said.lower() for words in _REFUSALS):
-        yield Finding("password", "green", "a wrong password is refused")
+        yield Finding("pool password", "green", "a wrong password is refused")
     else:
         unclear = f"whether a wrong password is refused could not be seen: {said}"
-        yield Finding("password", "yellow", unclear, "see above why nobody gets in")
+        yield Finding("pool password", "yellow", unclear, "see above why nobody gets in")
 
 
 def _fresh_role(facts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -124,7 +127,7 @@ def _console(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
         return
     if found.get("error"):
         said = f"its console does not answer: {found['error']}"
-        yield Finding("console", "red", said, "see whether PgBouncer runs, and who may use its socket")
+        yield Finding("pool console", "red", said, "see whether PgBouncer runs, and who may use its socket")
         return
     yield from _config(declared, mapping(found.get("config")))
     yield from _databases(declared, found)
@@ -137,9 +140,9 @@ def _config(declared: Declared, is_now: Mapping[str, Any]) -> Iterator[Finding]:
         for key, value in declared.config.items()
         if not same(str(is_now.get(key, "")), str(value))
     ]
-    yield from (Finding("configuration", "red", said, _DEPLOY) for said in differ)
+    yield from (Finding("pool settings", "red", said, _DEPLOY) for said in differ)
     if declared.config and not differ:
-        yield Finding("configuration", "green", f"all {len(declared.config)} settings are as declared")
+        yield Finding("pool settings", "green", f"all {len(declared.config)} settings are as declared")
 
 
 def _databases(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
@@ -148,13 +151,13 @@ def _databases(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding
     for name, wanted in declared.databases.items():
         for said, todo in _database(name, mapping(wanted), is_now.get(name)):
             bad = True
-            yield Finding("databases", "red", said, todo)
+            yield Finding("pool databases", "red", said, todo)
     if declared.databases and not bad:
-        yield Finding("databases", "green", f"{listed(declared.databases)}: as declared")
+        yield Finding("pool databases", "green", f"{listed(declared.databases)}: as declared")
     undeclared = sorted(set(is_now) - set(declared.databases) - {CONSOLE, "*"})
     if declared.databases and undeclared:
         said = f"nobody declared {listed(undeclared)}"
-        yield Finding("databases", "yellow", said, "declare what is used; a deploy removes the rest")
+        yield Finding("pool databases", "yellow", said, "declare what is used; a deploy removes the rest")
 
 
 def _database(
@@ -181,7 +184,7 @@ def _load(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
     worst = max(pools, key=_seconds, default={})
     if waiting and longest > declared.wait_seconds:
         yield Finding(
-            "waiting",
+            "pool queue",
             "red",
             f"{waiting:.0f} clients wait for a server, one for {duration(longest)} ({worst.get('database')} as "
             f"{worst.get('user')})",
@@ -189,7 +192,7 @@ def _load(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
         )
     else:
         yield Finding(
-            "waiting", "green", "no client waits for a server" if not waiting else "clients wait briefly"
+            "pool queue", "green", "no client waits for a server" if not waiting else "clients wait briefly"
         )
     clients = count(mapping(found.get("lists")).get("used_clients"))
     most = count(mapping(found.get("config")).get("max_client_conn"))
@@ -197,9 +200,11 @@ def _load(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
         return
     said = f"{clients:.0f} of {most:.0f} clients"
     if clients > most * declared.clients_share:
-        yield Finding("clients", "yellow", f"{said}: the next ones are soon refused", "raise max_client_conn")
+        yield Finding(
+            "pool clients", "yellow", f"{said}: the next ones are soon refused", "raise max_client_conn"
+        )
     else:
-        yield Finding("clients", "green", said)
+        yield Finding("pool clients", "green", said)
 
 
 def _seconds(pool: Mapping[str, Any]) -> float:

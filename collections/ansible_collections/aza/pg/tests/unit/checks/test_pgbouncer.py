@@ -80,22 +80,22 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
         "red",
         "in shop the server takes shop for pooler",
     ),
-    "in the clear": (at("databases", "shop", tls=False), "tls", "red", "shop reaches shop in the clear"),
+    "in the clear": (at("databases", "shop", tls=False), "pool tls", "red", "shop reaches shop in the clear"),
     "not prepared": (
         at("databases", "shop", prepared=False, prepared_error="gone"),
-        "prepared",
+        "pool prepared",
         "red",
         "does not outlive its transaction in shop: gone",
     ),
     "everybody": (
         at(wrong_password={"refused": False}),
-        "password",
+        "pool password",
         "red",
         "lets shop in with a wrong password",
     ),
     "unclear": (
         at("wrong_password", said="connection refused"),
-        "password",
+        "pool password",
         "yellow",
         "could not be seen: connection refused",
     ),
@@ -105,26 +105,41 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
         "red",
         "a role that was just made cannot",
     ),
-    "no console": (at(console={"error": "gone"}), "console", "red", "its console does not answer: gone"),
+    "no console": (at(console={"error": "gone"}), "pool console", "red", "its console does not answer: gone"),
     "another setting": (
         at("console", "config", max_client_conn="50"),
-        "configuration",
+        "pool settings",
         "red",
         "max_client_conn is 50, declared is 100",
     ),
-    "another size": (at(*SHOP, pool_size=3), "databases", "red", "pool_size of shop is 3, declared is 20"),
-    "everybody is one": (at(*SHOP, force_user="x"), "databases", "red", "every client of shop becomes x"),
-    "paused": (at(*SHOP, paused=1), "databases", "red", "shop is paused"),
-    "disabled": (at(*SHOP, disabled=1), "databases", "red", "shop is disabled"),
-    "unknown": (lambda said: said["console"]["databases"].pop(1), "databases", "red", "does not know shop"),
-    "undeclared": (at(*SHOP, name="crm"), "databases", "yellow", "nobody declared crm"),
+    "another size": (
+        at(*SHOP, pool_size=3),
+        "pool databases",
+        "red",
+        "pool_size of shop is 3, declared is 20",
+    ),
+    "everybody is one": (
+        at(*SHOP, force_user="x"),
+        "pool databases",
+        "red",
+        "every client of shop becomes x",
+    ),
+    "paused": (at(*SHOP, paused=1), "pool databases", "red", "shop is paused"),
+    "disabled": (at(*SHOP, disabled=1), "pool databases", "red", "shop is disabled"),
+    "unknown": (
+        lambda said: said["console"]["databases"].pop(1),
+        "pool databases",
+        "red",
+        "does not know shop",
+    ),
+    "undeclared": (at(*SHOP, name="crm"), "pool databases", "yellow", "nobody declared crm"),
     "waiting": (
         at("console", "pools", 0, cl_waiting=3, maxwait=4),
-        "waiting",
+        "pool queue",
         "red",
         "3 clients wait for a server, one for 4 s (shop as shop)",
     ),
-    "full": (at("console", "lists", used_clients=95), "clients", "yellow", "95 of 100 clients"),
+    "full": (at("console", "lists", used_clients=95), "pool clients", "yellow", "95 of 100 clients"),
 }
 
 
@@ -132,7 +147,15 @@ def test_all_is_well() -> None:
     found = judge(DECLARED, facts())
     assert not not_green(found)
     assert {item.what for item in found} == {
-        *("pool", "password", "auth_query", "configuration", "databases", "waiting", "clients")
+        *(
+            "pool",
+            "pool password",
+            "auth_query",
+            "pool settings",
+            "pool databases",
+            "pool queue",
+            "pool clients",
+        )
     }
 
 

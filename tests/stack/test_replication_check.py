@@ -318,7 +318,13 @@ def test_a_promoted_replica_makes_two_primaries(net: Network) -> None:
     assert found.tells("db1", "server", "red", "")
 
 
-def test_without_any_server_everything_is_said(net: Network) -> None:
+def test_without_any_server_everything_is_said(net: Network, tmp_path: Path) -> None:
     docker("stop", "--time", "20", net.full("db2"))
     found = Checked(net)
     assert found.tells("", "primary", "red", "nobody accepts writes: db1 and db2 could not be asked")
+
+    code, output, report = play(net, tmp_path)
+    assert code != 0
+    assert "unreachable=1" not in output, "the hosts are there, their servers are not"
+    assert report["clusters"][0]["state"] == "red"
+    assert "nobody accepts writes: db1 and db2 could not be asked" in " ".join(output.split())

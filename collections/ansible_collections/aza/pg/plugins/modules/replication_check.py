@@ -15,7 +15,7 @@ description:
     row, and each replica waits until the row is there. Who is primary is asked, not told.
   - It judges nothing, since one member does not know the others. M(aza.pg.findings_table) does, by
     O(aza.pg.findings_table#module:clusters).
-  - It never fails because a server does not answer; RV(unreachable) then says why.
+  - It never fails because a server does not answer; RV(error) then says why.
 options:
   socket_dir:
     description: Directory of the instance's Unix socket.
@@ -74,7 +74,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-unreachable:
+error:
   description: Why the server could not be asked. Empty when it was.
   returned: always
   type: str
@@ -171,10 +171,10 @@ def main() -> None:
             given["data_path"],
         )
     except ServerError as error:
-        module.exit_json(changed=False, facts={}, unreachable=f"its server does not answer: {error}")
+        module.exit_json(changed=False, facts={}, error=f"its server does not answer: {error}")
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
-    module.exit_json(changed=made, facts={**facts, "image": given["image"]}, unreachable="")
+    module.exit_json(changed=made, facts={**facts, "image": given["image"]}, error="")
 
 
 if __name__ == "__main__":

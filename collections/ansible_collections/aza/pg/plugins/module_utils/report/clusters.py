@@ -108,9 +108,7 @@ def cluster(
     ``aza.pg.replication_check`` and ``aza.pg.pgbouncer_check`` returned there."""
     declared = Declared.of(given)
     results = {name: words.mapping(replication.get(name)) for name in declared.members}
-    said: dict[str, Any] = {
-        name: result.get("facts") or words.text(result.get("unreachable")) for name, result in results.items()
-    }
+    said: dict[str, Any] = {name: result.get("facts") or _reason(result) for name, result in results.items()}
     view, found = View(declared, said), judge(declared, said)
     pools = {name: words.mapping((bouncers or {}).get(name)) for name in declared.members}
     of_member = {
@@ -129,6 +127,12 @@ def cluster(
         ),
         {plain(name): items for name, items in of_member.items()},
     )
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """Why there are no facts: the module's own words, or Ansible's where it could not be run."""
+    why = words.text(result.get("error")) or words.text(result.get("msg"))
+    return f"it cannot be reached: {why}" if result.get("unreachable") is True else why
 
 
 def _said_of(result: Mapping[str, Any]) -> Iterator[Finding]:

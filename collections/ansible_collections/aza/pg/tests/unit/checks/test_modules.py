@@ -27,7 +27,7 @@ def run(module: Any, capsys: pytest.CaptureFixture[str], **arguments: Any) -> di
 def test_a_member_that_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = run(replication_check, capsys, socket_dir=str(tmp_path), sentinel="x")
     assert (told["changed"], told["facts"], told.get("failed")) == (False, {}, None)
-    assert told["unreachable"].startswith("its server does not answer: ")
+    assert told["error"].startswith("its server does not answer: ")
 
 
 def test_a_pool_that_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

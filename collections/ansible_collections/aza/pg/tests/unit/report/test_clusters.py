@@ -44,7 +44,7 @@ POOLS = {
 
 def made(shape: dict[str, Any], said: dict[str, Any], pools: dict[str, Any] | None = None) -> Cluster:
     results = {
-        name: {"facts": one} if isinstance(one, dict) else {"unreachable": one} for name, one in said.items()
+        name: {"facts": one} if isinstance(one, dict) else {"error": one} for name, one in said.items()
     }
     return cluster(shape, results, pools)
 
@@ -163,3 +163,17 @@ def test_the_action_takes_what_the_checks_left() -> None:
     assert {member.host: member.state for member in one.members} == {"db0": "green", "db1": "red"}
     found = {item.host: item for item in findings_table.instances(list(known), known, [one])}
     assert next(item.said for item in found["db1"].of("red")) == "it could not be looked at"
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({}, "it could not be looked at"),
+        ({"facts": {}, "error": "its server does not answer: no"}, "its server does not answer: no"),
+        ({"unreachable": True, "msg": "ssh: no route"}, "it cannot be reached: ssh: no route"),
+        ({"failed": True, "msg": "no psycopg"}, "no psycopg"),
+    ],
+)
+def test_why_a_member_said_nothing(result: dict[str, Any], said: str) -> None:
+    one = cluster(declared(1), {"db0": {"facts": facts(declared(1))["db0"]}, "db1": result})
+    assert [item.said for item in (one.of_member or {})["db1"] if item.what == "server"] == [said]

@@ -20,6 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import
 )
 
 _VARIABLE = "postgres_databases"
+OURS = "aza_pg"  # where the checks write; nobody has to declare it
 DEFAULTS: dict[str, Any] = {"state": "present", "owner": "", "comment": ""}
 
 # ``extension``: whose schema it is. Some bring it along; of others the control file names it.
@@ -155,7 +156,7 @@ def _dropped(wanted: Desired, entry: Mapping[str, Any], item: Mapping[str, Any],
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     for entry in databases(wanted):
         seen = inside(found, entry)
-        known = {item["name"] for item in entry["schemas"]} | {"public"}
+        known = {item["name"] for item in entry["schemas"]} | {"public", OURS}
         known |= {item["schema"] for item in seen["extensions"].values()} if seen else set()
         for name, is_now in seen["schemas"].items() if seen else ():
             if name not in known and not is_now["extension"]:

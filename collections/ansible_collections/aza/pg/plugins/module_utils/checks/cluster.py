@@ -184,6 +184,15 @@ class View:
         known = [max(count, 0) for count in found if count is not None]
         return min(known, default=number(mine.get("replay_bytes")) if own == "replay_lsn" else None)
 
+    def seconds_behind(self, name: str) -> float | None:
+        """A replica can only tell the age of what it replayed last, and that grows while nobody writes. Once it has
+        replayed the row of this check it is exact; until then the smaller of it and what its upstream measured."""
+        own = number(self.facts(name).get("replay_seconds"))
+        if mapping(self.facts(name).get("sentinel")).get("seen"):
+            return own
+        seen = number(self.sender(self.source(name), name).get("lag_seconds"))
+        return min((value for value in (own, seen) if value is not None), default=None)
+
     @cached_property
     def synchronous(self) -> Synchronous:
         settings = mapping(self.facts(self.primary).get("settings")) if self.primary else {}

@@ -202,7 +202,7 @@ def _lag(view: View, name: str) -> Iterator[Finding]:
         yield Finding("delay", "yellow", said, "a deploy puts it right")
     # What is delayed on purpose is behind on purpose; that it is received is what counts.
     count = view.unreceived(name) if delay else view.behind(name)
-    seconds = number(facts.get("replay_seconds"))
+    seconds = view.seconds_behind(name)
     if count is None:
         yield Finding("lag", "yellow", "how far it is behind could not be measured", "bring the primary back")
         return

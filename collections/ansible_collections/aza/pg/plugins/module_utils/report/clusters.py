@@ -195,7 +195,7 @@ def _member(view: View, name: str, bouncer: Mapping[str, Any], found: tuple[Find
 def _behind(view: View, name: str) -> str:
     if view.role(name) != REPLICA:
         return ""
-    count, seconds = view.behind(name), words.number(view.facts(name).get("replay_seconds"))
+    count, seconds = view.behind(name), view.seconds_behind(name)
     parts = [
         words.size(count) if count is not None else "",
         words.duration(seconds) if seconds is not None else "",

@@ -346,6 +346,17 @@ def test_a_delayed_replica_is_behind_on_purpose() -> None:
     assert (item.state, "delayed by 1 h on purpose" in item.said) == ("red", True)
 
 
+def test_a_delayed_replica_of_a_primary_that_was_idle_for_hours() -> None:
+    """What it replayed last is old; what it has not replayed yet is not."""
+    given_now = declared(1, delay=3600)
+    said = facts(given_now)
+    said["db1"]["replay_seconds"] = 5 * 3600
+    said["db0"]["senders"][0]["lag_seconds"] = 3601
+    assert not not_green(told(given_now, said))
+    said["db0"]["senders"][0]["lag_seconds"] = 4000
+    assert [item.what for _, item in not_green(told(given_now, said))] == ["lag"]
+
+
 def test_after_a_failover_the_others_follow_the_live_primary() -> None:
     """The inventory still has db0 as the primary; db1 is, and feeds both others."""
     given_now = declared(2)

@@ -14,6 +14,7 @@ from typing import Any
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import NOT_ASKED
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.report import clusters, html, text
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, Instance, instance
@@ -57,9 +58,10 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=_OPTIONS)
         known = task_vars or {}
-        found = [cluster(entry, known["hostvars"]) for entry in given["clusters"]]
+        asked = known["ansible_play_hosts_all"]
+        found = [cluster(entry, asked, known["hostvars"]) for entry in given["clusters"]]
         fleet = Fleet.of(
-            instances(known["ansible_play_hosts_all"], known["hostvars"], found),
+            instances(asked, known["hostvars"], found),
             datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
             ", ".join(_near(str(source)) for source in known.get("ansible_inventory_sources") or ()),
             found,
@@ -87,15 +89,20 @@ class ActionModule(ActionBase):
         return result
 
 
-def cluster(given: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]]) -> clusters.Cluster:
+def cluster(
+    given: Mapping[str, Any], asked: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> clusters.Cluster:
     """From the argument, and from what the checks left with each member."""
     entries = {item["host"]: {key: item[key] for key in item if key != "host"} for item in given["members"]}
 
     def results(variable: str) -> dict[str, Any]:
-        return {host: _bare(hostvars[host].get(variable)) for host in entries if host in hostvars}
+        return {host: _bare(hostvars[host].get(variable)) for host in entries if host in asked}
 
+    left_out = {host: {"error": NOT_ASKED} for host in entries if host not in asked}
     return clusters.cluster(
-        {**given, "members": entries}, results("replication_result"), results("pgbouncer_result")
+        {**given, "members": entries},
+        {**left_out, **results("replication_result")},
+        results("pgbouncer_result"),
     )
 
 

@@ -15,7 +15,7 @@ description:
   - A host without a result could not be looked at, which is red as well.
   - With O(clusters), what M(aza.pg.replication_check) left in C(replication_result) and M(aza.pg.pgbouncer_check) in
     C(pgbouncer_result) of each member is judged as well. Each cluster gets a table of its members, and in the page a
-    picture of who feeds whom, its lag and its pools.
+    picture of who feeds whom, its lag and its pools. A member that is not in the play (C(--limit)) is not red.
   - Of several instances only the names of what is well are printed; with C(-v) and in the reports each stands in full.
 options:
   clusters:

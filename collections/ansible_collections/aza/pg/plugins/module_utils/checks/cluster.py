@@ -25,6 +25,7 @@ FLOORS = (
     "max_locks_per_transaction",
 )
 NOT_LOOKED_AT = "it could not be looked at"
+NOT_ASKED = "it was not asked: --limit leaves it out"
 Facts = Mapping[str, Any]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import (
+    NOT_ASKED,
     PRIMARY,
     REPLICA,
     Declared,
@@ -26,6 +27,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding,
 
 # Slot states in which WAL that the slot stands for is going or gone.
 _LOSING = ("unreserved", "lost")
+_WHOLE = "check the whole cluster"
 _CONFIRMED = ("on", "remote_write", "remote_apply")
 
 
@@ -45,7 +47,9 @@ def _of_the_cluster(view: View) -> Iterator[Finding]:
 
 
 def _of_a_member(view: View, name: str) -> Iterator[Finding]:
-    if view.reason(name):
+    if view.reason(name) == NOT_ASKED:
+        yield Finding("server", "yellow", NOT_ASKED, _WHOLE)
+    elif view.reason(name):
         yield Finding("server", "red", view.reason(name), "bring it back; the other members go on without it")
     else:
         yield from _role(view, name)
@@ -71,6 +75,8 @@ def _one_primary(view: View) -> Iterator[Finding]:
             f"{listed(view.primaries)} are primaries at the same time: each accepts writes that the other never sees",
             "decide which one is right, stop the other at once, save what only it has, and clone it anew",
         )
+    elif any(view.reason(name) == NOT_ASKED for name in view.declared.members):
+        yield Finding("primary", "yellow", "it is none of those that were asked", _WHOLE)
     else:
         silent = [name for name in view.declared.members if view.reason(name)]
         yield Finding(
@@ -125,7 +131,8 @@ def _streaming(view: View, name: str) -> Iterator[Finding]:
         )
     elif upstream and not view.facts(upstream):
         said = f"from {where or 'somewhere'}; whether that is {upstream} could not be asked"
-        yield Finding("streaming", "yellow", said, f"bring {upstream} back, or look why it does not answer")
+        helps = _WHOLE if view.reason(upstream) == NOT_ASKED else f"bring {upstream} back"
+        yield Finding("streaming", "yellow", said, helps)
     elif not upstream or view.source(name) != upstream:
         other = view.source(name) or where or "a server that is no member"
         yield Finding(

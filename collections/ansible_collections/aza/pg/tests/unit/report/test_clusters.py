@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.aza.pg.plugins.action import findings_table
+from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import NOT_ASKED
 from ansible_collections.aza.pg.plugins.module_utils.report import html, text, topology
 from ansible_collections.aza.pg.plugins.module_utils.report.clusters import Cluster, cluster
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, instance
@@ -159,10 +160,21 @@ def test_the_action_takes_what_the_checks_left() -> None:
         "db0": {"postgres_cluster": "shop", "replication_result": {"facts": said["db0"]}, "stack_result": {}},
         "db1": {"postgres_cluster": "shop"},
     }
-    one = findings_table.cluster(given_now, known)
+    one = findings_table.cluster(given_now, list(known), known)
     assert {member.host: member.state for member in one.members} == {"db0": "green", "db1": "red"}
     found = {item.host: item for item in findings_table.instances(list(known), known, [one])}
     assert next(item.said for item in found["db1"].of("red")) == "it could not be looked at"
+
+
+@pytest.mark.parametrize("left_out", ["db0", "db1", "db2"])
+def test_who_is_left_out_by_limit_is_not_red(left_out: str) -> None:
+    shape = declared(2, cascade=True)
+    given_now = {**shape, "members": [{"host": name, **entry} for name, entry in shape["members"].items()]}
+    known = {name: {"replication_result": {"facts": said}} for name, said in facts(shape).items()}
+    asked = [name for name in known if name != left_out]
+    one = findings_table.cluster(given_now, asked, known)
+    assert one.state == "yellow"
+    assert [item.said for item in (one.of_member or {})[left_out] if item.what == "server"] == [NOT_ASKED]
 
 
 @pytest.mark.parametrize(

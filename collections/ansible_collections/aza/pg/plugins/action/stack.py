@@ -13,7 +13,8 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import findings, replication, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import MONITOR, Exporter
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import PASSWORD as EXPORTER_PASSWORD
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
     PGBOUNCER,
@@ -23,7 +24,13 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import PASSWORDS, PgBouncer, userlist
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import AUTH as POOL_ADMIN
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
+    PASSWORDS,
+    SOCKET_DIRECTORY,
+    PgBouncer,
+    userlist,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import SECRET as USERLIST
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
@@ -42,6 +49,8 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
 _PASSWORD = "postgres_password"
+# How long a replica may wait for the primary's row; the primary may come to write it a little later.
+_SENTINEL_SECONDS = 10
 _OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
 
 
@@ -161,9 +170,12 @@ class ActionModule(StackAction):
             values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
             handed["secrets"][USERLIST] = userlist(values)
         if given["state"] == "checked":
-            return self.on_target(
+            answer = self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
             )
+            if answer["version"]:
+                answer |= self._prove(given, wanted, engine, role, secrets)
+            return answer
         result = self._converge(handed, images, given)
         passfile = secrets.settle(given["port"], given["user"], wanted.standby)
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
@@ -232,6 +244,48 @@ class ActionModule(StackAction):
                 problems=said,
             )
 
+    def _prove(
+        self,
+        given: dict[str, Any],
+        wanted: Desired,
+        engine: Mapping[str, Any],
+        role: replication.Role | None,
+        secrets: InstanceSecrets,
+    ) -> dict[str, Any]:
+        """What only doing shows: a row goes from the primary to each replica, a client comes in through PgBouncer."""
+        proofs = {}
+        if role:
+            proofs["replication"] = self.on_target(
+                "replication_check",
+                socket_dir=wanted.socket_dir,
+                user=wanted.superuser,
+                sentinel=given["mark"],
+                timeout=_SENTINEL_SECONDS,
+                delay=role.me.delay,
+                data_path=engine["root"],
+                image=wanted.image["digest"],
+            )
+        service = wanted.service(PGBOUNCER)
+        if service and given["exporter"]:
+            directory = wanted.directory
+            present = [item["name"] for item in wanted.objects["databases"] if item["state"] == "present"]
+            proofs["pool"] = self.on_target(
+                "pgbouncer_check",
+                host=service.publish_address,
+                port=service.port,
+                databases=list(dict.fromkeys(["postgres", wanted.database, *present])),
+                user=MONITOR,
+                password=secrets.get(EXPORTER_PASSWORD),
+                sslmode="verify-full" if given["tls"] else "disable",
+                sslrootcert=f"{directory}/{tls.CA_PATH}" if given["tls"] else "",
+                socket_dir=f"{directory}/{SOCKET_DIRECTORY}",
+                admin=POOL_ADMIN,
+                server_socket_dir=wanted.socket_dir,
+                server_user=wanted.superuser,
+                declared={"tls": given["tls"]},
+            )
+        return proofs
+
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Findings, and never a failure: one host that cannot be judged must not hide the others."""
         try:
@@ -242,7 +296,7 @@ class ActionModule(StackAction):
             said = str(error.message).removeprefix("Failed to connect to the host via ssh: ")
             unreachable = AzaError(f"it cannot be reached: {said}", reason="unreachable")
             answer = {"changed": False, "findings": [findings.failure(unreachable).to_dict()]}
-        keys = ("changed", "findings", "plan", "lines", "version")
+        keys = ("changed", "findings", "plan", "lines", "version", "replication", "pool")
         return {key: answer[key] for key in keys if key in answer}
 
     def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -46,6 +46,10 @@ options:
     type: str
     choices: [any, primary, replica, growing, remaining]
     default: any
+  mark:
+    description: For V(checked) in a cluster, any text that is new for each run and the same for all members.
+    type: str
+    default: ""
   synchronous_replicas:
     description: How many replicas must have a transaction before its commit returns.
     type: int

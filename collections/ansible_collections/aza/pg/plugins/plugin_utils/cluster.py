@@ -7,8 +7,15 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack.replication import PRIMARY, REPLICA, Member
+from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
+from ansible_collections.aza.pg.plugins.module_utils.stack.replication import (
+    PRIMARY,
+    REPLICA,
+    Member,
+    slot_name,
+)
 
 # Registered by the role's tasks: what a look at the host said, once more after it was changed, and what was said at
 # members that this run leaves out.
@@ -38,13 +45,45 @@ def members(task_vars: Mapping[str, Any], cluster: str, me: str, look: Mapping[s
                 stack=str(values["postgres_stack"]),
                 address=address(host, values),
                 port=int(values.get("postgres_port") or 5432),
-                delay=str(values.get("postgres_replay_delay") or ""),
+                delay=delay(values),
                 upstream=str(values.get("postgres_replicate_from") or ""),
                 facts=facts,
                 error=error,
             )
         )
     return found
+
+
+def delay(values: Mapping[str, Any]) -> int:
+    """How many seconds a replica is behind on purpose."""
+    given = values.get("postgres_replay_delay")
+    return seconds("postgres_replay_delay", given) if given else 0
+
+
+def declared(hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All clusters of the inventory, as ``aza.pg.findings_table`` takes them."""
+    found: dict[str, dict[str, Any]] = {}
+    for host in hostvars:
+        values = hostvars[host]
+        stack = values.get("postgres_stack")
+        if not values.get("postgres_cluster") or stack not in (PRIMARY, REPLICA):
+            continue
+        name = str(values["postgres_cluster"])
+        synchronous, tls = values.get("postgres_synchronous_replicas", 0), values.get("postgres_tls", True)
+        one = found.setdefault(
+            name, {"name": name, "members": [], "synchronous": int(synchronous), "tls": boolean(tls)}
+        )
+        upstream = str(values.get("postgres_replicate_from") or "")
+        one["members"].append(
+            {
+                "host": str(host),
+                "role": str(stack),
+                "slot": slot_name(str(host)) if stack == REPLICA else "",
+                "upstream": upstream,
+                "delay": float(delay(values)),
+            }
+        )
+    return list(found.values())
 
 
 def address(host: str, values: Mapping[str, Any]) -> str:

@@ -206,9 +206,7 @@ LIMITS: dict[str, Limit] = {
     "postgres_cpus": between(0, 1024),
     "postgres_publish_address": or_empty(ADDRESS),
     "postgres_address": or_empty(ADDRESS),
-    "postgres_replay_delay": or_empty(
-        pattern(r"[1-9][0-9]*(ms|s|min|h|d)", "a time as PostgreSQL writes it, like 1h or 30min")
-    ),
+    "postgres_replay_delay": or_empty(DURATION),
     "postgres_synchronous_replicas": between(0, 16),
     "postgres_allow_from[]": NETWORK,
     "postgres_database": NAME,

@@ -269,7 +269,7 @@ class ActionModule(StackAction):
         if service and given["exporter"]:
             directory = wanted.directory
             present = [item["name"] for item in wanted.objects["databases"] if item["state"] == "present"]
-            proofs["pool"] = self.on_target(
+            proofs["pgbouncer"] = self.on_target(
                 "pgbouncer_check",
                 host=service.publish_address,
                 port=service.port,
@@ -296,7 +296,7 @@ class ActionModule(StackAction):
             said = str(error.message).removeprefix("Failed to connect to the host via ssh: ")
             unreachable = AzaError(f"it cannot be reached: {said}", reason="unreachable")
             answer = {"changed": False, "findings": [findings.failure(unreachable).to_dict()]}
-        keys = ("changed", "findings", "plan", "lines", "version", "replication", "pool")
+        keys = ("changed", "findings", "plan", "lines", "version", "replication", "pgbouncer")
         return {key: answer[key] for key in keys if key in answer}
 
     def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -11,8 +11,8 @@ import re
 import time
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
 
 _POLL_SECONDS = 0.05
 _LOCK = 0x617A61  # "aza": two checks at once do not make the same table

@@ -7,6 +7,8 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from .instance import ROOT
 
 PACKAGES = {
+    "prometheus": "prometheus",
     "promtool": "prometheus",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
@@ -52,6 +55,21 @@ def _fetch(name: str) -> bool:
 def _run(*command: str) -> bool:
     done = subprocess.run(command, cwd=_CACHE, capture_output=True, check=False)
     return done.returncode == 0
+
+
+@contextmanager
+def running(name: str, port: int, *arguments: str) -> Iterator[None]:
+    """The program, answering on this port of the loopback address, for as long as it is needed."""
+    process = subprocess.Popen(
+        [program(name), f"--web.listen-address=127.0.0.1:{port}", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def promtool(*arguments: str, cwd: Path = ROOT) -> str:

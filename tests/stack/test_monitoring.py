@@ -8,18 +8,21 @@ import re
 import secrets
 import subprocess
 import urllib.error
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.aza.pg.plugins.module_utils.monitoring import scrape as scraping
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer_exporter
 
 from . import promql
 from .instance import ROOT, docker, free_port
-from .prometheus import program, promtool
+from .prometheus import promtool, running
 from .watched import Watched, eventually, metrics
 
 MONITORING = ROOT / "docs/monitoring"
@@ -64,43 +67,39 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         made.remove()
 
 
+@dataclass(frozen=True)
+class Yours:
+    """What is the user's to run: node_exporter and blackbox_exporter, by their ports."""
+
+    node: int
+    blackbox: int
+
+    def metrics(self, server: int) -> list[str]:
+        probe = f"http://127.0.0.1:{self.blackbox}/probe?module=certificate&target=127.0.0.1:{server}"
+        return [metrics(f"http://127.0.0.1:{self.node}/metrics"), metrics(probe)]
+
+
 @pytest.fixture(scope="module")
-def yours(watched: Watched) -> Iterator[list[str]]:
-    """What node_exporter and blackbox_exporter give."""
-    node, blackbox = free_port(), free_port()
-    running = [
-        _run("prometheus-node-exporter", node),
-        _run("prometheus-blackbox-exporter", blackbox, f"--config.file={MONITORING / 'blackbox.yml'}"),
-    ]
-    probe = f"http://127.0.0.1:{blackbox}/probe?module=certificate&target=127.0.0.1:{watched.port}"
-    texts: list[str] = []
+def yours(watched: Watched) -> Iterator[Yours]:
+    made = Yours(free_port(), free_port())
+    modules = f"--config.file={MONITORING / 'blackbox.yml'}"
+    with (
+        running("prometheus-node-exporter", made.node),
+        running("prometheus-blackbox-exporter", made.blackbox, modules),
+    ):
+        eventually(lambda: answers(made.metrics, watched.port), "node_exporter and blackbox_exporter")
+        yield made
 
-    def answered() -> bool:
-        try:
-            texts[:] = [metrics(f"http://127.0.0.1:{node}/metrics"), metrics(probe)]
-        except (urllib.error.URLError, ConnectionError):
-            return False
-        return True
 
+def answers(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        eventually(answered, "node_exporter and blackbox_exporter")
-        yield texts
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
-
-
-def _run(name: str, port: int, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [program(name), f"--web.listen-address=127.0.0.1:{port}", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+        return function(*arguments)
+    except (urllib.error.URLError, ConnectionError):
+        return None
 
 
 @pytest.fixture(scope="module")
-def exported(watched: Watched, yours: list[str]) -> promql.Series:
+def exported(watched: Watched, yours: Yours) -> promql.Series:
     assert exporter.scrape(watched.exporters["primary"]) == ""
     own: list[str] = []
 
@@ -108,11 +107,14 @@ def exported(watched: Watched, yours: list[str]) -> promql.Series:
         own[:] = [
             metrics(f"http://127.0.0.1:{service.port}/metrics") for service in watched.exporters.values()
         ]
-        return "pg_stat_wal_receiver_last_msg_receipt_time{" in own[1]
+        return (
+            "\npg_stat_replication_pg_wal_lsn_diff{" in own[0]
+            and "\npg_stat_wal_receiver_last_msg_receipt_time{" in own[1]
+        )
 
-    eventually(streams, "the standby's exporter to tell that it streams")
+    eventually(streams, "both exporters to tell of the replication")
     # Prometheus itself makes this one.
-    return promql.series([*own, *yours, "up 1\n"])
+    return promql.series([*own, *yours.metrics(watched.port), "up 1\n"])
 
 
 def test_rules_and_dashboards_use_what_is_exported(exported: promql.Series) -> None:
@@ -136,17 +138,88 @@ def test_rules_and_dashboards_use_what_is_exported(exported: promql.Series) -> N
     assert not wrong, "\n".join(wrong)
 
 
-def test_prometheus_understands_every_query_of_the_dashboards(tmp_path: Path) -> None:
-    rules = [
-        {"record": f"query:{number}", "expr": query} for number, (query, _) in enumerate(queries().values())
-    ]
-    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
-    assert f"{len(rules)} rules found" in promtool("check", "rules", "queries.yml", cwd=tmp_path)
+def test_the_certificate_is_seen(watched: Watched, yours: Yours) -> None:
+    assert "\nprobe_success 1\n" in yours.metrics(watched.port)[1]
 
 
-def test_the_certificate_is_seen(yours: list[str]) -> None:
-    (probe,) = promql.series([yours[1]])["probe_success"]
-    assert probe == {} and "\nprobe_success 1\n" in yours[1]
+class Prometheus:
+    """The real one, with what is made of an inventory of these two hosts, in a hurry."""
+
+    def __init__(self, watched: Watched, yours: Yours, directory: Path) -> None:
+        self.port, self.directory = free_port(), directory
+        common = {
+            "ansible_connection": "local",
+            "postgres_cluster": "shop",
+            "postgres_publish_address": "127.0.0.1",
+        }
+        ports = {name: service.port for name, service in watched.exporters.items()}
+        hosts = {
+            "db1": common
+            | {"postgres_stack": "primary", "postgres_tls": True, "postgres_port": watched.port}
+            | _published("postgres_exporter", ports["primary"])
+            | _published("postgres_pgbouncer_exporter", ports["pooler"]),
+            "db2": common | {"postgres_stack": "replica"} | _published("postgres_exporter", ports["standby"]),
+        }
+        found = scraping.scrape(hosts, blackbox=True, node_port=yours.node)
+        text = re.sub("15[sm]", "1s", scraping.render(found, f"127.0.0.1:{yours.blackbox}"))
+        (directory / "prometheus.yml").write_text(text)
+        (directory / "alerts.yml").write_text((MONITORING / "alerts.yml").read_text())
+
+    def api(self, path: str, **parameters: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        return json.loads(metrics(url))["data"]
+
+    def ask(self, query: str) -> list[Any]:
+        found: list[Any] = self.api("query", query=query)["result"]
+        return found
+
+
+def _published(prefix: str, port: int) -> dict[str, Any]:
+    return {f"{prefix}_port": port, f"{prefix}_publish_address": "127.0.0.1"}
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    watched: Watched, yours: Yours, exported: promql.Series, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    made = Prometheus(watched, yours, tmp_path_factory.mktemp("prometheus"))
+    files = (
+        f"--config.file={made.directory}/prometheus.yml",
+        f"--storage.tsdb.path={made.directory}/data",
+    )
+    with running("prometheus", made.port, *files):
+        # Five targets, each of them scraped some times: a rate needs more than one.
+        some = "count(sum_over_time(up[1m]) >= 4) == 5"
+        eventually(lambda: answers(made.ask, some), "Prometheus to scrape every target")
+        yield made
+
+
+def test_every_query_has_an_answer(prometheus: Prometheus) -> None:
+    """Also what only PromQL knows: which series meet each other."""
+    silent = []
+    for place, (query, _) in queries().items():
+        if place.startswith("alert "):
+            continue
+        found = []
+        for host, instance in (("db1", "shop-primary"), ("db2", "shop-replica")):
+            chosen = query.replace("$cluster", "shop").replace("$instance", instance).replace("$host", host)
+            found += prometheus.ask(chosen)
+        # What is above 0 is there only when it is.
+        if not found and not query.endswith("> 0"):
+            silent.append(place)
+    assert silent == []
+
+
+def test_only_what_is_wrong_is_an_alert(prometheus: Prometheus) -> None:
+    groups = prometheus.api("rules")["groups"]
+    found = [rule for group in groups for rule in group["rules"]]
+    assert {rule["name"]: rule["lastError"] for rule in found if rule.get("lastError")} == {}
+    raised = {rule["name"] for rule in found if rule["state"] != "inactive"}
+    # The disk is this machine's own.
+    assert raised - {"DiskNearlyFull", "DiskFullInADay"} == {
+        "ReplicationSlotInactive",
+        "CertificateExpiresSoon",
+    }
 
 
 def test_each_exporter_tells_of_its_own(exported: promql.Series, watched: Watched) -> None:

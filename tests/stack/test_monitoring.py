@@ -23,7 +23,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbo
 from . import promql
 from .instance import ROOT, docker, free_port
 from .prometheus import promtool, running
-from .watched import Watched, eventually, metrics
+from .watched import POOLER, Watched, eventually, metrics
 
 MONITORING = ROOT / "docs/monitoring"
 # What prometheus.yml gives to each target.
@@ -56,7 +56,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         streams = "select count(*) from pg_stat_replication where state = 'streaming'"
         eventually(lambda: made.psql("-c", streams).stdout == "1\n", "the standby to stream", 120)
         # A write, because of a standby that received nothing yet nothing is told, and a transaction that is open.
-        through = ("-d", "host=pgbouncer port=6432 dbname=postgres", "-c")
+        through = ("-d", "host=pgbouncer port=6432 dbname=postgres password=x", "-c")
         written = made.psql(*through, "create table t()")
         assert written.returncode == 0, written.stderr
         docker(
@@ -156,6 +156,7 @@ class Prometheus:
         hosts = {
             "db1": common
             | {"postgres_stack": "primary", "postgres_tls": True, "postgres_port": watched.port}
+            | {"postgres_pgbouncer": True}
             | _published("postgres_exporter", ports["primary"])
             | _published("postgres_pgbouncer_exporter", ports["pooler"]),
             "db2": common | {"postgres_stack": "replica"} | _published("postgres_exporter", ports["standby"]),
@@ -248,13 +249,15 @@ def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look(watched: Watc
     shown = json.dumps([found["Config"], found["Args"], found["HostConfig"]])
     assert "secret" not in shown and "PASS" not in shown
     assert not [mount for mount in found["Mounts"] if "secret" in mount["Destination"]]
-    console = f"host=/run/pgbouncer port=6432 dbname=pgbouncer user={pgbouncer_exporter.USER}"
-    assert watched.psql("-d", console, "-c", "show version").stdout.startswith("PgBouncer")
-    assert "admin access needed" in watched.psql("-d", console, "-c", "shutdown").stderr
-    # Nor does it get to a database.
-    assert watched.psql(
-        "-d", console.replace("=pgbouncer user", "=postgres user"), "-c", "select 1"
-    ).returncode
+    name = f"port=6432 user={pgbouncer_exporter.USER}"
+    console = f"host=/var/run/pgbouncer dbname=pgbouncer {name}"
+    assert watched.psql("-d", console, "-c", "show version", user=POOLER).stdout.startswith("PgBouncer")
+    assert "admin access needed" in watched.psql("-d", console, "-c", "shutdown", user=POOLER).stderr
+    # Nobody else reaches the socket, and by no password is somebody this user.
+    assert "Permission denied" in watched.psql("-d", console, "-c", "show version").stderr
+    for database in ("pgbouncer", "postgres"):
+        through = f"host=pgbouncer dbname={database} password='md5{'0' * 32}' {name}"
+        assert "authentication failed" in watched.psql("-d", through, "-c", "show version").stderr
 
 
 def test_a_pgbouncer_that_is_gone_is_told(watched: Watched) -> None:

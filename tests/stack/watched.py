@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -32,13 +33,18 @@ echo 'host replication replicator all scram-sha-256' >> "$PGDATA/pg_hba.conf"
 """
 _POOLER = {
     "listen_addr": "*",
-    "unix_socket_dir": "/run/pgbouncer",
+    "unix_socket_dir": "/var/run/pgbouncer",
+    "unix_socket_mode": "0700",
     "pidfile": "",
     "auth_type": "hba",
     "auth_hba_file": "/etc/pgbouncer/hba",
     "auth_file": "/etc/pgbouncer/users",
     **pgbouncer_exporter.SETTINGS,
 }
+
+
+# PgBouncer's user, who alone reaches its socket.
+POOLER = os.getuid() or 6432
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:
@@ -56,13 +62,16 @@ class Watched:
         self.port = free_port()
         first = exporter.Exporter(image, free_port())
         pooled = pgbouncer_exporter.PgBouncerExporter(image, free_port())
-        primary, pooler = first.service(name, 0, 0), pooled.service(name, 0, 0)
+        primary = first.service(name, 0, 0)
+        pooler = pooled.service(
+            name, Service("pgbouncer", f"{name}-pgbouncer", image, uid=POOLER, gid=POOLER)
+        )
         standby = replace(primary, container=f"{primary.container}-standby", port=free_port())
         self.exporters: dict[str, Service] = {"primary": primary, "standby": standby, "pooler": pooler}
         self.services = {
             "primary": self._server(
                 {"POSTGRES_PASSWORD": "x"},
-                ["./init:/docker-entrypoint-initdb.d:ro", "./run-pgbouncer:/run/pgbouncer:ro"],
+                ["./init:/docker-entrypoint-initdb.d:ro", "./run-pgbouncer:/var/run/pgbouncer:ro"],
                 ports=[f"127.0.0.1:{self.port}:5432"],
             ),
             "standby": self._server(
@@ -77,10 +86,11 @@ class Watched:
             "pgbouncer": {
                 "image": built_image("pgbouncer")["reference"],
                 "container_name": f"{name}-pgbouncer",
+                "user": f"{POOLER}:{POOLER}",
                 "volumes": [
                     "./pgbouncer:/etc/pgbouncer:ro",
                     "./run:/var/run/postgresql:ro",
-                    "./run-pgbouncer:/run/pgbouncer",
+                    "./run-pgbouncer:/var/run/pgbouncer",
                 ],
             },
             "primary-exporter": first.compose(primary),
@@ -108,9 +118,11 @@ class Watched:
         path.write_text(content)
 
     def start(self) -> None:
-        for name in ("run", "run-standby", "run-pgbouncer"):
+        for name in ("run", "run-standby"):
             (self.directory / name).mkdir()
             (self.directory / name).chmod(0o777)  # users of containers
+        (self.directory / "run-pgbouncer").mkdir(mode=0o700)
+        os.chown(self.directory / "run-pgbouncer", POOLER, POOLER)
         self.write("init/1.sql", _ROLES.format(monitor=exporter.MONITOR))
         self.write("init/2.sh", _FILES.format(pem=_certificate(self.directory)))
         settings = "".join(f"{key} = {value}\n" for key, value in _POOLER.items())
@@ -118,8 +130,8 @@ class Watched:
             "pgbouncer/pgbouncer.ini",
             f"[databases]\n* = host=/var/run/postgresql\n[pgbouncer]\n{settings}",
         )
-        self.write("pgbouncer/hba", f"{pgbouncer_exporter.HBA}\nhost all all all trust\n")
-        self.write("pgbouncer/users", f'"postgres" ""\n"{pgbouncer_exporter.USER}" ""\n')
+        self.write("pgbouncer/hba", f"{pgbouncer_exporter.HBA}\nhost all all all scram-sha-256\n")
+        self.write("pgbouncer/users", f'"postgres" "x"\n{pgbouncer_exporter.USERLIST}\n')
         self.write(exporter.PASSWORD_PATH, "monitor-secret")
         secret = {exporter.SECRET: {"file": f"./{exporter.PASSWORD_PATH}"}}
         project = {"name": self.name, "services": self.services, "secrets": secret}
@@ -129,9 +141,11 @@ class Watched:
     def compose(self, *arguments: str) -> None:
         docker("compose", "--file", str(self.directory / "compose.yml"), *arguments)
 
-    def psql(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def psql(self, *arguments: str, user: int | str = "postgres") -> subprocess.CompletedProcess[str]:
+        """In the primary's container, by this user of the operating system."""
+        command = ["docker", "exec", f"--user={user}", f"{self.name}-primary-1", "psql", "-qAtX"]
         return subprocess.run(
-            ["docker", "exec", f"{self.name}-primary-1", "psql", "-qAtX", "-U", "postgres", *arguments],
+            [*command, "-U", "postgres", *arguments],
             capture_output=True,
             text=True,
             check=False,

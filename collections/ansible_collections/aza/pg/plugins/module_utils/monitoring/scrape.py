@@ -23,11 +23,12 @@ BLACKBOX_MODULE = "certificate"
 @dataclass(frozen=True)
 class Job:
     """One kind of exporter. Its variables are ``prefix`` (whether there is one; without such a variable there is),
-    ``prefix_port`` and ``prefix_publish_address``; without a port there is none."""
+    ``prefix_port`` and ``prefix_publish_address``; without a port there is none. ``watched``: the variable that says
+    whether there is something to watch."""
 
     name: str
     prefix: str
-    stacks: tuple[str, ...] = ("single", "primary", "replica")
+    watched: str = ""
 
     @property
     def address_variable(self) -> str:
@@ -35,22 +36,27 @@ class Job:
 
     def wanted(self, values: Values) -> bool:
         return (
-            text(values.get("postgres_stack")) in self.stacks
-            and bool(values.get(f"{self.prefix}_port"))
+            (not self.watched or truth(values.get(self.watched)))
             and truth(values.get(self.prefix, True))
+            and bool(values.get(f"{self.prefix}_port"))
         )
 
 
 JOBS = (
     Job("postgres", "postgres_exporter"),
-    Job("pgbouncer", "postgres_pgbouncer_exporter", ("primary", "replica")),
+    Job("pgbouncer", "postgres_pgbouncer_exporter", watched="postgres_pgbouncer"),
 )
 # Not an exporter: the port whose certificate blackbox_exporter looks at.
 _SERVER = Job("certificate", "postgres")
 # What must be known of a host.
 VARIABLES = (
     *("ansible_connection", "ansible_host", "postgres_cluster", "postgres_stack", "postgres_tls"),
-    *(name for job in JOBS for name in (job.prefix, f"{job.prefix}_port", job.address_variable)),
+    *(
+        name
+        for job in JOBS
+        for name in (job.watched, job.prefix, f"{job.prefix}_port", job.address_variable)
+        if name
+    ),
     *("postgres_port", "postgres_publish_address"),
 )
 

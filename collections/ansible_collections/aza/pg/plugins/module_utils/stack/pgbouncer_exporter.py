@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exporter of PgBouncer's metrics: a container beside the pooler that may only look. Pure.
 
-It has no secret. It reaches the pooler's console through the directory of its Unix socket, as a user of PgBouncer's
-``stats_users``, who may look and do nothing else. PgBouncer lets that user in by ``HBA``; it cannot tell by peer who
-asks, because the exporter's user has no name in PgBouncer's container. The exporter's driver sends one parameter at
-each login, which PgBouncer has to let pass (``SETTINGS``).
+It has no secret. It reaches the pooler's console through PgBouncer's Unix socket, which admits nobody but PgBouncer's
+own user, so it runs as that user. On the console it goes by a name of ``stats_users``, who may only look.
+What PgBouncer has to know of it for that is here: ``SETTINGS``, ``HBA`` and ``USERLIST``.
 """
 
 from __future__ import annotations
@@ -24,14 +23,15 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 
 PORT = 9127
-# A user that nothing else on the host or in the image is.
-UID = 9127
 USER = "aza_stats"
 PGBOUNCER = exporter.Watched("PgBouncer", "pgbouncer_up")
 
-# What PgBouncer needs to know of it: settings of pgbouncer.ini, and a line of its auth_hba_file.
+# Settings of pgbouncer.ini; the second one lets pass what the exporter's driver sends with every login.
 SETTINGS: Mapping[str, str] = {"stats_users": USER, "ignore_startup_parameters": "extra_float_digits"}
+# A line of auth_hba_file. By peer it cannot be: the user that asks has no name in PgBouncer's container.
 HBA = f"local pgbouncer {USER} trust"
+# A line of auth_file, where even who is trusted has to stand: with what no password matches, nor SCRAM takes.
+USERLIST = f'"{USER}" "md5{"0" * 32}"'
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,13 @@ class PgBouncerExporter:
     pooler_port: int = 6432
     socket_dir: str = "run-pgbouncer"
 
-    def service(self, project: str, uid: int, gid: int) -> Service:
-        """``uid``, ``gid``: who deploys."""
+    def service(self, project: str, pooler: Service) -> Service:
         return Service(
             PGBOUNCER_EXPORTER,
             container_name(project, PGBOUNCER_EXPORTER),
             image=dict(self.image),
-            uid=uid or UID,
-            gid=gid if uid else UID,
+            uid=pooler.uid,
+            gid=pooler.gid,
             publish_address=self.publish_address,
             port=self.port,
             port_variable="postgres_pgbouncer_exporter_port",
@@ -60,7 +59,7 @@ class PgBouncerExporter:
 
     def compose(self, service: Service) -> dict[str, Any]:
         where = {
-            "host": "/run/pgbouncer",
+            "host": "/var/run/pgbouncer",
             "port": self.pooler_port,
             "user": USER,
             "dbname": "pgbouncer",
@@ -75,7 +74,7 @@ class PgBouncerExporter:
                 "--pgBouncer.pid-file=",
             ],
             "environment": {**exporter.LIMITS},
-            "volumes": [f"./{self.socket_dir}:/run/pgbouncer:ro"],
+            "volumes": [f"./{self.socket_dir}:/var/run/pgbouncer:ro"],
         }
 
 

@@ -27,6 +27,7 @@ def host(**values: Any) -> dict[str, Any]:
 def test_one_target_for_each_exporter_with_the_labels_of_the_rules() -> None:
     pooled = host(
         postgres_stack="primary",
+        postgres_pgbouncer=True,
         postgres_pgbouncer_exporter_port=9127,
         postgres_pgbouncer_exporter_publish_address="10.0.0.5",
     )
@@ -41,9 +42,10 @@ def test_one_target_for_each_exporter_with_the_labels_of_the_rules() -> None:
     [
         ({"postgres_exporter": False}, []),
         ({"postgres_exporter": "no"}, []),
-        # A single stack has no pooler, whatever the default of a port says.
+        # No pooler, whatever the default of a port says.
         (
             {
+                "postgres_pgbouncer": False,
                 "postgres_pgbouncer_exporter_port": 9127,
                 "postgres_pgbouncer_exporter_publish_address": "10.0.0.5",
             },

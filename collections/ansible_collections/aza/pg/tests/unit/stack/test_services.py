@@ -73,21 +73,20 @@ def test_findings(container: Any, scrape: str | None, said: list[str]) -> None:
     assert all(one.startswith(other) for one, other in zip(there, said, strict=True))
 
 
-POOLER = pgbouncer_exporter.PgBouncerExporter({"pinned": f"aza-pg/exporter@{DIGEST}"}, port=9128)
+POOLER = Service("pgbouncer", "c", {}, uid=6432, gid=6433)
+STATS = pgbouncer_exporter.PgBouncerExporter({"pinned": f"aza-pg/exporter@{DIGEST}"}, port=9128)
 
 
 def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
-    service = POOLER.service("aza-pg-shop-primary", 0, 0)
-    found = POOLER.compose(service)
+    service = STATS.service("aza-pg-shop-primary", POOLER)
+    found = STATS.compose(service)
     assert (service.name, service.container) == (PGBOUNCER_EXPORTER, "aza-pg-shop-primary-pgbouncer-exporter")
-    assert (found["user"], found["read_only"], found["cap_drop"]) == ("9127:9127", True, ["ALL"])
+    assert (found["user"], found["read_only"], found["cap_drop"]) == ("6432:6433", True, ["ALL"])
     assert found["ports"] == ["127.0.0.1:9128:9127"]
-    assert found["volumes"] == ["./run-pgbouncer:/run/pgbouncer:ro"]
+    assert found["volumes"] == ["./run-pgbouncer:/var/run/pgbouncer:ro"]
     assert "/dev/tcp/127.0.0.1/9127" in found["healthcheck"]["test"][-1]
     assert "secrets" not in found and "password" not in str(found).lower()
     assert not service.has_clients
-    own = POOLER.service("p", 1000, 1001)
-    assert (own.uid, own.gid) == (1000, 1001)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
     ],
 )
 def test_findings_of_the_exporter_of_pgbouncer(state: str, said: str | None, expected: str) -> None:
-    wanted = replace(instance(), services=(*instance().services, POOLER.service("p", 0, 0)))
+    wanted = replace(instance(), services=(*instance().services, STATS.service("p", POOLER)))
     found = Observed(containers={PGBOUNCER_EXPORTER: {**RUNS, "state": state}})
     (finding,) = pgbouncer_exporter.findings(wanted, found, said)
     assert f"{finding.state} {finding.said}" == expected

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import with_defaults
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs
@@ -42,11 +43,12 @@ class ActionModule(ActionBase):
         # Without Ansible's tags, which YAML does not know.
         blackbox, alertmanager = str(given["blackbox_exporter"]), str(given["alertmanager"])
         found = scrape.scrape(hosts, bool(blackbox), given["node_exporter_port"])
+        lines = [f"{name}: {', '.join(targets)}" for name, targets in found.jobs.items()]
+        Display().display("\n" + "\n".join(f"  {line}" for line in (*lines, *found.said)) + "\n")
         return {
             **result,
             "changed": False,
             "prometheus": scrape.render(found, blackbox, alertmanager),
             "targets": {name: list(targets) for name, targets in found.jobs.items()},
-            "lines": [f"{name}: {', '.join(targets)}" for name, targets in found.jobs.items()],
             "left_out": list(found.said),
         }

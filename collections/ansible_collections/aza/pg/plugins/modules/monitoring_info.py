@@ -11,7 +11,7 @@ author: aza-pg maintainers (@aza-pg)
 description:
   - Makes the text of a C(prometheus.yml) with one target for each exporter of the inventory, and the labels C(cluster),
     C(instance) (CLUSTER-STACK), C(stack) and C(host), on which C(docs/monitoring/alerts.yml) and the dashboards rely.
-  - An exporter that only its own host reaches is left out, and said.
+  - Prints the targets of each job. An exporter that only its own host reaches is left out, and said.
 options:
   alertmanager:
     description: Address and port of the Alertmanager that alerts are sent to. Empty sends them nowhere.
@@ -54,11 +54,6 @@ targets:
   returned: always
   type: dict
   sample: {"postgres": ["10.0.0.5:9187"]}
-lines:
-  description: The same for people, a line for each job.
-  returned: always
-  type: list
-  elements: str
 left_out:
   description: What Prometheus cannot reach, and what to do about it; one sentence each.
   returned: always

@@ -229,8 +229,9 @@ class File:
 SERVER = "postgres"  # the service that is the server
 EXPORTER = "exporter"
 PGBOUNCER = "pgbouncer"
+PGBOUNCER_EXPORTER = "pgbouncer-exporter"
 # Services that no client is connected to: they are replaced and removed without asking.
-CLIENTLESS = (EXPORTER,)
+CLIENTLESS = (EXPORTER, PGBOUNCER_EXPORTER)
 
 
 def container_name(project: str, service: str) -> str:

@@ -152,7 +152,8 @@ class ActionModule(StackAction):
             self.on_target("stack_apply", phase="plan", **handed)
             archives = {name: self._bring_archive(name, archive) for name, archive in missing.items()}
         result = self._converge(handed, archives, given)
-        passfile = secrets.settle(given["port"], given["user"])
+        pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []
+        passfile = secrets.settle([given["port"], *pool], given["user"])
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
         result["certificate"] = {**facts, "told": tls.told(facts)}
@@ -162,7 +163,7 @@ class ActionModule(StackAction):
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
-            "pool_port": given["pgbouncer_port"] if given["pgbouncer"] else 0,
+            "pool": f"{given['pgbouncer_publish_address']} port {pool[0]}" if pool else "",
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",

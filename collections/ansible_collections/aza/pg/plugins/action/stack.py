@@ -177,7 +177,8 @@ class ActionModule(StackAction):
                 answer |= self._prove(given, wanted, engine, role, secrets)
             return answer
         result = self._converge(handed, images, given)
-        passfile = secrets.settle(given["port"], given["user"], wanted.standby)
+        pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []
+        passfile = secrets.settle([given["port"], *pool], given["user"], wanted.standby)
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
         result["certificate"] = {**facts, "told": tls.told(facts)}
@@ -187,7 +188,7 @@ class ActionModule(StackAction):
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
-            "pool_port": given["pgbouncer_port"] if given["pgbouncer"] else 0,
+            "pool": f"{given['pgbouncer_publish_address']} port {pool[0]}" if pool else "",
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",

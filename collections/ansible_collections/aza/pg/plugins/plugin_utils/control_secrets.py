@@ -118,10 +118,12 @@ class SecretStore:
         if not self.dry:
             self.path(_PASSFILE).unlink(missing_ok=True)
 
-    def write_pgpass(self, port: int, users: Mapping[str, str]) -> Path:
-        """A passfile for libpq beside the secrets: for these users, at this port of whatever host."""
+    def write_pgpass(self, ports: Iterable[int], users: Mapping[str, str]) -> Path:
+        """A passfile for libpq beside the secrets: for these users, at these ports of whatever host."""
         text = "".join(
-            f"*:{port}:*:{pgpass_escape(user)}:{pgpass_escape(value)}\n" for user, value in users.items()
+            f"*:{port}:*:{pgpass_escape(user)}:{pgpass_escape(value)}\n"
+            for port in ports
+            for user, value in users.items()
         )
         path = self.path(_PASSFILE)
         if not self.dry and (not path.exists() or path.read_text(encoding="utf-8") != text):
@@ -239,7 +241,7 @@ class InstanceSecrets:
         for name in names if self.store.dry else ():
             self.store.renew(name)
 
-    def settle(self, port: int, administrator: str, standby: bool = False) -> str:
+    def settle(self, ports: Iterable[int], administrator: str, standby: bool = False) -> str:
         """Once every value is where it belongs: the new ones take their place. Returns the passfile of psql, which the
         primary of a cluster writes: a standby knows only some of the values."""
         if not self.kept:
@@ -251,7 +253,7 @@ class InstanceSecrets:
             name.partition("/")[2] if name.startswith(ROLES) else administrator: value
             for name, value in self.kept.items()
         }
-        return str(self.store.write_pgpass(port, users))
+        return str(self.store.write_pgpass(ports, users))
 
 
 def inventory_passwords(password: str, roles: Iterable[object]) -> dict[str, str]:

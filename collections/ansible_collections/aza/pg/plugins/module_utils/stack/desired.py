@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter as exporters
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, replication, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, pool_rules, replication, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer as poolers
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
@@ -222,7 +222,7 @@ def _pools(given: Parameters, declared: Mapping[str, Any], settings: Mapping[str
     name = poolers.server_name(given.pgbouncer, given.tls, given.certificate)
     ini = poolers.render(given.pgbouncer, name, given.tls, given.database, databases, settings)
     rules = hba.rules(given.user, declared.get("hba", ()), given.allow_from, given.tls)
-    return ini, poolers.access(rules, given.user)
+    return ini, pool_rules.access(rules, given.user)
 
 
 def _services(

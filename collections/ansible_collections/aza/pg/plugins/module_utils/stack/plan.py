@@ -11,7 +11,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, pgbouncer, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    objects,
+    pgbouncer,
+    pool_drift,
+    pool_rules,
+    tls,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CLIENTLESS,
@@ -177,7 +183,7 @@ def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     is_now = found.files.get(item.path)
     runs = found.containers.get(item.reader, {}).get("state") == "running"
     effect = item.effect if runs else "none"
-    text = pgbouncer.here(item, found.subnets)
+    text = pool_rules.here(item, found.subnets)
     if item.secret == tls.SECRET and (is_now is None or is_now.get("matches") is False):
         yield tls.change(item, wanted, is_now, effect)
         return
@@ -388,7 +394,7 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 
 def _activate_pgbouncer(wanted: Desired, found: Observed) -> Iterator[Change]:
-    yield from pgbouncer.reload(wanted, found, [*_files(wanted, found), *_containers(wanted, found)])
+    yield from pool_drift.reload(wanted, found, [*_files(wanted, found), *_containers(wanted, found)])
 
 
 PLANNERS: tuple[Planner, ...] = (

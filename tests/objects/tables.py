@@ -65,9 +65,8 @@ class Case:
     def spoken(self, words: Mapping[str, str]) -> Case:
         """The case with the names of a real instance in place of those of the page."""
         text = json.dumps(asdict(self), ensure_ascii=False, default=str)
-        for word, name in words.items():
-            text = text.replace(word, name)
-        given = json.loads(text)
+        # All at once: a name may have another word in it.
+        given = json.loads(re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text))
         # Not given is another thing than nothing there.
         return Case.read({key: value for key, value in given.items() if value is not None})
 

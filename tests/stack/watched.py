@@ -39,7 +39,9 @@ _POOLER = {
     "auth_type": "hba",
     "auth_hba_file": "/etc/pgbouncer/hba",
     "auth_file": "/etc/pgbouncer/users",
-    **pgbouncer_exporter.SETTINGS,
+    "stats_users": pgbouncer_exporter.USER,
+    # What the exporter's driver sends with every login.
+    "ignore_startup_parameters": "extra_float_digits",
 }
 
 

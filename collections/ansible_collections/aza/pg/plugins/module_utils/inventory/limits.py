@@ -238,6 +238,8 @@ LIMITS: dict[str, Limit] = {
     "postgres_exporter_port": PORT,
     "postgres_exporter_publish_address": ADDRESS,
     "postgres_pgbouncer_port": PORT,
+    "postgres_pgbouncer_exporter_port": PORT,
+    "postgres_pgbouncer_exporter_publish_address": ADDRESS,
     "postgres_pgbouncer_publish_address": or_empty(ADDRESS),
     "postgres_pgbouncer_settings": Limit(
         partial(_settings, normalise=pool_settings.normalise),

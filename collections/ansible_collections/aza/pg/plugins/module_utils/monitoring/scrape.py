@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import pooled
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import text, truth
 
 Values = Mapping[str, Any]
@@ -36,7 +37,7 @@ class Job:
 
     def wanted(self, values: Values) -> bool:
         return (
-            (not self.watched or truth(values.get(self.watched)))
+            (not self.watched or pooled(values))
             and truth(values.get(self.prefix, True))
             and bool(values.get(f"{self.prefix}_port"))
         )

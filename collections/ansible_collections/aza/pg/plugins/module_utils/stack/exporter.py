@@ -130,7 +130,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What a check says of it: that it runs, and that its metrics say that the server is up."""
     service, here = wanted.service(EXPORTER), found.containers.get(EXPORTER)
     if service and here:  # otherwise none is wanted, or the plan says that it is missing
-        yield from judged(service, here, found.scrape, THE_SERVER)
+        yield from judged(service, here, found.scrapes.get(EXPORTER), THE_SERVER)
 
 
 def judged(

@@ -395,8 +395,8 @@ class Observed:
     server_error: str = ""
     # Fingerprint of the certificate that clients are shown; empty where that could not be asked.
     certificate_in_use: str = ""
-    # Why the exporter's metrics cannot be had, empty when they can; None where they were not asked for.
-    scrape: str | None = None
+    # Exporter → why its metrics cannot be had, empty when they can; those that were asked for.
+    scrapes: Mapping[str, str] = field(default_factory=dict)
     # What PgBouncer says of itself (``console.py``); None when it does not answer, or is not asked.
     pgbouncer: Mapping[str, Any] | None = None
     port_problems: Mapping[str, str] = field(default_factory=dict)

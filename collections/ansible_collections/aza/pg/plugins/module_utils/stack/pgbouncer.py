@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer_exporter, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     PGBOUNCER,
     SERVER,
@@ -283,6 +283,8 @@ def render(
     lines.insert(2, f"{AUTH} = {at} dbname=postgres pool_size={AUTH_CONNECTIONS}")
     derived = {"max_client_conn": str(clients(given))}
     values = {**_STACK, **_tls_settings(encrypted), **_DEFAULTS, **derived, **own}
+    # Whoever may look besides, the exporter may.
+    values["stats_users"] = ", ".join(filter(None, [pgbouncer_exporter.USER, own.get("stats_users")]))
     lines += ["[pgbouncer]", *(f"{key} = {value}".rstrip() for key, value in values.items())]
     most = number(values["max_client_conn"])
     if most is not None and most + sum(connections.values()) + 100 > FILES:

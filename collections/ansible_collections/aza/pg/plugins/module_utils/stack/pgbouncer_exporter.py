@@ -26,8 +26,6 @@ PORT = 9127
 USER = "aza_stats"
 PGBOUNCER = exporter.Watched("PgBouncer", "pgbouncer_up")
 
-# Settings of pgbouncer.ini; the second one lets pass what the exporter's driver sends with every login.
-SETTINGS: Mapping[str, str] = {"stats_users": USER, "ignore_startup_parameters": "extra_float_digits"}
 # A line of auth_hba_file. By peer it cannot be: the user that asks has no name in PgBouncer's container.
 HBA = f"local pgbouncer {USER} trust"
 # A line of auth_file, where even who is trusted has to stand: with what no password matches, nor SCRAM takes.
@@ -78,11 +76,11 @@ class PgBouncerExporter:
         }
 
 
-def findings(wanted: Desired, found: Observed, said: str | None) -> Iterator[Finding]:
-    """What a check says of it. ``said``: what ``scrape`` said, None where it was not asked."""
+def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
+    """What a check says of it: that it runs, and that its metrics say that PgBouncer is up."""
     service, here = wanted.service(PGBOUNCER_EXPORTER), found.containers.get(PGBOUNCER_EXPORTER)
     if service and here:
-        yield from exporter.judged(service, here, said, PGBOUNCER)
+        yield from exporter.judged(service, here, found.scrapes.get(PGBOUNCER_EXPORTER), PGBOUNCER)
 
 
 def scrape(service: Service) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer_exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import File
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
@@ -32,9 +33,13 @@ def access(rules: Iterable[hba.Rule], administrator: str) -> str:
         "# Written by aza-pg from the rules of the server. Its own access comes first: the console by the socket, and",
         "# the health check. Administrators and PgBouncer's own roles do not come in; they use the server's port.",
         f"local {CONSOLE} {AUTH} trust",
+        pgbouncer_exporter.HBA,
         f"host postgres {HEALTH} 127.0.0.1/32 trust",
         *(f"host {CONSOLE},{AUTH} all {network} reject" for network in _EVERYWHERE),
-        *(f"host all {AUTH},{HEALTH},{quoted(administrator)} {network} reject" for network in _EVERYWHERE),
+        *(
+            f"host all {AUTH},{HEALTH},{pgbouncer_exporter.USER},{quoted(administrator)} {network} reject"
+            for network in _EVERYWHERE
+        ),
     ]
     for rule in rules:
         if rule.type == "local":

@@ -67,7 +67,10 @@ def test_when_a_container_started() -> None:
     ],
 )
 def test_findings(container: Any, scrape: str | None, said: list[str]) -> None:
-    found = Observed(containers={EXPORTER: container} if container else {}, scrape=scrape)
+    found = Observed(
+        containers={EXPORTER: container} if container else {},
+        scrapes={} if scrape is None else {EXPORTER: scrape},
+    )
     there = [f"{item.state} {item.said}" for item in exporter.findings(instance(), found)]
     assert len(there) == len(said)
     assert all(one.startswith(other) for one, other in zip(there, said, strict=True))
@@ -99,10 +102,11 @@ def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
 )
 def test_findings_of_the_exporter_of_pgbouncer(state: str, said: str | None, expected: str) -> None:
     wanted = replace(instance(), services=(*instance().services, STATS.service("p", POOLER)))
-    found = Observed(containers={PGBOUNCER_EXPORTER: {**RUNS, "state": state}})
-    (finding,) = pgbouncer_exporter.findings(wanted, found, said)
+    asked = {} if said is None else {PGBOUNCER_EXPORTER: said}
+    found = Observed(containers={PGBOUNCER_EXPORTER: {**RUNS, "state": state}}, scrapes=asked)
+    (finding,) = pgbouncer_exporter.findings(wanted, found)
     assert f"{finding.state} {finding.said}" == expected
-    assert list(pgbouncer_exporter.findings(instance(), found, said)) == []
+    assert list(pgbouncer_exporter.findings(instance(), found)) == []
 
 
 def test_each_exporter_has_a_metric_that_says_so() -> None:

@@ -264,11 +264,15 @@ def rules(*declared: dict[str, Any], allow: tuple[str, ...] = (), encrypted: boo
 
 def test_its_own_access_comes_first_and_administrators_do_not_come_in() -> None:
     found = rules()
-    assert found[:2] == ["local pgbouncer aza_pgbouncer trust", "host postgres aza_health 127.0.0.1/32 trust"]
-    assert 'host all aza_pgbouncer,aza_health,"boss" 0.0.0.0/0 reject' in found
+    assert found[:3] == [
+        "local pgbouncer aza_pgbouncer trust",
+        "local pgbouncer aza_stats trust",
+        "host postgres aza_health 127.0.0.1/32 trust",
+    ]
+    assert 'host all aza_pgbouncer,aza_health,aza_stats,"boss" 0.0.0.0/0 reject' in found
     assert found[-1] == "hostssl all all samenet scram-sha-256"
     assert rules(encrypted=False)[-1] == "host all all samenet scram-sha-256"
-    assert not [line for line in found if "trust" in line][2:]
+    assert not [line for line in found if "trust" in line][3:]
 
 
 def test_declared_clients_are_the_servers() -> None:
@@ -278,7 +282,7 @@ def test_declared_clients_are_the_servers() -> None:
         {"addresses": ["all"], "databases": ["replication"]},
         allow=("192.168.0.0/24", "fd00::/8"),
     )
-    assert found[6:] == [
+    assert found[7:] == [
         'hostssl "shop",all "web",all 10.0.0.7/32 scram-sha-256',
         'hostssl "shop",all "web",all 10.1.0.0/16 scram-sha-256',
         'hostssl all "a""b" 10.9.0.0/16 reject',
@@ -301,7 +305,7 @@ def test_declared_clients_are_the_servers() -> None:
 )
 def test_what_pgbouncer_cannot_be_told(rule: dict[str, Any]) -> None:
     """Who would be let in stays outside; who would be kept out must not come in by it."""
-    assert rules(rule)[6].startswith("# not through the pool: hostssl ")
+    assert rules(rule)[7].startswith("# not through the pool: hostssl ")
     if "method" not in rule:
         with pytest.raises(AzaError, match=r"postgres_hba\[0\]: PgBouncer knows no"):
             rules({**rule, "method": "reject"})

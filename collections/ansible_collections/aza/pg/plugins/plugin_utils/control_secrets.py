@@ -73,9 +73,9 @@ class SecretStore:
         """The secret of that name, the next one if there is one; made now if there is none."""
         if name in self._foretold:
             return self._foretold[name]
-        path = self.next_path(name)
-        if path.exists():
-            return self._read(path)
+        # Another host of the cluster may put it into its place at this moment.
+        with contextlib.suppress(FileNotFoundError):
+            return self._read(self.next_path(name))
         path = self.path(name)
         if not path.exists():
             self.created.append(name)
@@ -95,7 +95,8 @@ class SecretStore:
         """These values are everywhere now. Returns the names of those that were new."""
         done = [name for name in names if self.next_path(name).exists()]
         for name in done if not self.dry else ():
-            self.next_path(name).replace(self.path(name))
+            with contextlib.suppress(FileNotFoundError):  # another host of the cluster was first
+                self.next_path(name).replace(self.path(name))
             _sync(self.path(name).parent)
         return done
 
@@ -165,6 +166,8 @@ class SecretStore:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
                 path.chmod(0o600)
             value = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise AzaError(
                 f"The secret {path} cannot be read: {error.strerror}.", reason="unreadable_secret"

@@ -178,6 +178,8 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     kind = "directory" if item.is_directory else "secret" if item.secret else "file"
+    if item.path == pgbouncer.AUTHORITY:
+        kind = tls.KIND  # it goes with the server's: whoever renews only certificates brings both
     name, detail = item.path or wanted.directory, item.detail
     owner = wanted.owner(item, (found.host.get("uid"), found.host.get("gid")))
     is_now = found.files.get(item.path)

@@ -41,7 +41,8 @@ def reload(wanted: Desired, found: Observed, about: Iterable[Change]) -> Iterato
     ``about``: the changes that are planned; what is about to be written becomes active with that.
     """
     service, now = wanted.service(PGBOUNCER), found.pgbouncer
-    if service is None or now is None or any(change.detail.get("reader") == PGBOUNCER for change in about):
+    reads = any(item.effect == "reload" and item.detail.get("reader") == PGBOUNCER for item in about)
+    if service is None or now is None or reads:
         return
     why = [*_unread(wanted, found), *_differences(wanted, now)]
     if why:

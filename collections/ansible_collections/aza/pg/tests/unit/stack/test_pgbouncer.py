@@ -401,6 +401,16 @@ def test_what_is_not_active_is_read_again() -> None:
     assert not list(pool_drift.reload(wanted, younger, about))
 
 
+def test_another_authority_comes_with_the_certificates() -> None:
+    """Or PgBouncer could not verify the server's new one."""
+    wanted = describe()
+    old = {"type": "file", "sha256": "", "text": "OLD", "mode": 0o644, "uid": 0, "gid": 0}
+    found = replace(running(wanted), files={pgbouncer.AUTHORITY: old})
+    item = next(item for item in wanted.files if item.path == pgbouncer.AUTHORITY)
+    (change,) = plan._file(item, wanted, found)
+    assert (change.kind, change.effect, change.detail["reader"]) == (tls.KIND, "reload", PGBOUNCER)
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("on", "1"), ("600", "600.0"), ("transaction", "transaction"), ("a", "b")]
 )

@@ -380,10 +380,15 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
         for change in planned
         if change.effect == "reload" and not change.detail.get("reset")
     }
+    # What the server reads whenever it needs it (the passfile, the authority of others) waits for no reload.
+    unread = {item.path for item in wanted.files if item.effect == "none"}
     newer = [
         path
         for path, state in found.files.items()
-        if path.startswith("postgres/") and state["type"] == "file" and float(state["modified"]) > loaded
+        if path.startswith("postgres/")
+        and path not in unread
+        and state["type"] == "file"
+        and float(state["modified"]) > loaded
     ]
     there = (found.files.get(tls.PATH) or {}).get("certificate") or {}
     shown = found.certificate_in_use

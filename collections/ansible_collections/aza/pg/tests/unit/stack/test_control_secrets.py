@@ -160,6 +160,7 @@ def test_the_list_of_secrets(tmp_path: Path) -> None:
         "password": "",
         "exporter": True,
         "pgbouncer": False,
+        "stack": "single",
         "roles": [
             "web",
             "new",

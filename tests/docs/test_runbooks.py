@@ -40,6 +40,7 @@ class Workplace:
     cluster: str
     port: int
     exporter_port: int
+    pool_port: int
     remote: str
 
     def translate(self, text: str) -> str:
@@ -51,6 +52,7 @@ class Workplace:
             r"\blocal\b(?=\.|: removed)": self.cluster,
             r"\b5432\b": str(self.port),
             r"\b9187\b": str(self.exporter_port),
+            r"\b6432\b": str(self.pool_port),
             r"ansible_host: db1\.example\.org": f"ansible_host: {self.remote}\n      "
             "ansible_connection: community.docker.docker",
         }
@@ -94,6 +96,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         f"azatest-docs-{mark}",
         _free_port(),
         _free_port(),
+        _free_port(),
         f"azatest-docs-{mark}-db1",
     )
     _copy_tree(place.directory)
@@ -103,7 +106,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         "postgres_cluster: local", f"postgres_cluster: {place.cluster}"
     )
     assert place.cluster in text
-    ports = f"postgres_port: {place.port}\npostgres_exporter_port: {place.exporter_port}\n"
+    ports = (
+        f"postgres_port: {place.port}\npostgres_exporter_port: {place.exporter_port}\n"
+        f"postgres_pgbouncer_port: {place.pool_port}\n"
+    )
     postgres.write_text(f"{text}\n{ports}", encoding="utf-8")
     with (variables / "image.yml").open("a", encoding="utf-8") as stream:
         stream.write(f"\nimage_repository: {place.cluster}\n")
@@ -136,7 +142,7 @@ def _remove(place: Workplace) -> None:
         ["docker", "image", "ls", "-q", f"{place.cluster}/*"], capture_output=True, text=True, check=False
     ).stdout.split()
     for command in (
-        ["docker", "rm", "-fv", f"{name}-postgres", f"{name}-exporter", place.remote],
+        ["docker", "rm", "-fv", f"{name}-postgres", f"{name}-exporter", f"{name}-pgbouncer", place.remote],
         ["docker", "volume", "rm", "-f", f"{name}-data"],
         ["docker", "network", "rm", name],
         ["docker", "image", "rm", "-f", *images],

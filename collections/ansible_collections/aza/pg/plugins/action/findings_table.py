@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,63 @@ from typing import Any
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import NOT_ASKED
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.report import html, text
+from ansible_collections.aza.pg.plugins.module_utils.report import clusters, html, text
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, Instance, instance
+from ansible_collections.aza.pg.plugins.plugin_utils import cluster as inventory
+
+_OPTIONS = {
+    "report_html": {"type": "str", "default": ""},
+    "report_json": {"type": "str", "default": ""},
+    "clusters": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "members": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "role": {"type": "str", "required": True, "choices": ["primary", "replica"]},
+                    "slot": {"type": "str", "default": ""},
+                    "upstream": {"type": "str", "default": ""},
+                    "delay": {"type": "float", "default": 0},
+                },
+            },
+            "synchronous": {"type": "int", "default": 0},
+            "lag_bytes": {"type": "int", "default": 67108864},
+            "lag_seconds": {"type": "float", "default": 30},
+            "sentinel_seconds": {"type": "float", "default": 5},
+            "tls": {"type": "bool", "default": True},
+        },
+    },
+}
 
 
 class ActionModule(ActionBase):
     _requires_connection = False
-    _VALID_ARGS = frozenset(("report_html", "report_json"))
+    _VALID_ARGS = frozenset(("clusters", "report_html", "report_json"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        options = {name: {"type": "str", "default": ""} for name in sorted(self._VALID_ARGS)}
-        _, given = self.validate_argument_spec(argument_spec=options)
+        _, given = self.validate_argument_spec(argument_spec=_OPTIONS)
         known = task_vars or {}
+        asked = known["ansible_play_hosts_all"]
+        declared = given["clusters"] or inventory.declared(known["hostvars"])
+        found = [
+            cluster(entry, asked, known["hostvars"])
+            for entry in declared
+            if any(member["host"] in asked for member in entry["members"])
+        ]
         fleet = Fleet.of(
-            instances(known["ansible_play_hosts_all"], known["hostvars"]),
+            instances(asked, known["hostvars"], found),
             datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
             ", ".join(_near(str(source)) for source in known.get("ansible_inventory_sources") or ()),
+            found,
         )
         colours = {"red": C.COLOR_ERROR, "yellow": C.COLOR_CHANGED, "green": C.COLOR_OK}
         display = Display()
@@ -56,14 +95,49 @@ class ActionModule(ActionBase):
         return result
 
 
-def instances(hosts: list[str], hostvars: Mapping[str, Mapping[str, Any]]) -> Iterator[Instance]:
+def cluster(
+    given: Mapping[str, Any], asked: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> clusters.Cluster:
+    """From the argument, and from what the checks left with each member."""
+    entries = {item["host"]: {key: item[key] for key in item if key != "host"} for item in given["members"]}
+
+    def results(proof: str) -> dict[str, Any]:
+        """As a check of the whole instance left it, or the module by itself."""
+        left = {host: hostvars[host] for host in entries if host in asked}
+        found = {
+            host: _bare((known.get("stack_result") or {}).get(proof) or known.get(f"{proof}_result"))
+            for host, known in left.items()
+        }
+        return {host: said or _unseen(left[host]) for host, said in found.items()}
+
+    left_out = {host: {"error": NOT_ASKED} for host in entries if host not in asked}
+    return clusters.cluster(
+        {**given, "members": entries},
+        {**left_out, **results("replication")},
+        results("pgbouncer"),
+    )
+
+
+def instances(
+    hosts: list[str], hostvars: Mapping[str, Mapping[str, Any]], found: Sequence[clusters.Cluster] = ()
+) -> Iterator[Instance]:
     for host in hosts:
         known = hostvars[host]
         if known.get("postgres_cluster"):
             name = f"{known['postgres_cluster']}-{known.get('postgres_stack', 'single')}"
-            # Without Ansible's tags.
-            found = json.loads(json.dumps(known.get("stack_result") or {}))
-            yield instance(str(host), name, found)
+            mine = next((one for one in found if str(host) in (one.of_member or {})), None)
+            yield instance(str(host), name, _bare(known.get("stack_result")), mine)
+
+
+def _unseen(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a look at the host failed, where it did."""
+    said = (known.get("stack_host") or {}).get("msg")
+    return {"error": f"it could not be looked at: {said}"} if said else {}
+
+
+def _bare(result: Any) -> dict[str, Any]:
+    """Without Ansible's tags."""
+    return dict(json.loads(json.dumps(result or {})))
 
 
 def write(variable: str, given: str, content: str) -> Path:

@@ -13,18 +13,28 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import findings, replication, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import MONITOR, Exporter
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import PASSWORD as EXPORTER_PASSWORD
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
     PGBOUNCER,
+    PGBOUNCER_EXPORTER,
     SERVER,
     Desired,
     container_name,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import PASSWORDS, PgBouncer, userlist
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import AUTH as POOL_ADMIN
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
+    PASSWORDS,
+    SOCKET_DIRECTORY,
+    PgBouncer,
+    userlist,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import SECRET as USERLIST
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import USERLIST as STATS_USER
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import PgBouncerExporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
@@ -42,6 +52,8 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
 _PASSWORD = "postgres_password"
+# How long a replica may wait for the primary's row; the primary may come to write it a little later.
+_SENTINEL_SECONDS = 10
 _OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
 
 
@@ -57,7 +69,7 @@ class ActionModule(StackAction):
             return self._checked(given)
         if given["state"] == "absent":
             self._confirm(given)
-            self._keep_the_primary(given)
+            self._part(given, self._seen(given)["member"]).keep_the_primary()
         return self._other(given)
 
     # -- state: present -------------------------------------------------------------------------------
@@ -68,12 +80,15 @@ class ActionModule(StackAction):
             images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
         if given["pgbouncer"]:
             images[PGBOUNCER] = stack_images.record("postgres_pgbouncer_image", given["pgbouncer_image"])
+            if given["exporter"]:
+                images[PGBOUNCER_EXPORTER] = images[EXPORTER]
         host, engine, member = self._look(given)
-        role = self._role(given, member)
+        part = self._part(given, member)
+        role = part.role()
         if role is not None:
-            if not self._is_its_turn(given, role):
+            if not part.is_its_turn(role):
                 return {"changed": False, "skipped": True, "skip_reason": "it is not its turn"}
-            self._refuse(given["cluster"], role)
+            part.refuse(role)
         for note in role.notes if role else ():
             self.say(note)
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
@@ -131,11 +146,18 @@ class ActionModule(StackAction):
                 )
                 if given["pgbouncer"]
                 else None,
+                pgbouncer_exporter=PgBouncerExporter(
+                    images[PGBOUNCER_EXPORTER] | {"pinned": pinned[PGBOUNCER_EXPORTER]},
+                    given["pgbouncer_exporter_port"],
+                    given["pgbouncer_exporter_publish_address"],
+                )
+                if PGBOUNCER_EXPORTER in images
+                else None,
                 tls=given["tls"],
                 certificate=bundle.facts if bundle else {},
                 ca=bundle.authority if bundle else "",
                 role=role,
-                floor=self._floor(role) if role else {},
+                floor=part.floor(role) if role else {},
             ),
             describing.Host(
                 uid=host["uid"],
@@ -159,13 +181,17 @@ class ActionModule(StackAction):
             handed["secrets"][replication.PASSFILE] = f"*:*:*:{replication.REPLICATOR}:{password}\n"
         if given["pgbouncer"]:
             values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
-            handed["secrets"][USERLIST] = userlist(values)
+            handed["secrets"][USERLIST] = f"{userlist(values)}{STATS_USER}\n"
         if given["state"] == "checked":
-            return self.on_target(
+            answer = self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
             )
+            if answer["version"]:
+                answer |= self._prove(given, wanted, engine, role, secrets)
+            return answer
         result = self._converge(handed, images, given)
-        passfile = secrets.settle(given["port"], given["user"], wanted.standby)
+        pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []
+        passfile = secrets.settle([given["port"], *pool], given["user"], wanted.standby)
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
         result["certificate"] = {**facts, "told": tls.told(facts)}
@@ -175,7 +201,7 @@ class ActionModule(StackAction):
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
-            "pool_port": given["pgbouncer_port"] if given["pgbouncer"] else 0,
+            "pool": f"{given['pgbouncer_publish_address']} port {pool[0]}" if pool else "",
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",
@@ -191,46 +217,50 @@ class ActionModule(StackAction):
         result["role"] = (replication.REPLICA if role.standby else replication.PRIMARY) if role else "single"
         return result
 
-    def _role(self, given: dict[str, Any], member: Mapping[str, Any]) -> replication.Role | None:
-        """What this host is to its cluster, as the servers say; None for a single server."""
-        if given["stack"] == "single":
-            return None
-        members = cluster.members(self.task_vars, given["cluster"], self.host, {"member": member})
-        return replication.role(self.host, members, given["synchronous_replicas"])
+    def _part(self, given: dict[str, Any], member: Mapping[str, Any]) -> cluster.Part:
+        return cluster.Part(self.task_vars, self.host, given, member, bool(self._task.check_mode))
 
-    def _is_its_turn(self, given: dict[str, Any], role: replication.Role) -> bool:
-        turn = given["turn"]
-        if turn in ("growing", "remaining") and not role.standby:
-            return False
-        may = given["allow_restart"] or given["allow_recreate"]
-        grows = may and role.standby and replication.grows(role.me, given["settings"])
-        if turn == "growing":
-            return bool(grows)
-        if turn == "remaining":
-            # What grew has grown; a check mode has told it already, and is still where it began.
-            return not (grows and self._task.check_mode)
-        return turn in ("any", replication.REPLICA if role.standby else replication.PRIMARY)
-
-    def _floor(self, role: replication.Role) -> dict[str, int]:
-        """What this standby may not have less of. In check mode what is declared for the primary counts as done."""
-        primary = replication.primary_of(role.members)
-        if not role.standby or primary is None:
-            return {}
-        floor = {name: int(value) for name, value in ((primary.facts or {}).get("floor") or {}).items()}
-        if self._task.check_mode:
-            declared = self.task_vars["hostvars"][primary.host].get("postgres_settings") or {}
-            floor |= replication.declared_floor(declared)
-        return floor
-
-    def _refuse(self, name: str, role: replication.Role) -> None:
-        """:raises AzaError: a deploy would make or leave something that loses data."""
-        said = list(replication.refusals(self.host, role.members, foretold=bool(self._task.check_mode)))
-        if said:
-            raise AzaError(
-                f"{name} on {self.host}: {'; '.join(said)}. Nothing was changed.",
-                reason="cluster",
-                problems=said,
+    def _prove(
+        self,
+        given: dict[str, Any],
+        wanted: Desired,
+        engine: Mapping[str, Any],
+        role: replication.Role | None,
+        secrets: InstanceSecrets,
+    ) -> dict[str, Any]:
+        """What only doing shows: a row goes from the primary to each replica, a client comes in through PgBouncer."""
+        proofs = {}
+        if role:
+            proofs["replication"] = self.on_target(
+                "replication_check",
+                socket_dir=wanted.socket_dir,
+                user=wanted.superuser,
+                sentinel=given["mark"],
+                timeout=_SENTINEL_SECONDS,
+                delay=role.me.delay,
+                data_path=engine["root"],
+                image=wanted.image["digest"],
             )
+        service = wanted.service(PGBOUNCER)
+        if service and given["exporter"]:
+            directory = wanted.directory
+            present = [item["name"] for item in wanted.objects["databases"] if item["state"] == "present"]
+            proofs["pgbouncer"] = self.on_target(
+                "pgbouncer_check",
+                host=service.publish_address,
+                port=service.port,
+                databases=list(dict.fromkeys(["postgres", wanted.database, *present])),
+                user=MONITOR,
+                password=secrets.get(EXPORTER_PASSWORD),
+                sslmode="verify-full" if given["tls"] else "disable",
+                sslrootcert=f"{directory}/{tls.CA_PATH}" if given["tls"] else "",
+                socket_dir=f"{directory}/{SOCKET_DIRECTORY}",
+                admin=POOL_ADMIN,
+                server_socket_dir=wanted.socket_dir,
+                server_user=wanted.superuser,
+                declared={"tls": given["tls"]},
+            )
+        return proofs
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Findings, and never a failure: one host that cannot be judged must not hide the others."""
@@ -242,7 +272,7 @@ class ActionModule(StackAction):
             said = str(error.message).removeprefix("Failed to connect to the host via ssh: ")
             unreachable = AzaError(f"it cannot be reached: {said}", reason="unreachable")
             answer = {"changed": False, "findings": [findings.failure(unreachable).to_dict()]}
-        keys = ("changed", "findings", "plan", "lines", "version")
+        keys = ("changed", "findings", "plan", "lines", "version", "replication", "pgbouncer")
         return {key: answer[key] for key in keys if key in answer}
 
     def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -393,23 +423,6 @@ class ActionModule(StackAction):
                 f"Removing the data must be confirmed with the cluster's name: remove_data={cluster}, "
                 f"not '{given['remove_data']}'. Nothing was changed.",
                 reason="not_confirmed",
-            )
-
-    def _keep_the_primary(self, given: dict[str, Any]) -> None:
-        """:raises AzaError: the data would be removed of the server that others follow."""
-        if not given["remove_data"] or given["stack"] == "single":
-            return
-        members = cluster.members(self.task_vars, given["cluster"], self.host, self._seen(given))
-        me = next(member for member in members if member.host == self.host)
-        others = [member for member in members if member is not me and (member.has_data or not member.known)]
-        if me.writes and others:
-            which = ", ".join(
-                member.host if member.known else f"{member.host} ({member.why})" for member in others
-            )
-            raise AzaError(
-                f"{self.host} is the primary of {given['cluster']}, and not alone: {which}. Remove the data of its "
-                "replicas first, or promote one of them. Nothing was changed.",
-                reason="cluster",
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:

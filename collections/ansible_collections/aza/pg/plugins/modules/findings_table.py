@@ -13,8 +13,69 @@ description:
     play that has a C(postgres_cluster), prints it instance by instance, worst first, with one line for the fleet, and
     fails when anything is red.
   - A host without a result could not be looked at, which is red as well.
+  - Of a cluster, what M(aza.pg.replication_check) and M(aza.pg.pgbouncer_check) said of each member is judged as well.
+    It is in C(stack_result) too, or where these modules ran by themselves, in C(replication_result) and
+    C(pgbouncer_result). Each cluster gets a table of its members, and in the page a
+    picture of who feeds whom, its lag and its pools. A member that is not in the play (C(--limit)) is not red.
   - Of several instances only the names of what is well are printed; with C(-v) and in the reports each stands in full.
 options:
+  clusters:
+    description: The clusters as they were declared. Empty means those of the inventory.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name.
+        type: str
+        required: true
+      members:
+        description: Its members.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          host:
+            description: The member's host in the inventory.
+            type: str
+            required: true
+          role:
+            description: What the inventory says that it is.
+            type: str
+            required: true
+            choices: [primary, replica]
+          slot:
+            description: Its slot on the server that feeds it, which is also the name that it streams under.
+            type: str
+            default: ""
+          upstream:
+            description: The member that feeds it. Empty, or the declared primary, means whoever is primary.
+            type: str
+            default: ""
+          delay:
+            description: Seconds by which it is delayed on purpose.
+            type: float
+            default: 0
+      synchronous:
+        description: How many replicas must confirm a commit.
+        type: int
+        default: 0
+      lag_bytes:
+        description: How many bytes a replica may be behind.
+        type: int
+        default: 67108864
+      lag_seconds:
+        description: How many seconds a replica may be behind, besides its delay.
+        type: float
+        default: 30
+      sentinel_seconds:
+        description: How many seconds the row of M(aza.pg.replication_check) may take to a replica.
+        type: float
+        default: 5
+      tls:
+        description: Whether replicas must stream under TLS.
+        type: bool
+        default: true
   report_html:
     description:
       - File on the control node for the findings as one HTML page. It needs no network and no script.
@@ -38,6 +99,17 @@ EXAMPLES = r"""
 - name: Print the findings of the fleet
   aza.pg.findings_table:
     report_html: fleet.html
+  run_once: true
+
+- name: Print the findings of a cluster too
+  aza.pg.findings_table:
+    clusters:
+      - name: shop
+        synchronous: 1
+        members:
+          - {host: db1, role: primary}
+          - {host: db2, role: replica, slot: shop_db2}
+          - {host: db3, role: replica, slot: shop_db3, upstream: db2, delay: 3600}
   run_once: true
 """
 

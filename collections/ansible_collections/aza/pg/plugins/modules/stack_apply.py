@@ -56,6 +56,10 @@ options:
     type: list
     elements: dict
     default: []
+  clock:
+    description: What the control node's clock says, in seconds since 1970, for V(present). Zero compares nothing.
+    type: float
+    default: 0
   who:
     description: The person and the control node, for a second run that has to wait for this one.
     type: str
@@ -135,6 +139,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     exporter,
     findings,
     lock,
+    pgbouncer_exporter,
     ready,
     server,
     trial,
@@ -142,8 +147,16 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, Desired, Observed, Plan
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    EXPORTER,
+    PGBOUNCER_EXPORTER,
+    Desired,
+    Observed,
+    Plan,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+
+_SCRAPES = {EXPORTER: exporter.scrape, PGBOUNCER_EXPORTER: pgbouncer_exporter.scrape}
 
 
 def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
@@ -154,6 +167,8 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
         return planning.plan_started(wanted, found)
     if state == "absent":
         return planning.plan_absent(wanted, found, given["remove_data"])
+    if given.get("clock"):
+        found = replace(found, host={**found.host, "skew": found.host["time"] - given["clock"]})
     planning.refuse(wanted, found)
     whole = planning.plan(wanted, found, tuple(given["allow"]))
     only = given.get("only")
@@ -254,9 +269,12 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     found = observe(wanted, docker, given["secrets"], [value["name"] for value in given["tuned"]])
     if found.running:
         server.require_psycopg()
-    metrics = wanted.service(EXPORTER)
-    if metrics and found.containers.get(EXPORTER, {}).get("state") == "running":
-        found = replace(found, scrape=exporter.scrape(metrics))
+    scrapes = {
+        name: scrape(service)
+        for name, scrape in _SCRAPES.items()
+        if (service := wanted.service(name)) and found.containers.get(name, {}).get("state") == "running"
+    }
+    found = replace(found, scrapes=scrapes)
     plan, problems = None, []
     try:
         plan = make_plan(given, wanted, found)
@@ -300,6 +318,7 @@ def main() -> None:
             "only": {"type": "list", "elements": "str", "default": []},
             "remove_data": {"type": "bool", "default": False},
             "tuned": {"type": "list", "elements": "dict", "default": []},
+            "clock": {"type": "float", "default": 0},
             "who": {"type": "str", "default": ""},
             "seconds": {"type": "float", "default": 2},
             "created": {"type": "bool", "default": False},

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.stack import pool_settings
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import KINDS
@@ -206,9 +206,7 @@ LIMITS: dict[str, Limit] = {
     "postgres_cpus": between(0, 1024),
     "postgres_publish_address": or_empty(ADDRESS),
     "postgres_address": or_empty(ADDRESS),
-    "postgres_replay_delay": or_empty(
-        pattern(r"[1-9][0-9]*(ms|s|min|h|d)", "a time as PostgreSQL writes it, like 1h or 30min")
-    ),
+    "postgres_replay_delay": or_empty(DURATION),
     "postgres_synchronous_replicas": between(0, 16),
     "postgres_allow_from[]": NETWORK,
     "postgres_database": NAME,
@@ -240,9 +238,11 @@ LIMITS: dict[str, Limit] = {
     "postgres_exporter_port": PORT,
     "postgres_exporter_publish_address": ADDRESS,
     "postgres_pgbouncer_port": PORT,
+    "postgres_pgbouncer_exporter_port": PORT,
+    "postgres_pgbouncer_exporter_publish_address": ADDRESS,
     "postgres_pgbouncer_publish_address": or_empty(ADDRESS),
     "postgres_pgbouncer_settings": Limit(
-        partial(_settings, normalise=pgbouncer.normalise),
+        partial(_settings, normalise=pool_settings.normalise),
         {"additionalProperties": {"not": {"type": ["null", "object"]}}},
     ),
     "docker_engine_start_timeout": between(1, 3600),

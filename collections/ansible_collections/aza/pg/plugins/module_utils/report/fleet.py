@@ -3,28 +3,15 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.report.clusters import Cluster
+from ansible_collections.aza.pg.plugins.module_utils.report.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES, Finding
 
 FORMAT = 1  # of the JSON report; a field that goes or changes its meaning makes it 2
-
-
-def plain(text: object) -> str:
-    """One line that a terminal and a page show as it is: what could move the cursor or turn the direction of reading
-    stands there as its number. Names come from hosts and servers, where anybody may have chosen them.
-
-    >>> plain("shop\\x1b[2J")
-    'shop\\\\x1b[2J'
-    """
-    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in hidden else char
-        for char in str(text)
-    )
 
 
 @dataclass(frozen=True)
@@ -37,6 +24,7 @@ class Instance:
     version: str = ""
     todo: str = ""
     plan: Mapping[str, Any] | None = None
+    cluster: str = ""
 
     @property
     def state(self) -> str:
@@ -53,6 +41,7 @@ class Instance:
         return {
             "host": self.host,
             "instance": self.name,
+            "cluster": self.cluster,
             "version": self.version,
             "state": self.state,
             "counts": self.counts,
@@ -61,12 +50,15 @@ class Instance:
         }
 
 
-def instance(host: str, name: str, result: Mapping[str, Any]) -> Instance:
-    """From what ``aza.pg.stack`` with ``state: checked`` returned; nothing returned is a finding too."""
+def instance(host: str, name: str, result: Mapping[str, Any], cluster: Cluster | None = None) -> Instance:
+    """From what ``aza.pg.stack`` with ``state: checked`` returned; nothing returned is a finding too. ``cluster``:
+    that of which it is a member, with what is said of it there."""
     said = [
         Finding(*(plain(item.get(key, "")) for key in ("what", "state", "said", "todo")))
         for item in result.get("findings") or ()
     ]
+    if cluster:
+        said += (cluster.of_member or {}).get(plain(host), ())
     plan = result.get("plan") or None
     return Instance(
         plain(host),
@@ -76,6 +68,7 @@ def instance(host: str, name: str, result: Mapping[str, Any]) -> Instance:
         plain(result.get("version", "")).split(" ")[0],
         plain(plan["summary"]) if plan and (plan["changes"] or plan["held"]) else "",
         plan,
+        cluster.name if cluster else "",
     )
 
 
@@ -86,17 +79,39 @@ class Fleet:
     instances: tuple[Instance, ...]
     at: str = ""
     source: str = ""
+    clusters: tuple[Cluster, ...] = ()
 
     @classmethod
-    def of(cls, instances: Iterable[Instance], at: str = "", source: str = "") -> Fleet:
+    def of(
+        cls,
+        instances: Iterable[Instance],
+        at: str = "",
+        source: str = "",
+        clusters: Iterable[Cluster] = (),
+    ) -> Fleet:
         """Worst first, then by name."""
         worst = sorted(instances, key=lambda item: (SEVERITIES.index(item.state), item.host))
-        return cls(tuple(worst), at, plain(source))
+        states = {item.host: item.state for item in worst if item.cluster}
+        judged = sorted(
+            (one.judged(states) for one in clusters), key=lambda one: (SEVERITIES.index(one.state), one.name)
+        )
+        return cls(tuple(worst), at, plain(source), tuple(judged))
+
+    @property
+    def groups(self) -> list[tuple[Cluster | None, list[Instance]]]:
+        """Each cluster with its instances, and at last those that are in none."""
+        names = {one.name for one in self.clusters}
+        alone = [item for item in self.instances if item.cluster not in names]
+        return [
+            *((one, [item for item in self.instances if item.cluster == one.name]) for one in self.clusters),
+            *([(None, alone)] if alone else []),
+        ]
 
     @property
     def counts(self) -> dict[str, int]:
         """Findings by severity."""
-        return {state: sum(item.counts[state] for item in self.instances) for state in SEVERITIES}
+        every: tuple[Instance | Cluster, ...] = (*self.instances, *self.clusters)
+        return {state: sum(item.counts[state] for item in every) for state in SEVERITIES}
 
     @property
     def instance_counts(self) -> dict[str, int]:
@@ -104,13 +119,14 @@ class Fleet:
 
     @property
     def state(self) -> str:
-        return min((item.state for item in self.instances), key=SEVERITIES.index, default="green")
+        every: tuple[Instance | Cluster, ...] = (*self.instances, *self.clusters)
+        return min((item.state for item in every), key=SEVERITIES.index, default="green")
 
     def summary(self) -> str:
-        """``3 instances: 1 red, 0 yellow, 2 green; findings: 4 red, 2 yellow, 20 green``."""
-        number = len(self.instances)
-        word = "instance" if number == 1 else "instances"
-        return f"{number} {word}: {listed(self.instance_counts)}; findings: {listed(self.counts)}"
+        """``1 cluster, 3 instances: 1 red, 0 yellow, 2 green; findings: 4 red, 2 yellow, 20 green``."""
+        clusters = f"{_number(self.clusters, 'cluster')}, " if self.clusters else ""
+        instances = _number(self.instances, "instance")
+        return f"{clusters}{instances}: {listed(self.instance_counts)}; findings: {listed(self.counts)}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -121,8 +137,13 @@ class Fleet:
             "summary": self.summary(),
             "instances": {"total": len(self.instances), **self.instance_counts},
             "findings": self.counts,
+            "clusters": [item.to_dict() for item in self.clusters],
             "fleet": [item.to_dict() for item in self.instances],
         }
+
+
+def _number(items: Sequence[Any], word: str) -> str:
+    return f"{len(items)} {word}{'' if len(items) == 1 else 's'}"
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The findings as one HTML file: no script, no font, no picture, nothing that is fetched. Pure.
+"""The findings as one HTML file: no script, no font, nothing that is fetched. Pure.
 
 The page forbids itself every request (Content-Security-Policy), so that it may be mailed, kept and opened anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from ansible_collections.aza.pg.plugins.module_utils.report import topology
+from ansible_collections.aza.pg.plugins.module_utils.report.clusters import NONE, Cluster
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, Instance
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES, Finding
 
@@ -54,6 +56,16 @@ th, td { padding: .5rem 1rem; vertical-align: top; border-top: 1px solid var(--l
 thead th, .card > header + table tr:first-child td { border-top: 0; }
 .findings td:first-child { width: 7rem; } .findings td:nth-child(2) { width: 9.5rem; color: var(--muted);
   overflow-wrap: break-word; }
+.members thead th { border-top: 1px solid var(--line); }
+.topology { overflow-x: auto; padding: 1rem; } .topology svg { display: block; max-width: 100%; height: auto;
+  min-width: 26rem; font: 12px system-ui, sans-serif; }
+.topology text { fill: var(--muted); } .topology .name { fill: var(--text); font-size: 14px; font-weight: 600; }
+.node rect { fill: var(--card); stroke: currentcolor; stroke-width: 1.5; }
+.node.red rect { fill: var(--red-soft); } .node.yellow rect { fill: var(--yellow-soft); }
+.arrow path { fill: none; stroke: var(--muted); stroke-width: 1.5; } .arrow polygon { fill: var(--muted); }
+.arrow text { text-anchor: middle; }
+.broken path { stroke: var(--red); stroke-dasharray: 5 4; } .broken polygon, .broken text { fill: var(--red); }
+.scroll { overflow-x: auto; } .scroll th, .scroll td { white-space: nowrap; }
 .said { white-space: pre-wrap; } .todo::before { content: "→ "; }
 @media (max-width: 40rem) {
   .findings, .findings tbody { display: block; }
@@ -95,8 +107,12 @@ def _page(fleet: Fleet) -> Iterator[str]:
     yield f'<p class="muted">{escape(looked)}</p>'
     if len(fleet.instances) > 1:
         yield from _overview(fleet)
-    for number, one in enumerate(fleet.instances):
-        yield from _instance(number, one)
+    numbers = {id(one): number for number, one in enumerate(fleet.instances)}
+    for cluster, instances in fleet.groups:
+        if cluster:
+            yield from _cluster(cluster)
+        for one in instances:
+            yield from _instance(numbers[id(one)], one)
     yield "</main>\n</body>\n</html>"
 
 
@@ -110,17 +126,66 @@ def _overview(fleet: Fleet) -> Iterator[str]:
     yield "</tbody>\n</table>\n</section>"
 
 
+def _cluster(one: Cluster) -> Iterator[str]:
+    """A picture, a line for each member, the pools, and what concerns all of it."""
+    yield f'<section class="card">\n<header><h2>Cluster {escape(one.name)}</h2>'
+    yield f"{_mark(one.state, one.state)}</header>"
+    yield f'<div class="topology">{topology.picture(one, _SIGN)}</div>'
+    if one.findings:
+        yield '<table class="findings">\n<tbody>'
+        yield from _findings(one.findings)
+        yield "</tbody>\n</table>"
+    yield from _table(
+        ("Member", "Role", "PostgreSQL", "PgBouncer", "Timeline", "Behind", "Sync", "Slot", "TLS"),
+        (
+            (
+                m.host,
+                m.role,
+                m.version,
+                m.bouncer.removeprefix("PgBouncer "),
+                m.timeline,
+                m.behind,
+                m.sync,
+                m.slot,
+                m.tls,
+            )
+            for m in one.members
+        ),
+    )
+    if one.pools:
+        yield from _table(
+            ("Pool", "User", "Member", "Mode", "Clients", "Waiting", "Longest wait", "Servers", "Idle"),
+            (
+                (p.database, p.user, p.host, p.mode, p.clients, p.waiting, p.longest, p.servers, p.idle)
+                for p in one.pools
+            ),
+        )
+    yield "</section>"
+
+
+def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    head = "".join(f"<th>{name}</th>" for name in names)
+    yield f'<div class="scroll"><table class="members">\n<thead><tr>{head}</tr></thead>\n<tbody>'
+    for row in rows:
+        yield f"<tr>{''.join(f'<td>{escape(cell) or NONE}</td>' for cell in row)}</tr>"
+    yield "</tbody>\n</table></div>"
+
+
 def _instance(number: int, one: Instance) -> Iterator[str]:
     version = f", PostgreSQL {one.version}" if one.version else ""
     yield f'<section class="card" id="i{number}">\n<header><div><h2>{escape(one.name)}</h2>'
     yield f'<p class="muted">on {escape(one.host + version)}</p></div>{_counts(one)}</header>'
     yield '<table class="findings">\n<tbody>'
-    for item, following in zip(one.findings, (*one.findings[1:], None)):
-        yield _finding(item, following is None or following.todo != item.todo)
+    yield from _findings(one.findings)
     yield "</tbody>\n</table>"
     if one.todo:
         yield f'<footer class="muted">What a deploy would do: {escape(one.todo)}</footer>'
     yield "</section>"
+
+
+def _findings(items: Sequence[Finding]) -> Iterator[str]:
+    for item, following in zip(items, (*items[1:], None)):
+        yield _finding(item, following is None or following.todo != item.todo)
 
 
 def _finding(item: Finding, last: bool) -> str:

@@ -51,6 +51,7 @@ def engine_facts(docker: Docker) -> dict[str, Any]:
     return {
         "memory_mb": int(info["memory"]) // 2**20,
         "cpus": int(info["cpus"]),
+        "root": str(root),
         "disk_mb": disk.total // 2**20 if disk else None,
         "disk_free_mb": disk.free // 2**20 if disk else None,
         "engine": info["version"],

@@ -7,7 +7,7 @@ import re
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
-_DURATIONS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+_DURATIONS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
 _FORM = re.compile(r"\s*([0-9]{1,6})\s*([a-z]*)\s*", re.ASCII | re.IGNORECASE)
 
@@ -27,7 +27,7 @@ def seconds(name: str, given: object) -> int:
     value = _number(given, _DURATIONS)
     if not value:
         raise AzaError(
-            f"{name}: '{given}' is no duration; write a number with s, m or h (90s, 2m).",
+            f"{name}: '{given}' is no duration; write a number with s, m, h or d (90s, 2m).",
             reason="bad_duration",
         )
     return value

@@ -52,7 +52,8 @@ class Member:
     stack: str
     address: str
     port: int = 5432
-    delay: str = ""
+    # Seconds.
+    delay: int = 0
     upstream: str = ""
     facts: Mapping[str, Any] | None = None
     error: str = ""
@@ -248,7 +249,7 @@ def settings(role: Role, tls: bool) -> dict[str, str]:
         result["primary_conninfo"] = conninfo(role.me, role.upstream, tls)
         result["primary_slot_name"] = role.me.slot
         if role.me.delay:
-            result["recovery_min_apply_delay"] = role.me.delay
+            result["recovery_min_apply_delay"] = f"{role.me.delay}s"
     elif role.synchronous:
         names = ", ".join(f'"{member.slot}"' for member in role.candidates)
         result["synchronous_standby_names"] = f"ANY {role.synchronous} ({names})"

@@ -102,13 +102,13 @@ def test_no_second_primary_whatever_was_seen(facts: list[Any], foretold: bool) -
 
 def test_cascade_and_delay() -> None:
     one, two, three = cluster(PRIMARY, STANDBY, STANDBY)
-    members = [one, replace(two, delay="1h"), replace(three, upstream="db2")]
+    members = [one, replace(two, delay=3600), replace(three, upstream="db2")]
     roles = {member.host: replication.role(member.host, members, 1) for member in members}
     assert [it.host for it in roles["db1"].downstream] == ["db2"]
     assert [it.host for it in roles["db2"].downstream] == ["db3"]
     assert roles["db1"].candidates == ()
     written = replication.settings(roles["db2"], tls=True)
-    assert written["recovery_min_apply_delay"] == "1h"
+    assert written["recovery_min_apply_delay"] == "3600s"
     assert (
         "sslmode=verify-full" in written["primary_conninfo"]
         and "host=10.0.0.1" in written["primary_conninfo"]

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The edge to one member of a cluster: what it says about replication, and the row that proves that it arrives.
+
+Reading takes a member of pg_monitor; only the row on the primary needs the administrator.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
+
+_POLL_SECONDS = 0.05
+_LOCK = 0x617A61  # "aza": two checks at once do not make the same table
+
+# What the facts bring along besides the floors of a standby. ``pg_settings`` has plain numbers, in the unit beside it.
+_SETTINGS = (
+    "max_slot_wal_keep_size",
+    "recovery_min_apply_delay",
+    "synchronous_commit",
+    "synchronous_standby_names",
+)
+
+# ``here``: up to where this server has WAL to give; a standby gives what it has received.
+_FACTS = """
+with here as (
+    select case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                else pg_current_wal_lsn() end as lsn,
+           case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end as reached
+), senders as (
+    select r.application_name, s.slot_name, r.client_addr, r.state, r.sync_state,
+        r.sent_lsn, r.write_lsn, r.flush_lsn, r.replay_lsn,
+        here.lsn - r.replay_lsn as lag_bytes, here.lsn - r.flush_lsn as receive_lag_bytes,
+        extract(epoch from r.replay_lag) as lag_seconds, t.ssl as tls, t.version as tls_version
+    from here, pg_stat_replication r
+    left join pg_stat_ssl t using (pid) left join pg_replication_slots s on s.active_pid = r.pid
+), slots as (
+    select slot_name as name, slot_type as type, temporary, active, wal_status, safe_wal_size as safe_bytes,
+        invalidation_reason, here.lsn - restart_lsn as retained_bytes
+    from here, pg_replication_slots
+), receiver as (
+    select status, slot_name, sender_host, sender_port, received_tli as timeline, conninfo from pg_stat_wal_receiver
+), settings as (
+    select name, case vartype when 'integer' then to_json(setting::bigint * case unit
+            when 'MB' then case when setting = '-1' then 1 else 1048576 end else 1 end)
+        when 'real' then to_json(setting::float8) else to_json(setting) end as value
+    from pg_settings where name = any(%(settings)s)
+)
+select json_build_object(
+    'version', current_setting('server_version'),
+    'in_recovery', pg_is_in_recovery(),
+    'system_identifier', (select system_identifier::text from pg_control_system()),
+    'timeline', case when pg_is_in_recovery()
+        then coalesce((select timeline from receiver), (select timeline_id from pg_control_checkpoint()))
+        else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end,
+    'lsn', here.reached,
+    'receive_lsn', pg_last_wal_receive_lsn(),
+    'replay_lsn', pg_last_wal_replay_lsn(),
+    'replay_bytes', case when pg_is_in_recovery() then here.lsn - here.reached end,
+    'replay_seconds', case when pg_is_in_recovery() then case when here.lsn = here.reached then 0
+        else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) end end,
+    'replay_paused', case when pg_is_in_recovery() then pg_is_wal_replay_paused() end,
+    'senders', (select coalesce(json_agg(senders order by application_name), '[]') from senders),
+    'receiver', (select to_json(receiver) from receiver),
+    'slots', (select coalesce(json_agg(slots order by name), '[]') from slots),
+    'settings', (select json_object_agg(name, value) from settings)
+) from here
+"""
+
+_THERE = "select to_regclass('aza_pg.sentinel') is not null"
+# One row for ever: a second one cannot be.
+_MAKE = """
+create schema if not exists aza_pg;
+create table if not exists aza_pg.sentinel (
+    one boolean primary key default true check (one), token text not null, at timestamptz not null, lsn pg_lsn not null
+);
+comment on schema aza_pg is 'aza-pg: what its checks write';
+comment on table aza_pg.sentinel is 'aza-pg: the row that a check writes on the primary and looks for on each replica';
+grant usage on schema aza_pg to pg_monitor;
+grant select on aza_pg.sentinel to pg_monitor;
+"""
+_WRITE = """
+insert into aza_pg.sentinel as s (token, at, lsn) values (%s, clock_timestamp(), pg_current_wal_insert_lsn())
+on conflict (one) do update set token = excluded.token, at = excluded.at, lsn = excluded.lsn
+returning extract(epoch from s.at)::float8, s.lsn::text
+"""
+_READ = "select extract(epoch from clock_timestamp() - at)::float8 from aza_pg.sentinel where token = %s"
+
+
+def look(
+    socket_dir: str, user: str, token: str = "", timeout: float = 5, delay: float = 0, data_path: str = ""
+) -> tuple[dict[str, Any], bool]:
+    """The facts of the member behind the socket, and whether the sentinel's table had to be made.
+
+    The row comes first: what a standby says afterwards is not older than it.
+    """
+    try:
+        with server.connect(socket_dir, user, application_name="aza-pg check") as connection:
+            # A standby may be promoted while it is looked at; it is then what it was at the beginning.
+            standby = connection.execute("select pg_is_in_recovery()").fetchone()[0]
+            sentinel, made = None, False
+            if token and standby:
+                sentinel = _wait(connection, token, timeout, delay)
+            elif token:
+                sentinel, made = _write(connection, token)
+            facts = dict(connection.execute(_FACTS, {"settings": [*FLOOR, *_SETTINGS]}).fetchone()[0])
+    except server.DATABASE_ERRORS as error:
+        raise server.ServerError(" ".join(str(error).split())) from None
+    settings = facts["settings"] or {}
+    if "recovery_min_apply_delay" in settings:
+        settings["recovery_min_apply_delay"] /= 1000  # from PostgreSQL's milliseconds
+    if facts["receiver"]:
+        facts["receiver"]["conninfo"] = without_password(facts["receiver"]["conninfo"] or "")
+    return {**facts, "settings": settings, "sentinel": sentinel, "disk_free": disk_free(data_path)}, made
+
+
+def _write(connection: Any, token: str) -> tuple[dict[str, Any], bool]:
+    """It must not wait for a replica: whether commits do is what the check is to say."""
+    made = False
+    try:
+        with connection.transaction():
+            connection.execute("set local synchronous_commit = local")
+            connection.execute("set local transaction_read_only = off")
+            if not connection.execute(_THERE).fetchone()[0]:
+                connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+                connection.execute(_MAKE)
+                made = True
+            at, position = connection.execute(_WRITE, (token,)).fetchone()
+    except server.DATABASE_ERRORS as error:
+        return {"written": False, "error": " ".join(str(error).split())}, False
+    return {"written": True, "at": at, "lsn": position}, made
+
+
+def _wait(connection: Any, token: str, timeout: float, delay: float) -> dict[str, Any]:
+    """Look until the row is here. ``age``: seconds since it was written, by the clocks of both hosts; unknown where the
+    row was here at the first look, because nobody saw it come."""
+    if delay:
+        return {"seen": False, "skipped": f"it is delayed by {delay:g} s on purpose"}
+    start, first = time.monotonic(), True
+    while True:
+        # Who asks whether a table is there before reading it leaves no errors in the server's log.
+        there = connection.execute(_THERE).fetchone()[0]
+        row = connection.execute(_READ, (token,)).fetchone() if there else None
+        waited = time.monotonic() - start
+        if row:
+            return {"seen": True, "age": None if first else row[0], "seconds": round(waited, 3)}
+        first = False
+        paused = connection.execute("select pg_is_in_recovery() and pg_is_wal_replay_paused()").fetchone()[0]
+        if waited >= timeout or paused:
+            return {"seen": False, "seconds": round(waited, 3), "until": time.time()}
+        time.sleep(_POLL_SECONDS)
+
+
+def without_password(conninfo: str) -> str:
+    """PostgreSQL shows asterisks for it; nothing at all is better still.
+
+    >>> without_password("user=replicator password=******** host=db1 sslpassword='a b'")
+    'user=replicator host=db1'
+    """
+    return re.sub(r"\s*\b(ssl)?password\s*=\s*('(\\.|[^'\\])*'|\S*)", "", conninfo).strip()
+
+
+def disk_free(path: str) -> int | None:
+    """What an ordinary process may still write there; None where the path is not visible."""
+    try:
+        found = os.statvfs(path) if path else None
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize if found else None

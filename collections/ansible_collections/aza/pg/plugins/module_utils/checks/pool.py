@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The edge to PgBouncer: log in as clients do, and ask its console. Passwords go to libpq as arguments, nowhere else.
+
+Nothing here waits for ever: a pool that has no server left lets its clients wait for minutes, so each connection is
+cut when its time is up.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.stack import server
+
+try:
+    import psycopg
+    from psycopg import sql
+except ImportError:
+    psycopg = None  # type: ignore[assignment]
+
+# The one role that is made and dropped by the check. It keeps its name: PgBouncer never forgets a pool.
+FRESH = "aza_pool_check"
+_LOCK = 0x617A62
+_AT_ONCE = 4  # databases that are tried side by side
+_SHOW = ("version", "pools", "databases", "config", "lists")
+_ME = "select session_user::text, pg_backend_pid()"
+_PREPARED = "select session_user::text, pg_backend_pid(), 'prepared'"
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where clients knock. ``root``: the certificate file that they verify with."""
+
+    host: str
+    port: int
+    sslmode: str = "verify-full"
+    root: str = ""
+    seconds: int = 5
+
+    @contextmanager
+    def login(self, database: str, user: str, password: str) -> Iterator[Any]:
+        """A connection that lives no longer than ``seconds``, for the password in ``password`` alone."""
+        with (
+            closing(
+                psycopg.connect(
+                    host=self.host,
+                    port=self.port,
+                    dbname=database,
+                    user=user,
+                    password=password,
+                    sslmode=self.sslmode,
+                    sslrootcert=self.root or None,
+                    connect_timeout=max(self.seconds, 2),
+                    application_name="aza-pg check",
+                    passfile="/nonexistent",
+                    autocommit=True,
+                )
+            ) as connection,
+            _no_longer_than(self.seconds, connection),
+        ):
+            yield connection
+
+
+@contextmanager
+def _no_longer_than(seconds: float, connection: Any) -> Iterator[None]:
+    """libpq has no time limit for an answer; a line that is cut is an answer."""
+
+    def cut() -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@dataclass(frozen=True)
+class Client:
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Console:
+    """PgBouncer's own socket. Without a directory it is not asked."""
+
+    socket_dir: str = ""
+    user: str = "pgbouncer"
+    port: int = 6432
+
+
+@dataclass(frozen=True)
+class Home:
+    """The server behind it, where a role can be made, and a database that every role may connect to. Without a
+    directory none is made."""
+
+    socket_dir: str = ""
+    user: str = "postgres"
+    database: str = "postgres"
+
+
+def look(
+    door: Door, client: Client, databases: Iterable[str], console: Console, home: Home
+) -> dict[str, Any]:
+    server.require_psycopg()
+    facts: dict[str, Any] = {"client": client.user}
+    facts["console"] = _guarded(lambda: ask(console)) if console.socket_dir else {}
+    sizes = {row["name"]: row.get("pool_size") for row in facts["console"].get("databases", ())}
+    names = list(databases)
+
+    def attempt(name: str) -> dict[str, Any]:
+        return _guarded(lambda: try_database(door, client, name, int(sizes.get(name) or 2)))
+
+    with ThreadPoolExecutor(_AT_ONCE) as workers:
+        facts["databases"] = dict(zip(names, workers.map(attempt, names)))
+    first = next(iter(names), "")
+    facts["wrong_password"] = try_wrong_password(door, client, first) if first else {}
+    facts["fresh_role"] = _guarded(lambda: try_fresh_role(door, home)) if home.socket_dir else {}
+    return facts
+
+
+def _guarded(work: Any) -> dict[str, Any]:
+    try:
+        return dict(work())
+    except server.DATABASE_ERRORS as error:
+        return {"error": _said(error)}
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def try_database(door: Door, client: Client, database: str, pool_size: int) -> dict[str, Any]:
+    start = time.monotonic()
+    with door.login(database, client.user, client.password) as connection:
+        user, _ = connection.execute(_ME).fetchone()
+        found = {
+            "session_user": user,
+            "seconds": round(time.monotonic() - start, 3),
+            "tls": bool(connection.pgconn.ssl_in_use),
+        }
+        return {**found, **_prepared(door, client, database, connection, pool_size)}
+
+
+def _prepared(door: Door, client: Client, database: str, connection: Any, pool_size: int) -> dict[str, Any]:
+    """Prepared in one transaction and used in the next, on another server when the pool has two: a second client
+    takes the first one meanwhile."""
+    try:
+        _, before, _ = _in_transaction(connection, _PREPARED)
+        if pool_size < 2:
+            _, after, _ = _in_transaction(connection, _PREPARED)
+            return {"prepared": True, "servers": len({before, after})}
+        with door.login(database, client.user, client.password) as other, other.transaction():
+            other.execute(_ME)
+            _, after, _ = _in_transaction(connection, _PREPARED)
+        return {"prepared": True, "servers": len({before, after})}
+    except server.DATABASE_ERRORS as error:
+        return {"prepared": False, "prepared_error": _said(error)}
+
+
+def _in_transaction(connection: Any, query: str) -> Any:
+    with connection.transaction():
+        return connection.execute(query, prepare=True).fetchone()
+
+
+def try_wrong_password(door: Door, client: Client, database: str) -> dict[str, Any]:
+    """A door that lets everybody in is not noticed by those who have a key."""
+    try:
+        with door.login(database, client.user, secrets.token_hex(16)):
+            return {"refused": False}
+    except server.DATABASE_ERRORS as error:
+        return {"refused": True, "said": _said(error)}
+
+
+def try_fresh_role(door: Door, home: Home) -> dict[str, Any]:
+    """A role that no file names, and whose password nobody but the server knows, logs in through the pool."""
+    with server.connect(home.socket_dir, home.user) as connection:
+        if connection.execute("select pg_is_in_recovery()").fetchone()[0]:
+            return {"skipped": "the server is a standby, where no role can be made"}
+        connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        password = secrets.token_hex(16)
+        try:
+            _drop(connection)
+            connection.execute(
+                sql.SQL("create role {} login connection limit 2").format(sql.Identifier(FRESH))
+            )
+            server.set_password(connection, FRESH, password)
+            with door.login(home.database, FRESH, password) as client:
+                return {"session_user": client.execute(_ME).fetchone()[0]}
+        finally:
+            _drop(connection)
+
+
+def _drop(connection: Any) -> None:
+    """With the pool's connections: one that outlives its role would serve the next role of that name."""
+    connection.execute(
+        "select pg_terminate_backend(pid, 1000) from pg_stat_activity where usename = %s", (FRESH,)
+    )
+    connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(FRESH)))
+
+
+def ask(console: Console) -> dict[str, Any]:
+    """Its console speaks the simple protocol only, which is what a query without parameters uses."""
+    with (
+        closing(
+            psycopg.connect(
+                host=console.socket_dir,
+                port=console.port,
+                dbname="pgbouncer",
+                user=console.user,
+                connect_timeout=3,
+                sslmode="disable",
+                passfile="/nonexistent",
+                autocommit=True,
+            )
+        ) as connection,
+        _no_longer_than(5, connection),
+    ):
+        found = {name: _rows(connection, name) for name in _SHOW}
+    return {
+        "version": str(next(iter(found["version"][0].values()), "")) if found["version"] else "",
+        "pools": found["pools"],
+        "databases": found["databases"],
+        "config": {str(row["key"]): str(row["value"] or "") for row in found["config"]},
+        "lists": {str(row["list"]): row["items"] for row in found["lists"]},
+    }
+
+
+def _rows(connection: Any, name: str) -> list[dict[str, Any]]:
+    answer = connection.execute(f"show {name}")
+    names = [column.name for column in answer.description]
+    return [dict(zip(names, row)) for row in answer.fetchall()]

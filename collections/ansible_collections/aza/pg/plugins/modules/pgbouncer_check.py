@@ -1,0 +1,220 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pgbouncer_check
+short_description: Log in through PgBouncer as clients do, and compare it with what was declared
+version_added: 0.1.0
+author: aza-pg maintainers (@aza-pg)
+description:
+  - Logs in to each of O(databases) through the pool, and looks whether the server knows the client as itself, whether
+    TLS is in use, and whether a prepared statement outlives its transaction, on another server of the pool.
+  - Tries a wrong password, which must be refused.
+  - Makes a role on the server, logs in as it through the pool, and drops it again, also when something fails.
+  - Asks PgBouncer's console for its version, pools, databases and configuration.
+  - It never fails because something does not work; that is a finding.
+options:
+  host:
+    description: Name or address that clients reach PgBouncer by. It is what its certificate is verified against.
+    type: str
+    required: true
+  port:
+    description: Its port there.
+    type: int
+    default: 6432
+  databases:
+    description: Databases to log in to.
+    type: list
+    elements: str
+    default: [postgres]
+  user:
+    description: Role to log in as.
+    type: str
+    required: true
+  password:
+    description: Its password. It goes to libpq, and neither into an argument list nor into the environment.
+    type: str
+    required: true
+  sslmode:
+    description: As in libpq.
+    type: str
+    default: verify-full
+    choices: [disable, allow, prefer, require, verify-ca, verify-full]
+  sslrootcert:
+    description: File on this host with the certificate of the authority. Empty leaves it to libpq.
+    type: path
+    default: ""
+  timeout:
+    description: Seconds after which a connection that has got no answer is cut.
+    type: int
+    default: 5
+  socket_dir:
+    description: Directory of PgBouncer's own Unix socket, for its console. Empty asks nothing there.
+    type: path
+    default: ""
+  socket_port:
+    description: Number of its socket, which is the port that it listens on inside its container.
+    type: int
+    default: 6432
+  admin:
+    description: User of the console, let in over the socket without a password.
+    type: str
+    default: pgbouncer
+  server_socket_dir:
+    description:
+      - Directory of the Unix socket of the server behind it, where a role can be made. Empty makes none.
+      - A standby makes none either.
+    type: path
+    default: ""
+  server_user:
+    description: The server's administrator.
+    type: str
+    default: postgres
+  fresh_role_database:
+    description: Database that every role may connect to.
+    type: str
+    default: postgres
+  declared:
+    description: What the console's answers are compared with. What is not given is not compared.
+    type: dict
+    default: {}
+    suboptions:
+      databases:
+        description: Database and what its line says, as in C(SHOW DATABASES), like C(pool_size) and C(pool_mode).
+        type: dict
+        default: {}
+      config:
+        description: Setting and value, as in C(SHOW CONFIG).
+        type: dict
+        default: {}
+      tls:
+        description: Whether clients must use TLS.
+        type: bool
+        default: true
+      wait_seconds:
+        description: How long a client may wait for a server.
+        type: float
+        default: 1
+      clients_share:
+        description: Share of C(max_client_conn) above which it is too full.
+        type: float
+        default: 0.8
+attributes:
+  check_mode:
+    description: Makes no role, and does everything else.
+    support: full
+  diff_mode:
+    description: Nothing to compare.
+    support: none
+notes:
+  - The role is called C(aza_pool_check), always, since PgBouncer never forgets a pool. Its password is new each time.
+"""
+
+EXAMPLES = r"""
+- name: Try the pool as the shop does
+  aza.pg.pgbouncer_check:
+    host: db1.example.org
+    databases: [shop, postgres]
+    user: shop
+    password: "{{ shop_password }}"
+    sslrootcert: /etc/ssl/aza-pg-ca.crt
+    socket_dir: /run/aza-pg/shop-primary/pgbouncer
+    server_socket_dir: /run/aza-pg/shop-primary
+    declared:
+      config: {pool_mode: transaction, max_client_conn: 500}
+      databases: {shop: {pool_size: 20}}
+  register: pgbouncer_result
+"""
+
+RETURN = r"""
+findings:
+  description: One for each thing that was looked at, with C(what), C(state), C(said) and C(todo).
+  returned: always
+  type: list
+  elements: dict
+facts:
+  description: What was seen.
+  returned: always
+  type: dict
+  contains:
+    client:
+      description: O(user).
+      type: str
+    databases:
+      description: Database and how the login went, with C(session_user), C(tls), C(prepared), C(seconds) or C(error).
+      type: dict
+    wrong_password:
+      description: Whether it was C(refused), and what was C(said).
+      type: dict
+    fresh_role:
+      description: The C(session_user) of the role that was made, C(skipped) or C(error) and why.
+      type: dict
+    console:
+      description: C(version), C(pools), C(databases), C(config) and C(lists), or C(error).
+      type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aza.pg.plugins.module_utils.checks import pgbouncer, pool
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 6432},
+            "databases": {"type": "list", "elements": "str", "default": ["postgres"]},
+            "user": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "sslmode": {
+                "type": "str",
+                "default": "verify-full",
+                "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+            },
+            "sslrootcert": {"type": "path", "default": ""},
+            "timeout": {"type": "int", "default": 5},
+            "socket_dir": {"type": "path", "default": ""},
+            "socket_port": {"type": "int", "default": 6432},
+            "admin": {"type": "str", "default": "pgbouncer"},
+            "server_socket_dir": {"type": "path", "default": ""},
+            "server_user": {"type": "str", "default": "postgres"},
+            "fresh_role_database": {"type": "str", "default": "postgres"},
+            "declared": {
+                "type": "dict",
+                "default": {},
+                "apply_defaults": True,
+                "options": {
+                    "databases": {"type": "dict", "default": {}},
+                    "config": {"type": "dict", "default": {}},
+                    "tls": {"type": "bool", "default": True},
+                    "wait_seconds": {"type": "float", "default": 1},
+                    "clients_share": {"type": "float", "default": 0.8},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        facts = pool.look(
+            pool.Door(given["host"], given["port"], given["sslmode"], given["sslrootcert"], given["timeout"]),
+            pool.Client(given["user"], given["password"]),
+            given["databases"],
+            pool.Console(given["socket_dir"], given["admin"], given["socket_port"]),
+            pool.Home(
+                "" if module.check_mode else given["server_socket_dir"],
+                given["server_user"],
+                given["fresh_role_database"],
+            ),
+        )
+    except AzaError as error:
+        module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
+    found = pgbouncer.judge(pgbouncer.Declared(**given["declared"]), facts)
+    module.exit_json(changed=False, facts=facts, findings=[item.to_dict() for item in found])
+
+
+if __name__ == "__main__":
+    main()

@@ -75,6 +75,10 @@ class Instance:
         return f"aza-pg-{self.instance}-pgbouncer"
 
     @property
+    def pool_exporter(self) -> str:
+        return f"aza-pg-{self.instance}-pgbouncer-exporter"
+
+    @property
     def volume(self) -> str:
         return f"aza-pg-{self.instance}-data"
 
@@ -89,6 +93,10 @@ class Instance:
     @property
     def port(self) -> int:
         return int(self.variables.get("postgres_port", 5432))
+
+    @property
+    def pool_exporter_port(self) -> int:
+        return int(self.variables.get("postgres_pgbouncer_exporter_port", 9127))
 
     @property
     def exporter_port(self) -> int:

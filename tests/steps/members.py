@@ -32,7 +32,7 @@ def until_says(found: Instance, question: str, answer: str, database: str = "pos
 
 
 def until_healthy(found: Instance) -> None:
-    for container in (found.container, found.pgbouncer, found.exporter):
+    for container in (found.container, found.pgbouncer, found.exporter, found.pool_exporter):
         _until_healthy(found, container)
 
 

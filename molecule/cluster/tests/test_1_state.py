@@ -28,6 +28,7 @@ def _containers(instance: Instance) -> dict[str, tuple[int, str, int, int]]:
         instance.container: (5432, instance.address, instance.port, 999),
         instance.pgbouncer: (6432, instance.address, instance.pool_port, 6432),
         instance.exporter: (9187, "127.0.0.1", instance.exporter_port, 9187),
+        instance.pool_exporter: (9127, "127.0.0.1", instance.pool_exporter_port, 6432),
     }
 
 

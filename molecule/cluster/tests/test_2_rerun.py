@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A second deploy of everything."""
+"""A second deploy of everything, and a check of it."""
 
 from __future__ import annotations
 
@@ -20,3 +20,9 @@ def test_second_deploy_changes_nothing_and_restarts_nothing(
     tasks = max(len(again.of(name)) for name in instances)
     figures.append(f"rerun of three hosts, two clusters: {again.seconds:.1f} s, {tasks} tasks per host")
     assert again.seconds < SECONDS
+
+
+def test_a_check_finds_nothing(playbook: Callable[..., Run], figures: list[str]) -> None:
+    check = playbook("check.yml")
+    figures.append(f"check of three hosts, two clusters: {check.seconds:.1f} s")
+    assert " 0 red, 0 yellow" in check.output, check.output

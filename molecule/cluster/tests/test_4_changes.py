@@ -84,7 +84,7 @@ def test_more_connections_with_permission_standbys_first(shop: Members, deploy: 
 
 
 def _assert_no_secret_is_seen(name: str, found: Instance, loud: Run) -> None:
-    containers = (found.container, found.pgbouncer, found.exporter)
+    containers = (found.container, found.pgbouncer, found.exporter, found.pool_exporter)
     everywhere = functools.partial("; ".join)
     places = {
         "Ansible's output with -vvv --diff": loud.output,

@@ -75,18 +75,36 @@ def test_a_host_whose_engine_restarted_has_both_clusters_again(shop: Members, bl
         assert ask(client, "select pg_is_in_recovery()") is True
 
 
-def test_a_stopped_replica_and_its_dropped_slot_are_found_and_come_back_with_a_deploy(
+def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(
     shop: Members, playbook: Callable[..., Run], deploy: Callable[..., Run], declared: dict[str, object]
 ) -> None:
     """With it comes what the restart of the host took: the link in /run."""
-    replica, name = shop[NEAR], slot(NEAR)
-    replica.run(f"docker stop {replica.container}")
-    until(lambda: name not in streaming(shop[PRIMARY]), "the primary knows that it is away")
+    primary, near, far, name = shop[PRIMARY], shop[NEAR], shop[FAR], slot(NEAR)
+    near.run(f"docker stop {near.container}")
+    until(lambda: name not in streaming(primary), "the primary knows that it is away")
     slots = f"from pg_replication_slots where slot_name = '{name}'"
-    shop[PRIMARY].sql(f"select pg_drop_replication_slot(slot_name) {slots}")
+    primary.sql(f"select pg_drop_replication_slot(slot_name) {slots}")
+    primary.sql("create role stray superuser")
+    primary.run(f"echo 'host all all 0.0.0.0/0 trust' >> {primary.directory}/postgres/pg_hba.conf")
+    far.sql("select pg_wal_replay_pause()")
+    far.run(f"docker stop {far.pgbouncer}")
     check = playbook("check.yml", extra=declared, limit=["shop"], expect_failure=True)
     said = " ".join(check.output.split())
-    assert f"start container {replica.container}" in said and f"create slot {name}" in said, said
+    for words in (
+        f"start container {near.container}",
+        f"create slot {name}",
+        "role stray: a superuser that nobody declared",
+        "remove hba rule host all all 0.0.0.0/0 trust",
+        "its replay is paused",
+        f"start container {far.pgbouncer}",
+    ):
+        assert words in said, f"{words}: not in {check.output}"
+
+    primary.sql("drop role stray")
+    far.sql("select pg_wal_replay_resume()")
     deploy()
-    until_streaming(shop[PRIMARY], _replicas(shop))
-    assert shop[FAR].host.file(shop[FAR].socket).is_symlink
+    until_streaming(primary, _replicas(shop))
+    for found in shop.values():
+        assert found.host.file(found.socket).is_symlink
+        with pool(found) as client:
+            assert ask(client, "select count(*) from items where name like 'while%'") == 3

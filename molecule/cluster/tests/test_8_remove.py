@@ -29,6 +29,7 @@ def test_remove_one_of_two_instances_of_a_host(
         found.container,
         found.pgbouncer,
         found.exporter,
+        found.pool_exporter,
     }
     assert not found.host.file(found.directory).exists
     assert found.volume in found.run("docker volume ls -q").split()

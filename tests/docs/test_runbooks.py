@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every runbook is executed as it is written, in the order of the documentation's index.
 
-In a copy of the working tree, with a cluster, a port, image names and a host of its own, so that nothing here meets
-what somebody runs on this machine. These few names are put in the place of those that a reader sees (``NAMES``); all
-else is literal. The blocks of a page share one shell, as they do for the reader.
+In a copy of the working tree, with a cluster, a port, image names and hosts of its own, so that nothing here meets
+what somebody runs on this machine. These few names are put in the place of those that a reader sees (``translate``);
+all else is literal. The blocks of a page share one shell, as they do for the reader. A page about ``-i prod`` meets
+the three machines of that inventory, each with a Docker Engine of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pytest
 from steps.diagnostics import collect
 
 from . import markdown
+from .machines import Machines
 from .markdown import ROOT
 
 INDEX = ROOT / "docs/README.md"
@@ -40,7 +42,12 @@ class Workplace:
     cluster: str
     port: int
     exporter_port: int
+    pool_port: int
     remote: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.remote,)
 
     def translate(self, text: str) -> str:
         """What the reader sees → what is used here."""
@@ -51,7 +58,8 @@ class Workplace:
             r"\blocal\b(?=\.|: removed)": self.cluster,
             r"\b5432\b": str(self.port),
             r"\b9187\b": str(self.exporter_port),
-            r"ansible_host: db1\.example\.org": f"ansible_host: {self.remote}\n      "
+            r"\b6432\b": str(self.pool_port),
+            r"ansible_host: pg\.example\.org": f"ansible_host: {self.remote}\n      "
             "ansible_connection: community.docker.docker",
         }
         for pattern, replacement in names.items():
@@ -94,7 +102,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         f"azatest-docs-{mark}",
         _free_port(),
         _free_port(),
-        f"azatest-docs-{mark}-db1",
+        _free_port(),
+        f"azatest-docs-{mark}-pg",
     )
     _copy_tree(place.directory)
     variables = place.directory / "inventories/local/group_vars/all"
@@ -103,7 +112,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         "postgres_cluster: local", f"postgres_cluster: {place.cluster}"
     )
     assert place.cluster in text
-    ports = f"postgres_port: {place.port}\npostgres_exporter_port: {place.exporter_port}\n"
+    ports = (
+        f"postgres_port: {place.port}\npostgres_exporter_port: {place.exporter_port}\n"
+        f"postgres_pgbouncer_port: {place.pool_port}\n"
+    )
     postgres.write_text(f"{text}\n{ports}", encoding="utf-8")
     with (variables / "image.yml").open("a", encoding="utf-8") as stream:
         stream.write(f"\nimage_repository: {place.cluster}\n")
@@ -112,6 +124,17 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         yield place
     finally:
         _remove(place)
+
+
+@pytest.fixture(scope="module")
+def machines(workplace: Workplace) -> Iterator[Machines]:
+    """Those of the shipped inventory prod, which is changed in the copy to name them and to be small."""
+    made = Machines(workplace.directory, workplace.cluster)
+    try:
+        made.create()
+        yield made
+    finally:
+        made.remove()
 
 
 def _create_host(place: Workplace) -> None:
@@ -136,7 +159,7 @@ def _remove(place: Workplace) -> None:
         ["docker", "image", "ls", "-q", f"{place.cluster}/*"], capture_output=True, text=True, check=False
     ).stdout.split()
     for command in (
-        ["docker", "rm", "-fv", f"{name}-postgres", f"{name}-exporter", place.remote],
+        ["docker", "rm", "-fv", f"{name}-postgres", f"{name}-exporter", f"{name}-pgbouncer", place.remote],
         ["docker", "volume", "rm", "-f", f"{name}-data"],
         ["docker", "network", "rm", name],
         ["docker", "image", "rm", "-f", *images],
@@ -146,7 +169,7 @@ def _remove(place: Workplace) -> None:
     Path(f"/run/aza-pg/{place.cluster}-single").unlink(missing_ok=True)
 
 
-def _script(steps: list[markdown.Step], place: Workplace) -> str:
+def _script(steps: list[markdown.Step], place: Workplace | Machines) -> str:
     parts = ["set -eu"]
     for number, step in enumerate(steps):
         parts += [f"echo '{_MARK}{number}'", place.translate(step.commands.text)]
@@ -154,11 +177,14 @@ def _script(steps: list[markdown.Step], place: Workplace) -> str:
 
 
 @pytest.mark.parametrize("name", RUNBOOKS)
-def test_runbook(name: str, workplace: Workplace) -> None:
+def test_runbook(name: str, workplace: Workplace, request: pytest.FixtureRequest) -> None:
     steps = markdown.steps(ROOT / "docs" / name)
     assert steps, "a runbook without a command to execute"
+    place: Workplace | Machines = workplace
+    if any("-i prod" in step.commands.text for step in steps):
+        place = request.getfixturevalue("machines")
     done = subprocess.run(
-        ["bash", "-c", _script(steps, workplace)],
+        ["bash", "-c", _script(steps, place)],
         cwd=workplace.directory,
         # Only what a fresh shell has: the environment that runs the tests must not help.
         env={
@@ -177,19 +203,20 @@ def test_runbook(name: str, workplace: Workplace) -> None:
     _, *outputs = re.split(rf"^{_MARK}\d+\n", done.stdout, flags=re.MULTILINE)
     last = steps[len(outputs) - 1].commands
     if done.returncode:
-        _keep(name, workplace, done.stdout)
+        _keep(name, place, done.stdout)
         pytest.fail(
             f"{name}:{last.line}: exit code {done.returncode}\n{last.text}\n{outputs[-1]}", pytrace=False
         )
     for step, output in zip(steps, outputs, strict=True):
-        expected = tuple(workplace.translate(line) for line in step.expected)
+        expected = tuple(place.translate(line) for line in step.expected)
         missing = markdown.differences(expected, output)
         if missing:
-            _keep(name, workplace, done.stdout)
+            _keep(name, place, done.stdout)
             pytest.fail(f"{name}:{step.commands.line}: '{missing}' is not in\n{output}", pytrace=False)
 
 
-def _keep(name: str, place: Workplace, output: str) -> None:
+def _keep(name: str, place: Workplace | Machines, output: str) -> None:
     folder = ROOT / "diagnostics" / f"runbook-{Path(name).stem}"
-    collect(place.remote, folder)
+    for host in place.hosts:
+        collect(host, folder)
     (folder / "output.txt").write_text(output, encoding="utf-8")

@@ -46,8 +46,9 @@ test-unit: setup-dev ## Unit and property tests: no container, no host
 test-image: setup-dev build ## The built images, in real containers
 	@pytest -q tests/image
 
+# Whole files at once: the tests of a file may build on each other. Each worker has servers of its own.
 test-stack: setup-dev build ## Deploy, change, break and remove instances and what they hold, on this machine's engine
-	@pytest -q tests/objects tests/stack
+	@pytest -q -n 2 --dist loadfile tests/objects tests/stack
 
 test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
 	@molecule destroy -s default >/dev/null 2>&1 || true   # hosts of a run that was cut off

@@ -19,12 +19,14 @@ sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
 # The path has to be there first.
 from ansible_collections.aza.pg.plugins.module_utils.catalog import load_catalog, solve  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.catalog.docs import render_extensions_page  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.catalog.documents import read_yaml  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image import render  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.inventory.docs import render_settings_page  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.inventory.schema import render_schema  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.monitoring import dashboards  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
 
@@ -43,6 +45,10 @@ PAGES: dict[str, Callable[[], str]] = {
     **{
         f"docs/reference/objects/{path.stem}.md": partial(lambda table: tables.page(tables.load(table)), path)
         for path in tables.paths()
+    },
+    **{
+        f"docs/monitoring/{name}.json": partial(dashboards.render, name, dashboard)
+        for name, dashboard in read_yaml(ROOT / "docs/monitoring/dashboards.yml").items()
     },
 }
 

@@ -83,7 +83,9 @@ def house_rules() -> str:
         if generated or path.suffix not in (".py", ".sh", ".yml", ".j2", ".md", ""):
             continue
         lines = (ROOT / path).read_text(encoding="utf-8", errors="replace").splitlines()
-        if len(lines) > LONGEST_FILE and path.suffix in (".py", ".sh", ".j2", ".yml"):
+        # Ansible wants all variables of a role in one file.
+        long = len(lines) > LONGEST_FILE and path.name != "argument_specs.yml"
+        if long and path.suffix in (".py", ".sh", ".j2", ".yml"):
             problems.append(f"{path}: {len(lines)} lines, at most {LONGEST_FILE}: two rooms?")
         problems += [
             f"{path}:{number}: '{word}': do it or file it"

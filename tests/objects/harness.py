@@ -10,23 +10,29 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import yaml
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects as kinds
 from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
-from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server
+from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_facts
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, SERVER, Desired
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes
 from ansible_collections.aza.pg.plugins.modules import stack_apply
+from ansible_collections.aza.pg.plugins.plugin_utils import certificates
 
 from stack.instance import ROOT, free_port
 
@@ -91,10 +97,18 @@ class Server:
         self.docker = Docker()
         self.cluster = f"azatest-{secrets.token_hex(3)}"
         self.base = Path(tempfile.mkdtemp(prefix=f"{self.cluster}-"))
+        self.inventory = self.base / "inventory"
         self.port = free_port()
         self.secrets = {"postgres_password": secrets.token_hex(16)}
-        self.image = _image(self.docker)
+        self.image, self.exporter_image = (_image(self.docker, name) for name in (SERVER, EXPORTER))
         self.baseline = self.describe()
+        # The names in the tables, and what they are here.
+        self.words = {
+            "/opt/aza-pg": str(self.base),
+            "shop-single": self.baseline.instance,
+            "9188": str(free_port()),
+            "9189": str(free_port()),
+        }
         self._applied: Desired | None = None
         self._extensions: list[str] = []
 
@@ -138,9 +152,37 @@ class Server:
             lambda document: yaml.safe_dump(document, sort_keys=False),
         )
 
-    def describe_case(self, case: Case) -> Desired:
-        declared = dict(case.declared)
-        return self.describe(settings=declared.pop("settings", {}), objects=declared, **case.parameters)
+    def describe_case(self, case: Case, days_ago: int = 0) -> Desired:
+        declared, parameters = dict(case.declared), dict(case.parameters)
+        if "memory" in parameters:
+            parameters["memory_mb"] = megabytes("postgres_memory", parameters.pop("memory"))
+        port = parameters.pop("exporter_port", None)
+        if parameters.pop("exporter", False):
+            parameters["exporter"] = self._exporter(port or int(self.words["9188"]))
+        wish = certificates.Wish(
+            "db1",
+            tls.names(["localhost", "127.0.0.1", *parameters.pop("tls_names", ())]),
+            certificate=parameters.pop("tls_certificate", ""),
+            key=parameters.pop("tls_key", ""),
+        )
+        if parameters.get("tls"):
+            parameters["certificate"] = self._certificate(wish, days_ago)
+        return self.describe(settings=declared.pop("settings", {}), objects=declared, **parameters)
+
+    def _exporter(self, port: int) -> Exporter:
+        image = {"reference": "aza-pg/exporter", "digest": "", "archive": "built here"}
+        return Exporter({**image, "pinned": self.exporter_image}, port)
+
+    def _certificate(self, wish: certificates.Wish, days_ago: int) -> dict[str, Any]:
+        """The facts of the one that the control node keeps or makes; key and chain are a secret from now on."""
+        bundle = certificates.Certificates(
+            self.inventory / "secrets",
+            self.cluster,
+            certificates.now() - timedelta(days=days_ago),
+            lambda path: (self.inventory / path).read_text(),
+        ).server(wish)
+        self.secrets[tls.SECRET] = bundle.pem
+        return bundle.facts
 
     def keep_passwords(self, wanted: Desired, given: Mapping[str, str]) -> None:
         """As the control node keeps them: one for each declared role that has one, made where there was none."""
@@ -165,37 +207,56 @@ class Server:
             check_mode=check,
             _diff=False,
         )
-        if not check:
+        try:
+            answer: dict[str, Any] = stack_apply.run_apply(module, wanted, self.docker)
+        except AzaError as error:
+            if "done" in error.details:
+                self._applied = None
+            raise  # what is refused changes nothing; the next case finds out if it did
+        if answer["plan"]["changes"] and not check:
             self._applied = None  # until it came to rest
-        answer: dict[str, Any] = stack_apply.run_apply(module, wanted, self.docker)
         return answer
 
     def converge(self, wanted: Desired, allow: tuple[str, ...] = ()) -> Outcome:
         """Foretell, apply, and go on until the plan is empty. The real run must do what was foretold."""
         foretold = self.run(wanted, allow, check=True)["plan"]
         outcome = Outcome(_lines(foretold["changes"]), _lines(foretold["held"]))
+        outcome.rounds, held = self.settle(wanted, allow)
+        assert outcome.rounds[0] == outcome.plan
+        assert held == outcome.held
+        return outcome
+
+    def settle(self, wanted: Desired, allow: tuple[str, ...] = ()) -> tuple[list[list[str]], list[str]]:
+        """Apply until the plan is empty: the lines of every round, and of what waits."""
+        rounds: list[list[str]] = []
         for _ in range(_ROUNDS):
             done = self.run(wanted, allow)
-            outcome.rounds.append(_lines(done["plan"]["changes"]))
-            if not outcome.rounds[-1]:
+            rounds.append(_lines(done["plan"]["changes"]))
+            if not rounds[-1]:
                 break
             now = ready.wait(wanted, self.docker, _READY_SECONDS, done["created"])
             assert now.ready, (now, self.docker.logs(wanted.container, 40))
-        assert not outcome.rounds[-1], f"does not come to rest: {outcome.rounds[-1]}"
-        assert outcome.rounds[0] == outcome.plan
-        assert _lines(done["plan"]["held"]) == outcome.held, done["lines"]
+        assert not rounds[-1], f"does not come to rest: {rounds[-1]}"
         self._applied = wanted
-        return outcome
+        return rounds, _lines(done["plan"]["held"])
 
     def findings(self, wanted: Desired) -> list[str]:
         """What a check says about the server's objects besides changes."""
         found = observing.observe(wanted, self.docker, self.secrets)
         said = [f"{item.severity} {item.what}: {item.said}" for item in kinds.undeclared(wanted, found)]
-        for item in kinds.findings(wanted, found):
+        for item in (*kinds.findings(wanted, found), *tls.findings(wanted, found)):
             said.append(f"{item.state} {item.what}: {item.said}{f'; {item.todo}' if item.todo else ''}")
         return said
 
     # -- what a test does ----------------------------------------------------------------------------
+
+    def type(self, commands: str) -> str:
+        """What somebody types as root, and what is printed."""
+        done = subprocess.run(
+            ["sh", "-euc", commands], cwd=self.inventory, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (commands, done.stdout, done.stderr)
+        return done.stdout.strip()
 
     def ask(self, statement: str, database: str = "postgres") -> str:
         """The answer as ``psql -At`` prints it."""
@@ -215,27 +276,39 @@ class Server:
         command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database]
         self.docker.run("exec", "-i", self.baseline.container, *command, stdin=statements)
 
-    def reset(self) -> None:
-        """The state in which every case begins."""
-        known = self.ask("select datname from pg_database").split("\n")
-        drops = [
-            f'drop database "{_quoted(name)}" with (force);'
-            for name in known
-            if name not in ("postgres", "template0", "template1")
-        ]
-        templates = (
-            "update pg_database set datistemplate = false where datname not in ('template0', 'template1');"
-        )
-        self.execute("\n".join([templates, *drops, _CLEAN_CLUSTER]))
-        names = ", ".join(f"'{name}'" for name in self._extensions)
-        self.execute(_CLEAN_POSTGRES.replace("EXTENSIONS", names))
+    def reset(self, deployed: Mapping[str, Any] | None = None, days_ago: int = 0) -> None:
+        """The state in which a case begins: without any declared object, ``deployed`` with these parameters."""
+        if self._applied is None:  # a case ended in its middle
+            self.settle(self.baseline, ("restart", "recreate"))
+        self._clean()
         self.secrets = {"postgres_password": self.secrets["postgres_password"]}
-        applied = self._applied
-        if applied is None or applied.files != self.baseline.files or applied.settings:
-            self.converge(self.baseline, ("restart", "recreate"))
+        shutil.rmtree(self.inventory, ignore_errors=True)
+        self.inventory.mkdir()
+        if deployed:
+            begin = self.describe_case(Case("", {}, parameters=deployed), days_ago)
+            self.keep_passwords(begin, {})
         else:
-            self.execute("select pg_reload_conf();")
-        self._applied = self.baseline
+            begin = self.baseline
+        applied = self._applied
+        if deployed or applied is None or applied.files != begin.files or applied.settings:
+            self.settle(begin, ("restart", "recreate"))
+        else:
+            self.ask("select pg_reload_conf()")
+        self._applied = begin
+
+    def _clean(self) -> None:
+        names = ", ".join(f"'{name}'" for name in self._extensions)
+        with server.connect(self.baseline.socket_dir, "postgres", statement_seconds=0) as connection:
+            connection.execute(
+                "update pg_database set datistemplate = false where datname !~ '^template[01]$'"
+            )
+            known = connection.execute("select datname from pg_database where datname !~ '^template[01]$'")
+            for (name,) in known.fetchall():
+                if name != "postgres":
+                    connection.execute(f'drop database "{_quoted(name)}" with (force)')
+            for statement in _CLEAN_CLUSTER.strip().split("\n"):
+                connection.execute(statement)
+            connection.execute(_CLEAN_POSTGRES.replace("EXTENSIONS", names))
 
     def remove(self) -> None:
         wanted = self.baseline
@@ -243,6 +316,7 @@ class Server:
             self.docker.run("rm", "--force", item["Names"], check=False)
         self.docker.run("volume", "rm", "--force", wanted.volume, check=False)
         self.docker.run("network", "rm", wanted.network, check=False)
+        self.docker.run("image", "rm", "--force", f"{wanted.instance}:by-hand", check=False)
         shutil.rmtree(self.base, ignore_errors=True)
         if wanted.socket_link:
             Path(wanted.socket_link).unlink(missing_ok=True)
@@ -256,9 +330,9 @@ def _quoted(name: str) -> str:
     return name.replace('"', '""')
 
 
-def _image(docker: Docker) -> str:
+def _image(docker: Docker, name: str) -> str:
     """The image that was built last, by its id: a build that runs meanwhile changes nothing for this server."""
-    record = json.loads((ROOT / ".cache" / "dist" / "images.json").read_text())["postgres"]
+    record = json.loads((ROOT / ".cache" / "dist" / "images.json").read_text())[name]
     if docker.run("image", "inspect", record["reference"], check=False).returncode:
         docker.run("load", "--quiet", "--input", record["archive"], timeout=1800)
     return docker.run("image", "inspect", "--format", "{{.Id}}", record["reference"]).stdout.strip()

@@ -7,9 +7,10 @@ kind is made from the same file.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ TABLES = Path(__file__).parent / "tables"
 class Case:
     """``before`` is SQL that the administrator runs first, by database, in this order. ``declared`` holds what stands
     in the inventory without ``postgres_``. ``passwords`` are those that the control node keeps for roles; a role
-    without one here gets one made. ``parameters`` are further fields of ``Parameters``.
+    without one here gets one made. ``parameters`` are further variables of the stack, or fields of ``Parameters``.
+
+    ``deployed`` is what was deployed at first, as ``parameters``, and ``days_ago`` how long ago that was;
+    ``commands`` is what somebody typed since then, as root, in the folder of the inventory. The instance is called
+    shop-single there and in every line, and lies in /opt/aza-pg; its free ports are 9188 and 9189.
 
     ``plan`` and ``held`` are the plan's lines in their order, without the place of the declaration, or ``refused`` is
     part of the sentence that there is instead. ``findings``: what a check says then, besides changes. ``after``: {sql,
-    database, expect}, the answer as psql -At prints it.
+    database, expect}, the answer as psql -At prints it; or {command, expect}.
     """
 
     title: str
@@ -34,6 +39,9 @@ class Case:
     before: Mapping[str, str] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    deployed: Mapping[str, Any] = field(default_factory=dict)
+    days_ago: int = 0
+    commands: str = ""
     allow: tuple[str, ...] = ()
     plan: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
@@ -53,6 +61,14 @@ class Case:
         if isinstance(before, str):
             before = {"postgres": before}
         return cls(**{**given, **lists, "declared": given.get("declared") or {}, "before": before})
+
+    def spoken(self, words: Mapping[str, str]) -> Case:
+        """The case with the names of a real instance in place of those of the page."""
+        text = json.dumps(asdict(self), ensure_ascii=False, default=str)
+        # All at once: a name may have another word in it.
+        given = json.loads(re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text))
+        # Not given is another thing than nothing there.
+        return Case.read({key: value for key, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,7 @@ def load(path: Path) -> Table:
 
 
 def alike(expected: str, said: str) -> bool:
-    """Whether both are the same, ``…`` standing for anything (a version that the image decides on)."""
+    """Whether both are the same, ``…`` standing for anything (a version that the image decides on, a date)."""
     return bool(re.fullmatch(".*".join(map(re.escape, expected.split("…"))), said))
 
 
@@ -101,14 +117,19 @@ def page(table: Table) -> str:
 
 def _section(case: Case) -> str:
     lines = [f"## {case.title[0].upper()}{case.title[1:]}", ""]
+    if case.deployed:
+        when = f" {case.days_ago} days ago" if case.days_ago else ""
+        lines += [f"Deployed{when}:", "", "```yaml", *_inventory(case.deployed), "```", ""]
     if case.before:
-        lines += ["There is:", "", "```sql"]
+        lines += ["Then:" if case.deployed else "There is:", "", "```sql"]
         for database, statements in case.before.items():
             if len(case.before) > 1 or database != "postgres":
                 lines.append(f"-- in {database}")
             lines += statements.strip().splitlines()
         lines += ["```", ""]
-    lines += ["Declared:", "", "```yaml", *_declaration(case), "```", ""]
+    if case.commands:
+        lines += ["Somebody types:", "", "```sh", *case.commands.strip().splitlines(), "```", ""]
+    lines += ["Declared:", "", "```yaml", *_inventory({**case.parameters, **case.declared}), "```", ""]
     if case.refused:
         lines += [f"Refused, and nothing is changed: “… {case.refused} …”", ""]
         return "\n".join(lines)
@@ -122,9 +143,8 @@ def _section(case: Case) -> str:
     return "\n".join([*lines, "```", ""])
 
 
-def _declaration(case: Case) -> list[str]:
+def _inventory(given: Mapping[str, Any]) -> list[str]:
     """As it stands in an inventory. Flow style inside an entry, because that is how people write one line."""
-    given = {**case.parameters, **case.declared}
     lines: list[str] = []
     for key, value in given.items():
         name = f"postgres_{key}"

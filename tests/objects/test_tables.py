@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
@@ -17,9 +19,13 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_case(case: Case, pg: Server) -> None:
+def test_case(case: Case, running: Server) -> None:
+    pg, case = running, case.spoken(running.words)
+    pg.reset(case.deployed, case.days_ago)
     for database, statements in case.before.items():
         pg.execute(statements, database)
+    if case.commands:
+        pg.type(case.commands)
     if case.refused:
         with pytest.raises(AzaError) as caught:
             wanted = pg.describe_case(case)
@@ -30,11 +36,21 @@ def test_case(case: Case, pg: Server) -> None:
         wanted = pg.describe_case(case)
         pg.keep_passwords(wanted, case.passwords)
         outcome = pg.converge(wanted, case.allow)
-        assert outcome.plan == list(case.plan)
-        assert outcome.held == list(case.held)
+        assert_alike(case.plan, outcome.plan)
+        assert_alike(case.held, outcome.held)
+        if wanted.certificate:  # which the control node keeps
+            assert not pg.run(pg.describe_case(case), case.allow, check=True)["lines"]
         if case.findings is not None:
-            said = pg.findings(wanted)
-            assert len(said) == len(case.findings) and all(map(alike, case.findings, said)), said
+            assert_alike(case.findings, pg.findings(wanted))
     for check in case.after:
-        answer = pg.ask(check["sql"], check.get("database", "postgres"))
-        assert answer == check["expect"], check["sql"]
+        if "command" in check:
+            answer = pg.type(check["command"])
+        else:
+            answer = pg.ask(check["sql"], check.get("database", "postgres"))
+        assert answer == check["expect"], check
+
+
+def assert_alike(expected: Sequence[str], said: Sequence[str]) -> None:
+    """The same lines; where they are not, pytest shows the difference."""
+    same = len(expected) == len(said) and all(map(alike, expected, said))
+    assert same or list(said) == list(expected)

@@ -21,7 +21,7 @@ SERVER_UID = 999
 READY = "[1] LOG:  database system is ready to accept"
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 40) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     limit = time.monotonic() + seconds
     while not (answer := condition()):
         if time.monotonic() > limit:

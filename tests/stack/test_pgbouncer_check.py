@@ -167,7 +167,7 @@ def check(bouncer: Pool, capsys: pytest.CaptureFixture[str]) -> Any:
             "socket_dir": str(bouncer.net.socket("pool")),
             "server_socket_dir": str(bouncer.net.socket("db")),
             "declared": DECLARED,
-            "timeout": 3,
+            "timeout": 10,
             **changes,
         }
         with patch_module_args(arguments), pytest.raises(SystemExit):

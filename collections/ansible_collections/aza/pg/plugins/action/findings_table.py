@@ -102,14 +102,18 @@ def cluster(
     entries = {item["host"]: {key: item[key] for key in item if key != "host"} for item in given["members"]}
 
     def results(proof: str) -> dict[str, Any]:
-        left = {host: _bare(hostvars[host].get("stack_result")) for host in entries if host in asked}
-        return {host: result.get(proof) or {} for host, result in left.items()}
+        """As a check of the whole instance left it, or the module by itself."""
+        left = {host: hostvars[host] for host in entries if host in asked}
+        return {
+            host: _bare((known.get("stack_result") or {}).get(proof) or known.get(f"{proof}_result"))
+            for host, known in left.items()
+        }
 
     left_out = {host: {"error": NOT_ASKED} for host in entries if host not in asked}
     return clusters.cluster(
         {**given, "members": entries},
         {**left_out, **results("replication")},
-        results("pool"),
+        results("pgbouncer"),
     )
 
 

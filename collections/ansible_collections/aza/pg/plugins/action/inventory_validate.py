@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
@@ -18,7 +17,11 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.files import rema
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, plain, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, load_specs
 from ansible_collections.aza.pg.plugins.plugin_utils.image_contents import contents_for
-from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import extra_variables, sources_of
+from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import (
+    extra_variables,
+    role_directories,
+    sources_of,
+)
 
 _HOSTS_SHOWN = 3
 _DEEPEST = 20
@@ -35,7 +38,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         try:
-            specs = load_specs(_role_directories(task_vars))
+            specs = load_specs(role_directories(task_vars))
         except AzaError as error:
             return {**result, "failed": True, "msg": error.msg, "reason": error.reason}
         reader = _Reader(task_vars["hostvars"], self._templar)
@@ -153,9 +156,3 @@ def _machine(connection: Any, address: Any, port: Any) -> str:
 
 def _start(task_vars: Mapping[str, Any]) -> Path:
     return Path(str(task_vars.get("playbook_dir", ".")))
-
-
-def _role_directories(task_vars: dict[str, Any]) -> list[Path]:
-    configured = [Path(str(path)) for path in C.config.get_config_value("DEFAULT_ROLES_PATH")]
-    beside = _start(task_vars).parent / "roles"
-    return [path for path in [beside, *configured] if path.is_dir()]

@@ -18,6 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import PASSW
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
     PGBOUNCER,
+    PGBOUNCER_EXPORTER,
     SERVER,
     Desired,
     container_name,
@@ -32,6 +33,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
     userlist,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import SECRET as USERLIST
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import USERLIST as STATS_USER
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import PgBouncerExporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
@@ -77,6 +80,8 @@ class ActionModule(StackAction):
             images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
         if given["pgbouncer"]:
             images[PGBOUNCER] = stack_images.record("postgres_pgbouncer_image", given["pgbouncer_image"])
+            if given["exporter"]:
+                images[PGBOUNCER_EXPORTER] = images[EXPORTER]
         host, engine, member = self._look(given)
         role = self._role(given, member)
         if role is not None:
@@ -140,6 +145,13 @@ class ActionModule(StackAction):
                 )
                 if given["pgbouncer"]
                 else None,
+                pgbouncer_exporter=PgBouncerExporter(
+                    images[PGBOUNCER_EXPORTER] | {"pinned": pinned[PGBOUNCER_EXPORTER]},
+                    given["pgbouncer_exporter_port"],
+                    given["pgbouncer_exporter_publish_address"],
+                )
+                if PGBOUNCER_EXPORTER in images
+                else None,
                 tls=given["tls"],
                 certificate=bundle.facts if bundle else {},
                 ca=bundle.authority if bundle else "",
@@ -168,7 +180,7 @@ class ActionModule(StackAction):
             handed["secrets"][replication.PASSFILE] = f"*:*:*:{replication.REPLICATOR}:{password}\n"
         if given["pgbouncer"]:
             values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
-            handed["secrets"][USERLIST] = userlist(values)
+            handed["secrets"][USERLIST] = f"{userlist(values)}{STATS_USER}\n"
         if given["state"] == "checked":
             answer = self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
@@ -177,7 +189,8 @@ class ActionModule(StackAction):
                 answer |= self._prove(given, wanted, engine, role, secrets)
             return answer
         result = self._converge(handed, images, given)
-        passfile = secrets.settle(given["port"], given["user"], wanted.standby)
+        pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []
+        passfile = secrets.settle([given["port"], *pool], given["user"], wanted.standby)
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
         result["certificate"] = {**facts, "told": tls.told(facts)}
@@ -187,7 +200,7 @@ class ActionModule(StackAction):
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
-            "pool_port": given["pgbouncer_port"] if given["pgbouncer"] else 0,
+            "pool": f"{given['pgbouncer_publish_address']} port {pool[0]}" if pool else "",
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",
@@ -269,7 +282,7 @@ class ActionModule(StackAction):
         if service and given["exporter"]:
             directory = wanted.directory
             present = [item["name"] for item in wanted.objects["databases"] if item["state"] == "present"]
-            proofs["pool"] = self.on_target(
+            proofs["pgbouncer"] = self.on_target(
                 "pgbouncer_check",
                 host=service.publish_address,
                 port=service.port,
@@ -296,7 +309,7 @@ class ActionModule(StackAction):
             said = str(error.message).removeprefix("Failed to connect to the host via ssh: ")
             unreachable = AzaError(f"it cannot be reached: {said}", reason="unreachable")
             answer = {"changed": False, "findings": [findings.failure(unreachable).to_dict()]}
-        keys = ("changed", "findings", "plan", "lines", "version", "replication", "pool")
+        keys = ("changed", "findings", "plan", "lines", "version", "replication", "pgbouncer")
         return {key: answer[key] for key in keys if key in answer}
 
     def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -52,6 +52,8 @@ def _lines(deployed: Mapping[str, Any], instance: str, host: str) -> Iterator[st
     yield ""
     yield f"host      {where['host']}"
     yield f"port      {where['port']}"
+    if where["pool"]:
+        yield f"pool      {where['pool']}, for every role but administrators"
     yield f"database  {where['database']}"
     yield f"user      {where['user']}"
     yield f"password  {'in ' + _near(where['password_file']) if where['password_file'] else 'in Ansible Vault'}"

@@ -13,8 +13,9 @@ description:
     play that has a C(postgres_cluster), prints it instance by instance, worst first, with one line for the fleet, and
     fails when anything is red.
   - A host without a result could not be looked at, which is red as well.
-  - Of a cluster, what M(aza.pg.replication_check) and M(aza.pg.pgbouncer_check) said of each member (C(replication) and
-    C(pool) of its C(stack_result)) is judged as well. Each cluster gets a table of its members, and in the page a
+  - Of a cluster, what M(aza.pg.replication_check) and M(aza.pg.pgbouncer_check) said of each member is judged as well.
+    It is in C(stack_result) too, or where these modules ran by themselves, in C(replication_result) and
+    C(pgbouncer_result). Each cluster gets a table of its members, and in the page a
     picture of who feeds whom, its lag and its pools. A member that is not in the play (C(--limit)) is not red.
   - Of several instances only the names of what is well are printed; with C(-v) and in the reports each stands in full.
 options:

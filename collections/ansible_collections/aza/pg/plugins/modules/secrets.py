@@ -35,6 +35,11 @@ options:
     description: Whether an exporter runs beside the server.
     type: bool
     default: true
+  stack:
+    description: Name of the stack.
+    type: str
+    choices: [single, primary, replica]
+    default: single
   pgbouncer:
     description: Whether PgBouncer runs beside the server.
     type: bool

@@ -213,6 +213,14 @@ options:
     description: PgBouncer's settings. They win over what the stack derives.
     type: dict
     default: {}
+  pgbouncer_exporter_port:
+    description: Port on the host of PgBouncer's exporter, which runs with O(pgbouncer) and O(exporter).
+    type: int
+    default: 9127
+  pgbouncer_exporter_publish_address:
+    description: Address of the host to publish PgBouncer's exporter on.
+    type: str
+    default: 127.0.0.1
   pgbouncer_image:
     description: PgBouncer's image, as O(image). Needed with O(pgbouncer).
     type: raw

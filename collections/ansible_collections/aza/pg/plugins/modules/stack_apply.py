@@ -135,6 +135,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     exporter,
     findings,
     lock,
+    pgbouncer_exporter,
     ready,
     server,
     trial,
@@ -142,8 +143,16 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, Desired, Observed, Plan
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    EXPORTER,
+    PGBOUNCER_EXPORTER,
+    Desired,
+    Observed,
+    Plan,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+
+_SCRAPES = {EXPORTER: exporter.scrape, PGBOUNCER_EXPORTER: pgbouncer_exporter.scrape}
 
 
 def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
@@ -254,9 +263,12 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     found = observe(wanted, docker, given["secrets"], [value["name"] for value in given["tuned"]])
     if found.running:
         server.require_psycopg()
-    metrics = wanted.service(EXPORTER)
-    if metrics and found.containers.get(EXPORTER, {}).get("state") == "running":
-        found = replace(found, scrape=exporter.scrape(metrics))
+    scrapes = {
+        name: scrape(service)
+        for name, scrape in _SCRAPES.items()
+        if (service := wanted.service(name)) and found.containers.get(name, {}).get("state") == "running"
+    }
+    found = replace(found, scrapes=scrapes)
     plan, problems = None, []
     try:
         plan = make_plan(given, wanted, found)

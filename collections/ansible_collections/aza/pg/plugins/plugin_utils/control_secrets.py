@@ -73,9 +73,9 @@ class SecretStore:
         """The secret of that name, the next one if there is one; made now if there is none."""
         if name in self._foretold:
             return self._foretold[name]
-        path = self.next_path(name)
-        if path.exists():
-            return self._read(path)
+        # Another host of the cluster may put it into its place at this moment.
+        with contextlib.suppress(FileNotFoundError):
+            return self._read(self.next_path(name))
         path = self.path(name)
         if not path.exists():
             self.created.append(name)
@@ -95,7 +95,8 @@ class SecretStore:
         """These values are everywhere now. Returns the names of those that were new."""
         done = [name for name in names if self.next_path(name).exists()]
         for name in done if not self.dry else ():
-            self.next_path(name).replace(self.path(name))
+            with contextlib.suppress(FileNotFoundError):  # another host of the cluster was first
+                self.next_path(name).replace(self.path(name))
             _sync(self.path(name).parent)
         return done
 
@@ -118,10 +119,12 @@ class SecretStore:
         if not self.dry:
             self.path(_PASSFILE).unlink(missing_ok=True)
 
-    def write_pgpass(self, port: int, users: Mapping[str, str]) -> Path:
-        """A passfile for libpq beside the secrets: for these users, at this port of whatever host."""
+    def write_pgpass(self, ports: Iterable[int], users: Mapping[str, str]) -> Path:
+        """A passfile for libpq beside the secrets: for these users, at these ports of whatever host."""
         text = "".join(
-            f"*:{port}:*:{pgpass_escape(user)}:{pgpass_escape(value)}\n" for user, value in users.items()
+            f"*:{port}:*:{pgpass_escape(user)}:{pgpass_escape(value)}\n"
+            for port in ports
+            for user, value in users.items()
         )
         path = self.path(_PASSFILE)
         if not self.dry and (not path.exists() or path.read_text(encoding="utf-8") != text):
@@ -163,6 +166,8 @@ class SecretStore:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
                 path.chmod(0o600)
             value = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise AzaError(
                 f"The secret {path} cannot be read: {error.strerror}.", reason="unreadable_secret"
@@ -239,7 +244,7 @@ class InstanceSecrets:
         for name in names if self.store.dry else ():
             self.store.renew(name)
 
-    def settle(self, port: int, administrator: str, standby: bool = False) -> str:
+    def settle(self, ports: Iterable[int], administrator: str, standby: bool = False) -> str:
         """Once every value is where it belongs: the new ones take their place. Returns the passfile of psql, which the
         primary of a cluster writes: a standby knows only some of the values."""
         if not self.kept:
@@ -251,7 +256,7 @@ class InstanceSecrets:
             name.partition("/")[2] if name.startswith(ROLES) else administrator: value
             for name, value in self.kept.items()
         }
-        return str(self.store.write_pgpass(port, users))
+        return str(self.store.write_pgpass(ports, users))
 
 
 def inventory_passwords(password: str, roles: Iterable[object]) -> dict[str, str]:

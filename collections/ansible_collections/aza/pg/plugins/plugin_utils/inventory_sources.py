@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.aza.pg.plugins.module_utils.inventory.sources import Sources, read
 
@@ -32,3 +33,10 @@ def origins(task_vars: Mapping[str, Any], loader: Any, prefix: str) -> dict[str,
         for name in sorted(names)
         if name.startswith(prefix) and (place := sources.find((name,), host, groups, extra))
     }
+
+
+def role_directories(task_vars: Mapping[str, Any]) -> list[Path]:
+    """Where the roles are whose argument_specs say which variables there are."""
+    configured = [Path(str(path)) for path in C.config.get_config_value("DEFAULT_ROLES_PATH")]
+    beside = Path(str(task_vars.get("playbook_dir", "."))).parent / "roles"
+    return [path for path in [beside, *configured] if path.is_dir()]

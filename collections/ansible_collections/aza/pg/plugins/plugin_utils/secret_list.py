@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer, replication
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ROLES,
@@ -54,6 +54,8 @@ def uses(given: Mapping[str, Any]) -> dict[str, str]:
         listed |= dict(
             zip(pgbouncer.PASSWORDS, ("PgBouncer, to look up who logs in", "PgBouncer's health check"))
         )
+    if given["stack"] != "single":
+        listed[replication.PASSWORD] = "the replicas"
     return listed
 
 

@@ -11,8 +11,8 @@ import re
 import time
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
 
 _POLL_SECONDS = 0.05
 _LOCK = 0x617A61  # "aza": two checks at once do not make the same table
@@ -136,17 +136,19 @@ def _write(connection: Any, token: str) -> tuple[dict[str, Any], bool]:
 
 
 def _wait(connection: Any, token: str, timeout: float, delay: float) -> dict[str, Any]:
-    """Look until the row is here. ``age``: seconds since it was written, by the clocks of both hosts."""
+    """Look until the row is here. ``age``: seconds since it was written, by the clocks of both hosts; unknown where the
+    row was here at the first look, because nobody saw it come."""
     if delay:
         return {"seen": False, "skipped": f"it is delayed by {delay:g} s on purpose"}
-    start = time.monotonic()
+    start, first = time.monotonic(), True
     while True:
         # Who asks whether a table is there before reading it leaves no errors in the server's log.
         there = connection.execute(_THERE).fetchone()[0]
         row = connection.execute(_READ, (token,)).fetchone() if there else None
         waited = time.monotonic() - start
         if row:
-            return {"seen": True, "age": row[0], "seconds": round(waited, 3)}
+            return {"seen": True, "age": None if first else row[0], "seconds": round(waited, 3)}
+        first = False
         paused = connection.execute("select pg_is_in_recovery() and pg_is_wal_replay_paused()").fetchone()[0]
         if waited >= timeout or paused:
             return {"seen": False, "seconds": round(waited, 3), "until": time.time()}

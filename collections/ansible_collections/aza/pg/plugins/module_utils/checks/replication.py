@@ -307,7 +307,12 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
     if mine.get("skipped"):
         yield Finding("sentinel", "green", f"not waited for: {mine['skipped']}")
     elif mine.get("seen"):
-        took = max(number(mine.get("age")) or 0, 0)
+        age = number(mine.get("age"))
+        if age is None:
+            said = f"a row written on {view.primary or 'the primary'} was here when it was looked for"
+            yield Finding("sentinel", "green", said)
+            return
+        took = max(age, 0)
         well = took <= view.declared.sentinel_seconds + view.delay(name)
         said = f"a row written on {view.primary or 'the primary'} was here {duration(took)} later"
         slow = "look at the replica's disk and network, and whether the clocks of both hosts agree"

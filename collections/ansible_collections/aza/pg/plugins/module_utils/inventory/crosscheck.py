@@ -146,8 +146,13 @@ def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
 
 def _ports(values: Mapping[str, Any]) -> Iterator[Said]:
     taken = [("", "the server")]
-    for part, name in (("pgbouncer_", "PgBouncer"), ("exporter_", "the exporter")):
-        if not (pooled(values) if part == "pgbouncer_" else truth(values.get("postgres_exporter"))):
+    exported = truth(values.get("postgres_exporter"))
+    for part, name, there in (
+        ("pgbouncer_", "PgBouncer", pooled(values)),
+        ("exporter_", "the exporter", exported),
+        ("pgbouncer_exporter_", "PgBouncer's exporter", exported and pooled(values)),
+    ):
+        if not there:
             continue
         port = text(values.get(f"postgres_{part}port"))
         for other, whose in taken:

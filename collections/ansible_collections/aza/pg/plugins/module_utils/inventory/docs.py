@@ -37,7 +37,7 @@ Every playbook begins with it, and tells all mistakes of all hosts at once, each
   within a variable (what was meant is suggested); a value of the wrong type or out of range; a template that cannot be
   resolved; a key that is given twice;
 - a role that is not declared as an owner, a member, in `access`, in a rule or a map: declared are those of
-  `postgres_roles`, the administrator, the exporter's, and PostgreSQL's own (`pg_monitor`). The same for databases in
+  `postgres_roles`, the administrator, the stack's own, and PostgreSQL's own (`pg_monitor`). The same for databases in
   rules. Two entries with one name; an object that is absent and still needed; memberships in a circle;
 - an extension or a library that is not in the image, and one whose library has to be preloaded first. Unless
   `postgres_image` is your own: then the server itself is asked;

@@ -58,6 +58,8 @@ def _ports(one: Instance) -> Iterator[tuple[str, str]]:
         yield "postgres_pgbouncer_port", published(one.values, "pgbouncer_")
     if truth(one.values.get("postgres_exporter")):
         yield "postgres_exporter_port", published(one.values, "exporter_")
+        if pooled(one.values):
+            yield "postgres_pgbouncer_exporter_port", published(one.values, "pgbouncer_exporter_")
 
 
 def clusters(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.stack import pool_settings
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import KINDS
@@ -238,9 +238,11 @@ LIMITS: dict[str, Limit] = {
     "postgres_exporter_port": PORT,
     "postgres_exporter_publish_address": ADDRESS,
     "postgres_pgbouncer_port": PORT,
+    "postgres_pgbouncer_exporter_port": PORT,
+    "postgres_pgbouncer_exporter_publish_address": ADDRESS,
     "postgres_pgbouncer_publish_address": or_empty(ADDRESS),
     "postgres_pgbouncer_settings": Limit(
-        partial(_settings, normalise=pgbouncer.normalise),
+        partial(_settings, normalise=pool_settings.normalise),
         {"additionalProperties": {"not": {"type": ["null", "object"]}}},
     ),
     "docker_engine_start_timeout": between(1, 3600),

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import console, objects, pgbouncer, server, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    console,
+    objects,
+    pgbouncer,
+    pool_rules,
+    server,
+    tls,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
@@ -183,7 +190,7 @@ def _text(context: Context, item: File) -> str:
     if item.path != pgbouncer.HBA:
         return item.text or ""
     network = context.docker.inspect(context.wanted.network)
-    return pgbouncer.here(item, subnets(context.wanted, network)) or ""
+    return pool_rules.here(item, subnets(context.wanted, network)) or ""
 
 
 def _directory(context: Context, change: Change) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter as exporters
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, replication, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, pool_rules, replication, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer as poolers
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
     EXPORTER,
     PGBOUNCER,
+    PGBOUNCER_EXPORTER,
     SERVER,
     Desired,
     File,
@@ -27,6 +28,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import base_directory, identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.settings import STACK_PATH
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import PgBouncerExporter
 
 _STACK_HEAD = (
     "# Written by aza-pg. What the stack itself decides: TLS (postgres_tls), whom the server follows.\n"
@@ -77,6 +79,7 @@ class Parameters:
     exporter: exporters.Exporter | None = None
     # What keeps the pools of connections; None where nothing does.
     pgbouncer: poolers.PgBouncer | None = None
+    pgbouncer_exporter: PgBouncerExporter | None = None
     # With tls, the facts of the server's certificate (``plugin_utils/certificates.py``), and what verifies others.
     certificate: Mapping[str, Any] = field(default_factory=dict)
     ca: str = ""
@@ -222,7 +225,7 @@ def _pools(given: Parameters, declared: Mapping[str, Any], settings: Mapping[str
     name = poolers.server_name(given.pgbouncer, given.tls, given.certificate)
     ini = poolers.render(given.pgbouncer, name, given.tls, given.database, databases, settings)
     rules = hba.rules(given.user, declared.get("hba", ()), given.allow_from, given.tls)
-    return ini, poolers.access(rules, given.user)
+    return ini, pool_rules.access(rules, given.user)
 
 
 def _services(
@@ -245,6 +248,9 @@ def _services(
         service = given.pgbouncer.service(names["project"], host.uid, host.gid)
         name = poolers.server_name(given.pgbouncer, given.tls, given.certificate)
         described.append((service, given.pgbouncer.compose(service, name), given.pgbouncer.fixed))
+        if given.pgbouncer_exporter:
+            metrics = given.pgbouncer_exporter.service(names["project"], service)
+            described.append((metrics, given.pgbouncer_exporter.compose(metrics), ""))
     if given.exporter:
         service = given.exporter.service(names["project"], host.uid, host.gid)
         described.append((service, given.exporter.compose(service), ""))
@@ -358,7 +364,7 @@ def skeleton(
         **names,
         services=tuple(
             Service(name, container_name(names["project"], name), no_image)
-            for name in (SERVER, PGBOUNCER, EXPORTER)
+            for name in (SERVER, PGBOUNCER, PGBOUNCER_EXPORTER, EXPORTER)
         ),
         files=(*(File(path, 0) for path in paths), File(PASSWORD_PATH, 0, secret="postgres_password")),
         superuser=user,

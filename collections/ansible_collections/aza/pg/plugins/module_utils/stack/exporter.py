@@ -2,7 +2,7 @@
 """The exporter of PostgreSQL's metrics: a container beside the server that may only look. Pure, but for ``scrape``.
 
 It reaches the server through the socket's directory, as a role of its own, and knows no other secret than the
-password of that role.
+password of that role. What it has in common with PgBouncer's exporter (``pgbouncer_exporter``) is here as well.
 """
 
 from __future__ import annotations
@@ -46,8 +46,27 @@ OBJECTS: Mapping[str, Any] = {
     ]
 }
 
+# Of what the exporter leaves out by default, what the alert rules and dashboards of docs/monitoring need.
+COLLECTORS = ("database_wraparound", "postmaster", "stat_checkpointer", "stat_wal_receiver")
+
+# The garbage collector knows the container's limit, so that an exporter is not killed at it.
+LIMITS: Mapping[str, str] = {"GOMEMLIMIT": "96MiB"}
+
 # Alive is what answers; whether the server is up is what it answers.
-_HEALTH = f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '^HTTP.* 200 ' <&3"
+_HEALTH = (
+    "exec 3<>/dev/tcp/127.0.0.1/%d && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '^HTTP.* 200 ' <&3"
+)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What an exporter looks at, in words, and the metric that says whether it is up."""
+
+    name: str
+    metric: str
+
+
+THE_SERVER = Watched("the server", "pg_up")
 
 
 @dataclass(frozen=True)
@@ -73,62 +92,77 @@ class Exporter:
 
     def compose(self, service: Service) -> dict[str, Any]:
         return {
-            "image": service.image["pinned"],
-            "container_name": service.container,
-            "restart": "unless-stopped",
-            "user": f"{service.uid}:{service.gid}",
-            "read_only": True,
-            "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges:true"],
-            "mem_limit": "128m",
+            **container(service, PORT),
+            "command": [f"--collector.{name}" for name in COLLECTORS],
             "environment": {
                 "DATA_SOURCE_URI": "/postgres?host=/var/run/postgresql&sslmode=disable",
                 "DATA_SOURCE_USER": MONITOR,
                 "DATA_SOURCE_PASS_FILE": f"/run/secrets/{SECRET}",
-                # Its garbage collector knows the limit, so that it is not killed at it.
-                "GOMEMLIMIT": "96MiB",
+                **LIMITS,
             },
             "secrets": [SECRET],
-            "ports": [service.published(PORT)],
             "volumes": ["./run:/var/run/postgresql:ro"],
-            "healthcheck": {
-                "test": ["CMD", "bash", "-c", _HEALTH],
-                "interval": "10s",
-                "timeout": "5s",
-                "start_period": "30s",
-            },
         }
+
+
+def container(service: Service, port: int) -> dict[str, Any]:
+    """What Compose is told of any exporter. ``port``: where it listens in its container."""
+    return {
+        "image": service.image["pinned"],
+        "container_name": service.container,
+        "restart": "unless-stopped",
+        "user": f"{service.uid}:{service.gid}",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "mem_limit": "128m",
+        "ports": [service.published(port)],
+        "healthcheck": {
+            "test": ["CMD", "bash", "-c", _HEALTH % port],
+            "interval": "10s",
+            "timeout": "5s",
+            "start_period": "30s",
+        },
+    }
 
 
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What a check says of it: that it runs, and that its metrics say that the server is up."""
     service, here = wanted.service(EXPORTER), found.containers.get(EXPORTER)
-    if service is None or here is None:
-        return  # none is wanted, or the plan says that it is missing
+    if service and here:  # otherwise none is wanted, or the plan says that it is missing
+        yield from judged(service, here, found.scrapes.get(EXPORTER), THE_SERVER)
+
+
+def judged(
+    service: Service, here: Mapping[str, Any], said: str | None, watched: Watched
+) -> Iterator[Finding]:
+    """Of any exporter. ``here``: its container; ``said``: what ``scrape`` said, None where it was not asked."""
     if here["state"] != "running":
-        yield Finding(EXPORTER, "red", f"it is {here['state']} (exit code {here['exit_code']})")
-    elif found.scrape is not None:
-        if found.scrape:
-            yield Finding(EXPORTER, "red", found.scrape, f"docker logs {service.container}")
+        yield Finding(service.name, "red", f"it is {here['state']} (exit code {here['exit_code']})")
+    elif said is not None:
+        if said:
+            yield Finding(service.name, "red", said, f"docker logs {service.container}")
         else:
-            yield Finding(EXPORTER, "green", f"its metrics say that the server is up (port {service.port})")
+            yield Finding(
+                service.name, "green", f"its metrics say that {watched.name} is up (port {service.port})"
+            )
     if here["restarts"]:
-        yield Finding(EXPORTER, "yellow", f"it fell and was started again {here['restarts']} times")
+        yield Finding(service.name, "yellow", f"it fell and was started again {here['restarts']} times")
 
 
-def scrape(service: Service) -> str:
-    """Why the metrics cannot be had; empty when they say that the server is up.
+def scrape(service: Service, watched: Watched = THE_SERVER) -> str:
+    """Why the metrics cannot be had; empty when they say that what is watched is up.
 
     Asked again for some seconds: after a restart of the server the exporter learns from a first question that its old
     connection is gone.
     """
     deadline = time.monotonic() + _AGAIN_SECONDS
-    while (said := _scrape(service)) and time.monotonic() < deadline:
+    while (said := _scrape(service, watched)) and time.monotonic() < deadline:
         time.sleep(0.2)
     return said
 
 
-def _scrape(service: Service) -> str:
+def _scrape(service: Service, watched: Watched) -> str:
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)
     connection = http.client.HTTPConnection(address, service.port, timeout=_SCRAPE_SECONDS)
     try:
@@ -139,13 +173,13 @@ def _scrape(service: Service) -> str:
         return f"port {service.port} of {address} gives no metrics: {error or type(error).__name__}"
     finally:
         connection.close()
-    return judge(answer.status, text)
+    return judge(answer.status, text, watched)
 
 
-def judge(status: int, text: str) -> str:
-    found = re.search(r"^pg_up(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE)
+def judge(status: int, text: str, watched: Watched = THE_SERVER) -> str:
+    found = re.search(rf"^{watched.metric}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
     if status != 200 or not found:
-        return f"the answer (HTTP {status}) says nothing about pg_up"
+        return f"the answer (HTTP {status}) says nothing about {watched.metric}"
     if float(found.group(1)) != 1:
-        return "it does not reach the server (pg_up 0); its log says why"
+        return f"it does not reach {watched.name} ({watched.metric} 0); its log says why"
     return ""

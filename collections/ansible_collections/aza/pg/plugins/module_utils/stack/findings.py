@@ -11,7 +11,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, objects, pgbouncer, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    exporter,
+    objects,
+    pgbouncer_exporter,
+    pool_drift,
+    tls,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Change,
     Desired,
@@ -54,7 +60,8 @@ def judge(
     yield from container(wanted, found)
     yield from tls.findings(wanted, found)
     yield from exporter.findings(wanted, found)
-    yield from pgbouncer.findings(wanted, found)
+    yield from pgbouncer_exporter.findings(wanted, found)
+    yield from pool_drift.findings(wanted, found)
     if found.running and found.server is None and (readiness is None or readiness.ready):
         yield Finding("server", "red", f"what it holds could not be looked at: {found.server_error}")
     if found.server is not None:

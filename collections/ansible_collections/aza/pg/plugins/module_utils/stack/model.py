@@ -229,8 +229,9 @@ class File:
 SERVER = "postgres"  # the service that is the server
 EXPORTER = "exporter"
 PGBOUNCER = "pgbouncer"
+PGBOUNCER_EXPORTER = "pgbouncer-exporter"
 # Services that no client is connected to: they are replaced and removed without asking.
-CLIENTLESS = (EXPORTER,)
+CLIENTLESS = (EXPORTER, PGBOUNCER_EXPORTER)
 
 
 def container_name(project: str, service: str) -> str:
@@ -394,8 +395,8 @@ class Observed:
     server_error: str = ""
     # Fingerprint of the certificate that clients are shown; empty where that could not be asked.
     certificate_in_use: str = ""
-    # Why the exporter's metrics cannot be had, empty when they can; None where they were not asked for.
-    scrape: str | None = None
+    # Exporter → why its metrics cannot be had, empty when they can; those that were asked for.
+    scrapes: Mapping[str, str] = field(default_factory=dict)
     # What PgBouncer says of itself (``console.py``); None when it does not answer, or is not asked.
     pgbouncer: Mapping[str, Any] | None = None
     port_problems: Mapping[str, str] = field(default_factory=dict)

@@ -11,7 +11,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, pgbouncer, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    objects,
+    pgbouncer,
+    pool_drift,
+    pool_rules,
+    tls,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CLIENTLESS,
@@ -172,12 +178,14 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     kind = "directory" if item.is_directory else "secret" if item.secret else "file"
+    if item.path == pgbouncer.AUTHORITY:
+        kind = tls.KIND  # it goes with the server's: whoever renews only certificates brings both
     name, detail = item.path or wanted.directory, item.detail
     owner = wanted.owner(item, (found.host.get("uid"), found.host.get("gid")))
     is_now = found.files.get(item.path)
     runs = found.containers.get(item.reader, {}).get("state") == "running"
     effect = item.effect if runs else "none"
-    text = pgbouncer.here(item, found.subnets)
+    text = pool_rules.here(item, found.subnets)
     if item.secret == tls.SECRET and (is_now is None or is_now.get("matches") is False):
         yield tls.change(item, wanted, is_now, effect)
         return
@@ -372,10 +380,15 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
         for change in planned
         if change.effect == "reload" and not change.detail.get("reset")
     }
+    # What the server reads whenever it needs it (the passfile, the authority of others) waits for no reload.
+    unread = {item.path for item in wanted.files if item.effect == "none"}
     newer = [
         path
         for path, state in found.files.items()
-        if path.startswith("postgres/") and state["type"] == "file" and float(state["modified"]) > loaded
+        if path.startswith("postgres/")
+        and path not in unread
+        and state["type"] == "file"
+        and float(state["modified"]) > loaded
     ]
     there = (found.files.get(tls.PATH) or {}).get("certificate") or {}
     shown = found.certificate_in_use
@@ -388,7 +401,7 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 
 def _activate_pgbouncer(wanted: Desired, found: Observed) -> Iterator[Change]:
-    yield from pgbouncer.reload(wanted, found, [*_files(wanted, found), *_containers(wanted, found)])
+    yield from pool_drift.reload(wanted, found, [*_files(wanted, found), *_containers(wanted, found)])
 
 
 PLANNERS: tuple[Planner, ...] = (

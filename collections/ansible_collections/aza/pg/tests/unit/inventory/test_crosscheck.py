@@ -346,6 +346,7 @@ SAME = {"machine": "one"}
                     "postgres_port": 1,
                     "postgres_exporter_port": 2,
                     "postgres_pgbouncer_port": 3,
+                    "postgres_pgbouncer_exporter_port": 4,
                 },
             ],
             "db1 postgres_cluster: 'a' is the cluster",

@@ -44,7 +44,7 @@ def test_many_runs_at_once_agree(tmp_path: Path) -> None:
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
     store = SecretStore(str(tmp_path), "shop", dry=True)
     assert store.get("postgres_password")
-    store.write_pgpass(5432, {"postgres": "x"})
+    store.write_pgpass([5432], {"postgres": "x"})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,10 +69,11 @@ def test_a_useless_secret_is_refused_without_showing_it(tmp_path: Path, text: st
 def test_pgpass(tmp_path: Path) -> None:
     store = SecretStore(str(tmp_path), "shop")
     store.get("x")
-    path = store.write_pgpass(5432, {"me": "a:b\\c", "x:y": "plain"})
+    path = store.write_pgpass([5432], {"me": "a:b\\c", "x:y": "plain"})
     assert path.read_text() == "*:5432:*:me:a\\:b\\\\c\n*:5432:*:x\\:y:plain\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert pgpass_escape("plain'\"") == "plain'\""
+    assert store.write_pgpass([1, 2], {"me": "x"}).read_text() == "*:1:*:me:x\n*:2:*:me:x\n"
 
 
 def test_where_ansible_would_read_secrets_as_hosts_none_is_made(
@@ -135,10 +136,10 @@ def test_what_the_inventory_gives_is_not_written_down(tmp_path: Path) -> None:
     )
     assert given.get("postgres_password") == "the administrator's"
     assert given.get("roles/web") == "that of web, long"
-    assert given.settle(5432, "postgres") == ""
+    assert given.settle([5432], "postgres") == ""
     assert list(tmp_path.iterdir()) == []
     assert given.get("roles/other") and given.created
-    passfile = Path(given.settle(5432, "postgres"))
+    passfile = Path(given.settle([5432], "postgres"))
     assert passfile.read_text().startswith("*:5432:*:other:") and len(passfile.read_text().splitlines()) == 1
 
 
@@ -159,6 +160,7 @@ def test_the_list_of_secrets(tmp_path: Path) -> None:
         "password": "",
         "exporter": True,
         "pgbouncer": False,
+        "stack": "single",
         "roles": [
             "web",
             "new",

@@ -11,7 +11,14 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer, plan, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    pgbouncer,
+    plan,
+    pool_drift,
+    pool_rules,
+    pool_settings,
+    tls,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import PGBOUNCER, Desired, Observed, hold
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import PgBouncer
@@ -45,7 +52,7 @@ def text(wanted: Desired, path: str) -> str:
 
 
 def ini(wanted: Desired) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    return pgbouncer.read(text(wanted, pgbouncer.INI))
+    return pool_drift.read(text(wanted, pgbouncer.INI))
 
 
 def compose(wanted: Desired) -> dict[str, Any]:
@@ -59,7 +66,7 @@ def test_the_container_is_hardened_and_limited() -> None:
     found = compose(describe())
     assert (found["user"], found["read_only"], found["cap_drop"]) == ("6432:6432", True, ["ALL"])
     assert found["security_opt"] == ["no-new-privileges:true"]
-    assert (found["mem_limit"], found["ulimits"]) == ("256m", {"nofile": pgbouncer.FILES})
+    assert (found["mem_limit"], found["ulimits"]) == ("256m", {"nofile": pool_settings.FILES})
     assert found["ports"] == ["127.0.0.1:6432:6432"]
     assert "environment" not in found and "secrets" not in found
     assert compose(describe(uid=1000))["user"] == "1000:1000"
@@ -112,7 +119,7 @@ def test_what_the_user_says_wins() -> None:
 def test_settings_that_cannot_be(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(AzaError) as caught:
         describe(settings=settings)
-    assert said in caught.value.msg and caught.value.msg.startswith(pgbouncer.VARIABLE)
+    assert said in caught.value.msg and caught.value.msg.startswith(pool_settings.VARIABLE)
 
 
 def test_only_what_is_read_at_its_start_makes_another_container() -> None:
@@ -133,21 +140,25 @@ SIZES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 40), min_siz
 def test_the_pools_never_exceed_what_the_server_gives(
     sizes: dict[str, int], connections: int, superusers: int, reserved: int
 ) -> None:
-    given_to_pools = pgbouncer.capacity(connections, superusers, reserved)
-    found = pgbouncer.shares(given_to_pools, {**sizes, "*": 0}, ["*"])
+    given_to_pools = pool_settings.capacity(connections, superusers, reserved)
+    found = pool_settings.shares(given_to_pools, {**sizes, "*": 0}, ["*"])
     assert set(found) == {*sizes, "*"} and min(found.values()) >= 1
     assert all(found[name] == size for name, size in sizes.items() if size)
     fits = sum(sizes.values()) + sum(not size for size in sizes.values()) + 1 <= given_to_pools
     if fits:
-        others = pgbouncer.AUTH_CONNECTIONS + pgbouncer.EXPORTER_CONNECTIONS + pgbouncer.TOOLKIT_CONNECTIONS
+        others = (
+            pool_settings.AUTH_CONNECTIONS
+            + pool_settings.EXPORTER_CONNECTIONS
+            + pool_settings.TOOLKIT_CONNECTIONS
+        )
         assert sum(found.values()) + others + superusers + reserved <= connections
 
 
 @given(SIZES, st.integers(0, 3000), st.integers(0, 500))
 def test_more_connections_never_make_a_pool_smaller(sizes: dict[str, int], few: int, more: int) -> None:
-    less, greater = (pgbouncer.shares(pgbouncer.capacity(n), sizes, ["a"]) for n in (few, few + more))
+    less, greater = (pool_settings.shares(pool_settings.capacity(n), sizes, ["a"]) for n in (few, few + more))
     assert all(less[name] <= greater[name] for name in less)
-    assert pgbouncer.clients(few) <= pgbouncer.clients(few + more)
+    assert pool_settings.clients(few) <= pool_settings.clients(few + more)
 
 
 def test_databases_and_their_sizes() -> None:
@@ -173,7 +184,7 @@ def test_the_servers_own_settings_decide() -> None:
     wanted = describe_with_server_settings(parameters)
     assert (
         int(ini(wanted)[1]["postgres"]["pool_size"])
-        == pgbouncer.capacity(1000, 3, 100) - pgbouncer.UNDECLARED
+        == pool_settings.capacity(1000, 3, 100) - pool_settings.UNDECLARED
     )
 
 
@@ -248,16 +259,20 @@ def test_every_printable_character() -> None:
 
 def rules(*declared: dict[str, Any], allow: tuple[str, ...] = (), encrypted: bool = True) -> list[str]:
     made = hba.rules("boss", hba.normalise(declared), allow, encrypted)
-    return pgbouncer.access(made, "boss").splitlines()[2:]
+    return pool_rules.access(made, "boss").splitlines()[2:]
 
 
 def test_its_own_access_comes_first_and_administrators_do_not_come_in() -> None:
     found = rules()
-    assert found[:2] == ["local pgbouncer aza_pgbouncer trust", "host postgres aza_health 127.0.0.1/32 trust"]
-    assert 'host all aza_pgbouncer,aza_health,"boss" 0.0.0.0/0 reject' in found
+    assert found[:3] == [
+        "local pgbouncer aza_pgbouncer trust",
+        "local pgbouncer aza_stats trust",
+        "host postgres aza_health 127.0.0.1/32 trust",
+    ]
+    assert 'host all aza_pgbouncer,aza_health,aza_stats,"boss" 0.0.0.0/0 reject' in found
     assert found[-1] == "hostssl all all samenet scram-sha-256"
     assert rules(encrypted=False)[-1] == "host all all samenet scram-sha-256"
-    assert not [line for line in found if "trust" in line][2:]
+    assert not [line for line in found if "trust" in line][3:]
 
 
 def test_declared_clients_are_the_servers() -> None:
@@ -267,7 +282,7 @@ def test_declared_clients_are_the_servers() -> None:
         {"addresses": ["all"], "databases": ["replication"]},
         allow=("192.168.0.0/24", "fd00::/8"),
     )
-    assert found[6:] == [
+    assert found[7:] == [
         'hostssl "shop",all "web",all 10.0.0.7/32 scram-sha-256',
         'hostssl "shop",all "web",all 10.1.0.0/16 scram-sha-256',
         'hostssl all "a""b" 10.9.0.0/16 reject',
@@ -290,7 +305,7 @@ def test_declared_clients_are_the_servers() -> None:
 )
 def test_what_pgbouncer_cannot_be_told(rule: dict[str, Any]) -> None:
     """Who would be let in stays outside; who would be kept out must not come in by it."""
-    assert rules(rule)[6].startswith("# not through the pool: hostssl ")
+    assert rules(rule)[7].startswith("# not through the pool: hostssl ")
     if "method" not in rule:
         with pytest.raises(AzaError, match=r"postgres_hba\[0\]: PgBouncer knows no"):
             rules({**rule, "method": "reject"})
@@ -300,14 +315,14 @@ def test_samenet_is_the_network_of_the_containers() -> None:
     text_now = (
         "host all all samenet scram-sha-256\n# host all all samenet reject\nhost all all samenet reject\n"
     )
-    assert pgbouncer.expand(text_now, ["172.20.0.0/16", "fd01::/64"]).splitlines() == [
+    assert pool_rules.expand(text_now, ["172.20.0.0/16", "fd01::/64"]).splitlines() == [
         "host all all 172.20.0.0/16 scram-sha-256",
         "host all all fd01::/64 scram-sha-256",
         "# host all all samenet reject",
         "host all all 172.20.0.0/16 reject",
         "host all all fd01::/64 reject",
     ]
-    assert "samenet" not in pgbouncer.expand("host all all samenet reject\n", [])
+    assert "samenet" not in pool_rules.expand("host all all samenet reject\n", [])
 
 
 # -- how it verifies the server ----------------------------------------------------------------------
@@ -364,7 +379,7 @@ def running(wanted: Desired, **changes: Any) -> Observed:
 
 
 def why(wanted: Desired, found: Observed) -> str:
-    return "".join(change.why for change in pgbouncer.reload(wanted, found, ()))
+    return "".join(change.why for change in pool_drift.reload(wanted, found, ()))
 
 
 def test_what_is_not_active_is_read_again() -> None:
@@ -383,15 +398,25 @@ def test_what_is_not_active_is_read_again() -> None:
     # What is written now is read with that.
     item = next(item for item in wanted.files if item.path == pgbouncer.INI)
     about = list(plan._file(item, wanted, younger))
-    assert not list(pgbouncer.reload(wanted, younger, about))
+    assert not list(pool_drift.reload(wanted, younger, about))
+
+
+def test_another_authority_comes_with_the_certificates() -> None:
+    """Or PgBouncer could not verify the server's new one."""
+    wanted = describe()
+    old = {"type": "file", "sha256": "", "text": "OLD", "mode": 0o644, "uid": 0, "gid": 0}
+    found = replace(running(wanted), files={pgbouncer.AUTHORITY: old})
+    item = next(item for item in wanted.files if item.path == pgbouncer.AUTHORITY)
+    (change,) = plan._file(item, wanted, found)
+    assert (change.kind, change.effect, change.detail["reader"]) == (tls.KIND, "reload", PGBOUNCER)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("on", "1"), ("600", "600.0"), ("transaction", "transaction"), ("a", "b")]
 )
 def test_values_that_cannot_be_compared_are_no_difference(one: str, other: str) -> None:
-    assert pgbouncer.same(one, other)
-    assert not pgbouncer.same("5", "6") and not pgbouncer.same("off", "1")
+    assert pool_settings.same(one, other)
+    assert not pool_settings.same("5", "6") and not pool_settings.same("off", "1")
 
 
 @pytest.mark.parametrize(
@@ -417,7 +442,7 @@ def test_values_that_cannot_be_compared_are_no_difference(one: str, other: str) 
 )
 def test_findings(changes: dict[str, Any], said: list[str]) -> None:
     wanted = describe()
-    found = [f"{item.state} {item.said}" for item in pgbouncer.findings(wanted, running(wanted, **changes))]
+    found = [f"{item.state} {item.said}" for item in pool_drift.findings(wanted, running(wanted, **changes))]
     assert len(found) == len(said) and all(
         one.startswith(other) for one, other in zip(found, said, strict=True)
     )
@@ -426,12 +451,12 @@ def test_findings(changes: dict[str, Any], said: list[str]) -> None:
 def test_findings_of_what_does_not_answer_or_run() -> None:
     wanted = describe()
     silent = replace(running(wanted), pgbouncer=None)
-    assert [item.said for item in pgbouncer.findings(wanted, silent)] == ["its console does not answer"]
+    assert [item.said for item in pool_drift.findings(wanted, silent)] == ["its console does not answer"]
     dead = {**silent.containers[PGBOUNCER], "state": "exited", "exit_code": 1}
     assert [
-        item.said for item in pgbouncer.findings(wanted, replace(silent, containers={PGBOUNCER: dead}))
+        item.said for item in pool_drift.findings(wanted, replace(silent, containers={PGBOUNCER: dead}))
     ] == ["it is exited (exit code 1)"]
-    assert not list(pgbouncer.findings(describe(pgbouncer=None), silent))
+    assert not list(pool_drift.findings(describe(pgbouncer=None), silent))
 
 
 def test_it_goes_with_everything_that_it_had() -> None:

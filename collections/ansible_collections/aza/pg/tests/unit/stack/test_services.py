@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, handshake
+from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, handshake, pgbouncer_exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
 from ansible_collections.aza.pg.plugins.module_utils.stack.desired import skeleton
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
+    PGBOUNCER_EXPORTER,
     Desired,
     Observed,
     Service,
@@ -66,10 +67,55 @@ def test_when_a_container_started() -> None:
     ],
 )
 def test_findings(container: Any, scrape: str | None, said: list[str]) -> None:
-    found = Observed(containers={EXPORTER: container} if container else {}, scrape=scrape)
+    found = Observed(
+        containers={EXPORTER: container} if container else {},
+        scrapes={} if scrape is None else {EXPORTER: scrape},
+    )
     there = [f"{item.state} {item.said}" for item in exporter.findings(instance(), found)]
     assert len(there) == len(said)
     assert all(one.startswith(other) for one, other in zip(there, said, strict=True))
+
+
+POOLER = Service("pgbouncer", "c", {}, uid=6432, gid=6433)
+STATS = pgbouncer_exporter.PgBouncerExporter({"pinned": f"aza-pg/exporter@{DIGEST}"}, port=9128)
+
+
+def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
+    service = STATS.service("aza-pg-shop-primary", POOLER)
+    found = STATS.compose(service)
+    assert (service.name, service.container) == (PGBOUNCER_EXPORTER, "aza-pg-shop-primary-pgbouncer-exporter")
+    assert (found["user"], found["read_only"], found["cap_drop"]) == ("6432:6433", True, ["ALL"])
+    assert found["ports"] == ["127.0.0.1:9128:9127"]
+    assert found["volumes"] == ["./run-pgbouncer:/var/run/pgbouncer:ro"]
+    assert "/dev/tcp/127.0.0.1/9127" in found["healthcheck"]["test"][-1]
+    assert "secrets" not in found and "password" not in str(found).lower()
+    assert not service.has_clients
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "expected"),
+    [
+        ("running", "", "green its metrics say that PgBouncer is up (port 9128)"),
+        ("running", "it does not reach PgBouncer", "red it does not reach PgBouncer"),
+        ("exited", None, "red it is exited (exit code 0)"),
+    ],
+)
+def test_findings_of_the_exporter_of_pgbouncer(state: str, said: str | None, expected: str) -> None:
+    bare = [item for item in instance().services if item.name != PGBOUNCER_EXPORTER]
+    wanted = replace(instance(), services=(*bare, STATS.service("p", POOLER)))
+    asked = {} if said is None else {PGBOUNCER_EXPORTER: said}
+    found = Observed(containers={PGBOUNCER_EXPORTER: {**RUNS, "state": state}}, scrapes=asked)
+    (finding,) = pgbouncer_exporter.findings(wanted, found)
+    assert f"{finding.state} {finding.said}" == expected
+    assert list(pgbouncer_exporter.findings(replace(wanted, services=tuple(bare)), found)) == []
+
+
+def test_each_exporter_has_a_metric_that_says_so() -> None:
+    assert exporter.judge(200, "pgbouncer_up 1\n", pgbouncer_exporter.PGBOUNCER) == ""
+    assert "does not reach PgBouncer (pgbouncer_up 0)" in exporter.judge(
+        200, "pg_up 1\npgbouncer_up 0\n", pgbouncer_exporter.PGBOUNCER
+    )
+    assert "nothing about pgbouncer_up" in exporter.judge(200, "pg_up 1\n", pgbouncer_exporter.PGBOUNCER)
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What being a member of a cluster adds to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, replication
+from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles, slots
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.settings import STACK_PATH
+from ansible_collections.aza.pg.plugins.module_utils.stack.replication import Member
+from ansible_collections.aza.pg.tests.unit.stack.test_plan import describe, running
+
+PRIMARY = {"data": True, "answers": True, "in_recovery": False}
+STANDBY = {**PRIMARY, "in_recovery": True}
+
+
+@pytest.fixture(autouse=True)
+def _slots_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Kind("role", lambda *_: iter(()), declared=roles.KIND.declared)
+    monkeypatch.setattr(objects, "KINDS", (bare, slots.KIND))
+
+
+def member(host: str, first: dict[str, Any], second: dict[str, Any], **more: Any) -> Desired:
+    """db1 or db2 of a cluster whose live servers say so."""
+    members = [
+        Member("db1", "primary", more.pop("first_address", "10.0.0.1"), facts=first),
+        Member("db2", "replica", "10.0.0.2", facts=second),
+    ]
+    return describe(
+        stack="primary",
+        role=replication.role(host, members),
+        objects={"undeclared": {}, "allow_loss": more.pop("allow_loss", [])},
+        **more,
+    )
+
+
+def live(wanted: Desired, **server: Any) -> Observed:
+    return running(wanted, **{"in_recovery": wanted.standby, "slots": {}, **server})
+
+
+def lines(wanted: Desired, found: Observed) -> list[str]:
+    return [change.text() for change in planning.plan(wanted, found, ("restart", "recreate")).changes]
+
+
+def test_another_primary_is_a_reload_and_the_plan_says_which_word_changes() -> None:
+    found = live(member("db2", PRIMARY, STANDBY))
+    elsewhere = member("db2", PRIMARY, STANDBY, first_address="10.0.0.9")
+    assert [line for line in lines(elsewhere, found) if "setting" in line] == [
+        "setting primary_conninfo  host=10.0.0.1 → host=10.0.0.9  because the stack decides it"
+    ]
+
+
+def test_a_promoted_server_keeps_no_word_of_whom_it_followed() -> None:
+    said = lines(member("db2", STANDBY, PRIMARY), live(member("db2", PRIMARY, STANDBY)))
+    assert any("primary_conninfo" in line and "unset" in line for line in said)
+
+
+def test_a_new_password_of_the_replicas_needs_no_reload() -> None:
+    wanted = member("db2", PRIMARY, STANDBY)
+    found = live(wanted)
+    younger = {path: {**state, "modified": 2e6} for path, state in found.files.items()}
+    secret = {replication.PASSFILE_PATH: younger[replication.PASSFILE_PATH]}
+    assert lines(wanted, replace(found, files={**found.files, **secret})) == []
+    one = {STACK_PATH: younger[STACK_PATH]}
+    assert lines(wanted, replace(found, files={**found.files, **one})) != []
+
+
+def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
+    wanted = member("db1", PRIMARY, STANDBY)
+    assert [line for line in lines(wanted, live(wanted)) if "slot" in line] == [
+        "create slot db2  because a member follows this server"
+    ]
+    old = {"active": False, "wal_status": "reserved", "retained": 2**24}
+    found = live(wanted, slots={"db2": {**old, "active": True}, "db9": old})
+    assert lines(wanted, found) == []
+    (said,) = slots._undeclared(wanted, found)
+    assert "keeps 16 MB of WAL" in said.said and 'postgres_allow_loss: ["slot db9"]' in said.todo
+    allowed = member("db1", PRIMARY, STANDBY, allow_loss=["slot db9"])
+    assert [line.split("  ")[0] for line in lines(allowed, found)] == ["drop slot db9"]
+    in_use = live(allowed, slots={"db2": {**old, "active": True}, "db9": {**old, "active": True}})
+    assert lines(allowed, in_use) == []
+
+
+def test_a_standby_below_its_primary_is_restarted_and_a_value_below_it_refused() -> None:
+    wanted = member("db2", PRIMARY, STANDBY, floor={"max_connections": 120})
+    found = live(wanted)
+    settings = {**(found.server or {})["settings"], "max_connections": {"raw": "80", "context": "postmaster"}}
+    behind = replace(found, server={**(found.server or {}), "settings": settings})
+    (said,) = lines(wanted, behind)
+    assert said.startswith("restart server shop") and "its primary has max_connections 120" in said
+    enough = {**settings, "max_connections": {"raw": "120", "context": "postmaster"}}
+    assert lines(wanted, replace(found, server={**(found.server or {}), "settings": enough})) == []
+    less = member("db2", PRIMARY, STANDBY, floor={"max_connections": 120}, settings={"max_connections": 60})
+    with pytest.raises(AzaError, match="max_connections 60 is less than the primary's 120"):
+        planning.refuse(less, found)

@@ -97,8 +97,6 @@ def receiver_of(**values: Any) -> Edit:
     return lambda said: said["db1"]["receiver"].update(values)
 
 
-STRAY = {"active": False, "retained_bytes": 2**30}
-
 # What happened to a primary and two replicas, whom it is said of, under which name and how, and words of it.
 CASES: dict[str, tuple[Edit, str, str, str, str]] = {
     "no primary": (of("db0", in_recovery=True), "", "primary", "red", "every member is a standby"),

@@ -8,26 +8,29 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-# Everything about a host that a run could change, one fact a line. Times of modification are part of it: writing the
-# same text again is a change too. Not the sockets, which belong to the server.
+# Everything about an instance that a run could change, one fact a line. Times of modification are part of it: writing
+# the same text again is a change too. Not the sockets, which belong to the server; nothing of an instance beside it.
 _FACTS = r"""
-cd / && for base in /opt/aza-pg /run/aza-pg; do
-  [ -e $base ] || continue
+cd / && for base in {directory} {socket}; do
+  [ -e $base ] || [ -h $base ] || continue
   find $base -path '*/run/*' -prune -o -printf 'path %p %y %m %U:%G %T@ %l\n'
   find $base -path '*/run/*' -prune -o -type f -print0 | xargs -0 -r sha256sum
 done
-docker ps -aq --no-trunc | xargs -r docker inspect --format \
-  'container {{.Name}} {{.Id}} {{.Image}} {{.State.Status}} {{.State.StartedAt}} {{.RestartCount}}'
-docker volume ls -q | sed 's/^/volume /'
-docker network ls -q --no-trunc | sed 's/^/network /'
+docker ps -aq --no-trunc --filter label=com.docker.compose.project={project} | xargs -r docker inspect --format \
+  'container {form}'
+docker volume ls -q --filter name={project} | sed 's/^/volume /'
+docker network ls -q --no-trunc --filter name={project} | sed 's/^/network /'
 docker images -q --no-trunc | sed 's/^/image /'
 """
 
+_CONTAINER = "{{.Name}} {{.Id}} {{.Image}} {{.State.Status}} {{.State.StartedAt}} {{.RestartCount}}"
+# A standby's roles and databases are its primary's: they are no change of its own.
 _SERVER_FACTS = """
 select 'started '||pg_postmaster_start_time()||' loaded '||pg_conf_load_time();
 select concat_ws(' ', 'setting', name, setting, source, pending_restart) from pg_settings where source <> 'session';
-select concat_ws(' ', 'role', rolname, rolsuper, md5(rolpassword)) from pg_authid;
-select concat_ws(' ', 'database', datname, datdba) from pg_database;
+select concat_ws(' ', 'role', rolname, rolsuper, md5(rolpassword)) from pg_authid where not pg_is_in_recovery();
+select concat_ws(' ', 'database', datname, datdba) from pg_database where not pg_is_in_recovery();
+select concat_ws(' ', 'slot', slot_name) from pg_replication_slots;
 """
 
 
@@ -44,8 +47,20 @@ class Instance:
         return str(self.variables["postgres_cluster"])
 
     @property
+    def machine(self) -> str:
+        """The container that is its host."""
+        return str(self.variables.get("ansible_host", self.name))
+
+    @property
+    def address(self) -> str:
+        """Where the other members of its cluster reach it."""
+        return str(self.variables.get("postgres_address", "127.0.0.1"))
+
+    @property
     def instance(self) -> str:
-        return f"{self.cluster}-{self.variables.get('postgres_stack', 'single')}"
+        """A primary and its replicas are called as their cluster: which of them a host is can change."""
+        stack = self.variables.get("postgres_stack", "single")
+        return f"{self.cluster}-{stack}" if stack == "single" else self.cluster
 
     @property
     def container(self) -> str:
@@ -54,6 +69,14 @@ class Instance:
     @property
     def exporter(self) -> str:
         return f"aza-pg-{self.instance}-exporter"
+
+    @property
+    def pgbouncer(self) -> str:
+        return f"aza-pg-{self.instance}-pgbouncer"
+
+    @property
+    def pool_exporter(self) -> str:
+        return f"aza-pg-{self.instance}-pgbouncer-exporter"
 
     @property
     def volume(self) -> str:
@@ -72,12 +95,24 @@ class Instance:
         return int(self.variables.get("postgres_port", 5432))
 
     @property
+    def pool_exporter_port(self) -> int:
+        return int(self.variables.get("postgres_pgbouncer_exporter_port", 9127))
+
+    @property
     def exporter_port(self) -> int:
         return int(self.variables.get("postgres_exporter_port", 9187))
 
     @property
+    def pool_port(self) -> int:
+        return int(self.variables.get("postgres_pgbouncer_port", 6432))
+
+    @property
     def database(self) -> str:
         return str(self.variables.get("postgres_database", "postgres"))
+
+    @property
+    def user(self) -> str:
+        return str(self.variables.get("postgres_user", "postgres"))
 
     def run(self, command: str) -> str:
         """The output of a command on the host that must succeed."""
@@ -89,7 +124,7 @@ class Instance:
         """In the container, so that it needs nothing of the host."""
         quoted = shlex.quote(statement)
         return self.run(
-            f"docker exec {self.container} psql -qAtX -U postgres -d {database} -c {quoted}"
+            f"docker exec {self.container} psql -qAtX -U {self.user} -d {database} -c {quoted}"
         ).strip()
 
     def inspect(self, container: str = "") -> dict[str, Any]:
@@ -103,7 +138,10 @@ class Instance:
 
     def facts(self) -> set[str]:
         """What the host and its server are, for comparing with later."""
-        lines = self.run(_FACTS).splitlines()
+        command = _FACTS.format(
+            directory=self.directory, socket=self.socket, project=f"aza-pg-{self.instance}", form=_CONTAINER
+        )
+        lines = self.run(command).splitlines()
         if f"/{self.container} " in "\n".join(lines) and self.inspect()["State"]["Running"]:
             lines += self.sql(_SERVER_FACTS).splitlines()
         return set(lines)

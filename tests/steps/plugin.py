@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from steps.diagnostics import collect
 from steps.instances import Instance
 from steps.playbooks import ROOT, Run, run_playbook
 
-INVENTORY = ROOT / "molecule/inventory"
+# A scenario with hosts of its own names it in its molecule.yml.
+INVENTORY = Path(os.environ.get("AZA_INVENTORY", ROOT / "molecule/inventory"))
 
 
 def _instance(host: Any) -> Instance:
@@ -47,6 +49,20 @@ def playbook() -> Callable[..., Run]:
     return functools.partial(run_playbook, inventory=INVENTORY)
 
 
+_FIGURES: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def figures() -> list[str]:
+    """What was measured, one line each: told at the end of the run."""
+    return _FIGURES
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _FIGURES:
+        terminalreporter.write_line(f"measured: {line}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -54,7 +70,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         folder = ROOT / "diagnostics" / item.name.replace("/", "_")
-        for name in all_instances():
-            collect(name, folder)
+        for machine in {found.machine for found in all_instances().values()}:
+            collect(machine, folder)
         report.sections.append(("diagnostics", str(Path(folder).relative_to(ROOT))))
     return report

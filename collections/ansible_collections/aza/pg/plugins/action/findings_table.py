@@ -104,10 +104,11 @@ def cluster(
     def results(proof: str) -> dict[str, Any]:
         """As a check of the whole instance left it, or the module by itself."""
         left = {host: hostvars[host] for host in entries if host in asked}
-        return {
+        found = {
             host: _bare((known.get("stack_result") or {}).get(proof) or known.get(f"{proof}_result"))
             for host, known in left.items()
         }
+        return {host: said or _unseen(left[host]) for host, said in found.items()}
 
     left_out = {host: {"error": NOT_ASKED} for host in entries if host not in asked}
     return clusters.cluster(
@@ -126,6 +127,12 @@ def instances(
             name = f"{known['postgres_cluster']}-{known.get('postgres_stack', 'single')}"
             mine = next((one for one in found if str(host) in (one.of_member or {})), None)
             yield instance(str(host), name, _bare(known.get("stack_result")), mine)
+
+
+def _unseen(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a look at the host failed, where it did."""
+    said = (known.get("stack_host") or {}).get("msg")
+    return {"error": f"it could not be looked at: {said}"} if said else {}
 
 
 def _bare(result: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class ActionModule(StackAction):
             return self._checked(given)
         if given["state"] == "absent":
             self._confirm(given)
-            self._keep_the_primary(given)
+            self._part(given, self._seen(given)["member"]).keep_the_primary()
         return self._other(given)
 
     # -- state: present -------------------------------------------------------------------------------
@@ -83,11 +83,12 @@ class ActionModule(StackAction):
             if given["exporter"]:
                 images[PGBOUNCER_EXPORTER] = images[EXPORTER]
         host, engine, member = self._look(given)
-        role = self._role(given, member)
+        part = self._part(given, member)
+        role = part.role()
         if role is not None:
-            if not self._is_its_turn(given, role):
+            if not part.is_its_turn(role):
                 return {"changed": False, "skipped": True, "skip_reason": "it is not its turn"}
-            self._refuse(given["cluster"], role)
+            part.refuse(role)
         for note in role.notes if role else ():
             self.say(note)
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
@@ -156,7 +157,7 @@ class ActionModule(StackAction):
                 certificate=bundle.facts if bundle else {},
                 ca=bundle.authority if bundle else "",
                 role=role,
-                floor=self._floor(role) if role else {},
+                floor=part.floor(role) if role else {},
             ),
             describing.Host(
                 uid=host["uid"],
@@ -216,46 +217,8 @@ class ActionModule(StackAction):
         result["role"] = (replication.REPLICA if role.standby else replication.PRIMARY) if role else "single"
         return result
 
-    def _role(self, given: dict[str, Any], member: Mapping[str, Any]) -> replication.Role | None:
-        """What this host is to its cluster, as the servers say; None for a single server."""
-        if given["stack"] == "single":
-            return None
-        members = cluster.members(self.task_vars, given["cluster"], self.host, {"member": member})
-        return replication.role(self.host, members, given["synchronous_replicas"])
-
-    def _is_its_turn(self, given: dict[str, Any], role: replication.Role) -> bool:
-        turn = given["turn"]
-        if turn in ("growing", "remaining") and not role.standby:
-            return False
-        may = given["allow_restart"] or given["allow_recreate"]
-        grows = may and role.standby and replication.grows(role.me, given["settings"])
-        if turn == "growing":
-            return bool(grows)
-        if turn == "remaining":
-            # What grew has grown; a check mode has told it already, and is still where it began.
-            return not (grows and self._task.check_mode)
-        return turn in ("any", replication.REPLICA if role.standby else replication.PRIMARY)
-
-    def _floor(self, role: replication.Role) -> dict[str, int]:
-        """What this standby may not have less of. In check mode what is declared for the primary counts as done."""
-        primary = replication.primary_of(role.members)
-        if not role.standby or primary is None:
-            return {}
-        floor = {name: int(value) for name, value in ((primary.facts or {}).get("floor") or {}).items()}
-        if self._task.check_mode:
-            declared = self.task_vars["hostvars"][primary.host].get("postgres_settings") or {}
-            floor |= replication.declared_floor(declared)
-        return floor
-
-    def _refuse(self, name: str, role: replication.Role) -> None:
-        """:raises AzaError: a deploy would make or leave something that loses data."""
-        said = list(replication.refusals(self.host, role.members, foretold=bool(self._task.check_mode)))
-        if said:
-            raise AzaError(
-                f"{name} on {self.host}: {'; '.join(said)}. Nothing was changed.",
-                reason="cluster",
-                problems=said,
-            )
+    def _part(self, given: dict[str, Any], member: Mapping[str, Any]) -> cluster.Part:
+        return cluster.Part(self.task_vars, self.host, given, member, bool(self._task.check_mode))
 
     def _prove(
         self,
@@ -460,23 +423,6 @@ class ActionModule(StackAction):
                 f"Removing the data must be confirmed with the cluster's name: remove_data={cluster}, "
                 f"not '{given['remove_data']}'. Nothing was changed.",
                 reason="not_confirmed",
-            )
-
-    def _keep_the_primary(self, given: dict[str, Any]) -> None:
-        """:raises AzaError: the data would be removed of the server that others follow."""
-        if not given["remove_data"] or given["stack"] == "single":
-            return
-        members = cluster.members(self.task_vars, given["cluster"], self.host, self._seen(given))
-        me = next(member for member in members if member.host == self.host)
-        others = [member for member in members if member is not me and (member.has_data or not member.known)]
-        if me.writes and others:
-            which = ", ".join(
-                member.host if member.known else f"{member.host} ({member.why})" for member in others
-            )
-            raise AzaError(
-                f"{self.host} is the primary of {given['cluster']}, and not alone: {which}. Remove the data of its "
-                "replicas first, or promote one of them. Nothing was changed.",
-                reason="cluster",
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:

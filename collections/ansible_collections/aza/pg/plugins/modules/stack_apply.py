@@ -56,6 +56,10 @@ options:
     type: list
     elements: dict
     default: []
+  clock:
+    description: What the control node's clock says, in seconds since 1970, for V(present). Zero compares nothing.
+    type: float
+    default: 0
   who:
     description: The person and the control node, for a second run that has to wait for this one.
     type: str
@@ -163,6 +167,8 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
         return planning.plan_started(wanted, found)
     if state == "absent":
         return planning.plan_absent(wanted, found, given["remove_data"])
+    if given.get("clock"):
+        found = replace(found, host={**found.host, "skew": found.host["time"] - given["clock"]})
     planning.refuse(wanted, found)
     whole = planning.plan(wanted, found, tuple(given["allow"]))
     only = given.get("only")
@@ -312,6 +318,7 @@ def main() -> None:
             "only": {"type": "list", "elements": "str", "default": []},
             "remove_data": {"type": "bool", "default": False},
             "tuned": {"type": "list", "elements": "dict", "default": []},
+            "clock": {"type": "float", "default": 0},
             "who": {"type": "str", "default": ""},
             "seconds": {"type": "float", "default": 2},
             "created": {"type": "bool", "default": False},

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import replication
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.module_utils.stack.replication import (
     PRIMARY,
@@ -116,3 +118,75 @@ def _facts(seen: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
     if seen.get("unreachable"):
         return None, "it cannot be reached"
     return None, str(seen.get("engine_error") or seen.get("msg") or "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One host's part in its cluster, as the action that deploys it sees it. ``given``: the action's arguments;
+    ``member``: what a look at the host has shown just now; ``foretelling``: check mode, nothing is done."""
+
+    task_vars: Mapping[str, Any]
+    host: str
+    given: Mapping[str, Any]
+    member: Mapping[str, Any]
+    foretelling: bool
+
+    def _members(self) -> list[Member]:
+        return members(self.task_vars, self.given["cluster"], self.host, {"member": self.member})
+
+    def role(self) -> replication.Role | None:
+        """What the host is to its cluster, as the servers say; None for a single server."""
+        if self.given["stack"] == "single":
+            return None
+        return replication.role(self.host, self._members(), self.given["synchronous_replicas"])
+
+    def is_its_turn(self, role: replication.Role) -> bool:
+        turn = self.given["turn"]
+        if turn in ("growing", "remaining") and not role.standby:
+            return False
+        may = self.given["allow_restart"] or self.given["allow_recreate"]
+        grows = may and role.standby and replication.grows(role.me, self.given["settings"])
+        if turn == "growing":
+            return bool(grows)
+        if turn == "remaining":
+            # What grew has grown; a check mode has told it already, and is still where it began.
+            return not (grows and self.foretelling)
+        return turn in ("any", REPLICA if role.standby else PRIMARY)
+
+    def floor(self, role: replication.Role) -> dict[str, int]:
+        """What this standby may not have less of. In check mode what is declared for the primary counts as done."""
+        primary = replication.primary_of(role.members)
+        if not role.standby or primary is None:
+            return {}
+        floor = {name: int(value) for name, value in ((primary.facts or {}).get("floor") or {}).items()}
+        if self.foretelling:
+            declared_there = self.task_vars["hostvars"][primary.host].get("postgres_settings") or {}
+            floor |= replication.declared_floor(declared_there)
+        return floor
+
+    def refuse(self, role: replication.Role) -> None:
+        """:raises AzaError: a deploy would make or leave something that loses data."""
+        said = list(replication.refusals(self.host, role.members, foretold=self.foretelling))
+        if said:
+            raise AzaError(
+                f"{self.given['cluster']} on {self.host}: {'; '.join(said)}. Nothing was changed.",
+                reason="cluster",
+                problems=said,
+            )
+
+    def keep_the_primary(self) -> None:
+        """:raises AzaError: the data would be removed of the server that others follow."""
+        if not self.given["remove_data"] or self.given["stack"] == "single":
+            return
+        found = self._members()
+        me = next(member for member in found if member.host == self.host)
+        others = [member for member in found if member is not me and (member.has_data or not member.known)]
+        if me.writes and others:
+            which = ", ".join(
+                member.host if member.known else f"{member.host} ({member.why})" for member in others
+            )
+            raise AzaError(
+                f"{self.host} is the primary of {self.given['cluster']}, and not alone: {which}. Remove the data of "
+                "its replicas first, or promote one of them. Nothing was changed.",
+                reason="cluster",
+            )

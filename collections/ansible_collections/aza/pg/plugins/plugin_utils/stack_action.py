@@ -51,7 +51,7 @@ class StackAction(ActionBase):
     def on_target(self, module: str, **arguments: Any) -> dict[str, Any]:
         """Run one of our modules there; its failure becomes ours, word for word."""
         if module == "stack_apply":
-            arguments = {"who": who(), **arguments}
+            arguments = {"who": who(), "clock": time.time(), **arguments}
         answer: dict[str, Any] = self._execute_module(
             module_name=f"aza.pg.{module}", module_args=arguments, task_vars=self.task_vars
         )

@@ -37,6 +37,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba, s
 # Smallest free space with which a first start is honest: initdb, WAL and the first checkpoints.
 DISK_FLOOR_MB = 1024
 SOCKET_PATH_MAX = 107
+# A call takes seconds to get there; clocks that are kept by NTP differ by far less than this.
+MOST_SKEW_SECONDS = 60
 
 COMPOSE = "compose.yml"
 
@@ -96,6 +98,12 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
         result.append(
             f"postgres_user is '{wanted.superuser}', but this server was created with another administrator; the "
             "name is chosen at the first start, so give the old one back"
+        )
+    skew = float(host.get("skew") or 0)
+    if abs(skew) > MOST_SKEW_SECONDS:
+        result.append(
+            f"the clock of this host is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the control node's; "
+            "certificates, lag and logs cannot be judged by it: set one of them right (timedatectl, chrony)"
         )
     result += _below_the_floor(wanted)
     result += objects.problems(wanted, found)

@@ -100,3 +100,11 @@ def test_a_standby_below_its_primary_is_restarted_and_a_value_below_it_refused()
     less = member("db2", PRIMARY, STANDBY, floor={"max_connections": 120}, settings={"max_connections": 60})
     with pytest.raises(AzaError, match="max_connections 60 is less than the primary's 120"):
         planning.refuse(less, found)
+
+
+@pytest.mark.parametrize(("skew", "words"), [(90.0, "90 s ahead of"), (-3600.0, "3600 s behind"), (30.0, "")])
+def test_a_clock_that_is_wrong_is_said_before_anything_is_done(skew: float, words: str) -> None:
+    wanted = member("db1", PRIMARY, STANDBY)
+    found = live(wanted)
+    said = planning.problems(wanted, replace(found, host={**found.host, "skew": skew}))
+    assert [words in one for one in said] == ([True] if words else [])

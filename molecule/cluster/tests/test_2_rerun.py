@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A second deploy of everything, and a check of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from steps.checks import assert_second_run_changes_nothing
+from steps.instances import Instance
+from steps.playbooks import Run
+
+# A quiet machine takes ten.
+SECONDS = 120
+
+
+def test_second_deploy_changes_nothing_and_restarts_nothing(
+    instances: dict[str, Instance], playbook: Callable[..., Run], figures: list[str]
+) -> None:
+    again = assert_second_run_changes_nothing(lambda: playbook("deploy.yml"), instances, most_tasks=25)
+    tasks = max(len(again.of(name)) for name in instances)
+    figures.append(f"rerun of three hosts, two clusters: {again.seconds:.1f} s, {tasks} tasks per host")
+    assert again.seconds < SECONDS
+
+
+def test_a_check_finds_nothing(playbook: Callable[..., Run], figures: list[str]) -> None:
+    check = playbook("check.yml")
+    figures.append(f"check of three hosts, two clusters: {check.seconds:.1f} s")
+    assert " 0 red, 0 yellow" in check.output, check.output

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The primary is lost and a replica promoted by hand: a deploy follows it, and the old primary becomes a replica."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from steps.checks import assert_second_run_changes_nothing
+from steps.clients import ask
+from steps.instances import Instance
+from steps.members import Members, pool, until_streaming
+from steps.playbooks import Run
+
+OLD, NEW, OTHER = "azatest-db1", "azatest-db2", "azatest-db3"
+Deploy = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def promoted(shop: Members) -> None:
+    shop[OLD].run(f"docker stop {shop[OLD].container}")
+    assert shop[NEW].sql("select pg_promote()") == "t"
+    with pool(shop[NEW]) as client:
+        client.execute("insert into items values ('after the failover')")
+
+
+@pytest.mark.usefixtures("promoted")
+def test_the_other_replica_follows_the_promoted_one_and_the_old_primary_is_refused(
+    shop: Members, blog: Instance, deploy: Deploy
+) -> None:
+    identity = {name: shop[name].identity() for name in (NEW, OTHER)}
+    stopped, beside = shop[OLD].facts(), blog.facts()
+    run = deploy("--diff", expect_failure=True)
+    said = run.failure(OLD)
+    assert "has a primary's data and does not run" in said and f"{NEW} writes" in said, said
+    assert f"remove.yml --limit {OLD}" in said
+    assert shop[OLD].facts() == stopped
+    assert f"{NEW} is the primary now, the inventory says replica" in " ".join(run.output.split())
+    followed = [change for change in run.plan(OTHER) if change["name"] == "primary_conninfo"]
+    assert [change["effect"] for change in followed] == ["reload"]
+    until_streaming(shop[NEW], {OTHER: shop[OTHER]})
+    assert {name: shop[name].identity() for name in (NEW, OTHER)} == identity, (
+        "nothing was copied or restarted"
+    )
+    assert shop[NEW].sql("select pg_is_in_recovery()") == "f"
+    assert blog.facts() == beside
+
+
+@pytest.mark.usefixtures("promoted")
+def test_the_data_of_the_live_primary_is_not_removed(shop: Members, playbook: Deploy) -> None:
+    before = shop[NEW].facts()
+    both = {"confirm": "shop", "remove_data": "shop"}
+    run = playbook("remove.yml", extra=both, limit=[NEW], expect_failure=True)
+    assert NEW in run.failure(NEW) and "primary" in run.failure(NEW), run.failure(NEW)
+    assert shop[NEW].facts() == before
+
+
+@pytest.mark.usefixtures("promoted")
+def test_the_old_primary_without_its_data_becomes_a_replica(
+    shop: Members, playbook: Deploy, deploy: Deploy, declared: dict[str, Any]
+) -> None:
+    both = {"confirm": "shop", "remove_data": "shop"}
+    playbook("remove.yml", extra=both, limit=[OLD])
+    assert shop[OLD].volume not in shop[OLD].run("docker volume ls -q").split()
+    run = deploy()
+    assert f"the inventory says that {OLD} is the primary, and {NEW} is" in " ".join(run.output.split())
+    until_streaming(shop[NEW], {name: shop[name] for name in (OLD, OTHER)})
+    for name in (OLD, OTHER):
+        with pool(shop[name]) as client:
+            assert ask(client, "select count(*) from items where name = 'after the failover'") == 1
+    assert_second_run_changes_nothing(deploy, shop, most_tasks=25)

@@ -16,6 +16,8 @@ import yaml
 from .markdown import ROOT
 
 _NAMES = ("db1", "db2", "db3")
+# The host of Molecule's that runs an engine from its start.
+_LIKE = "azatest-debian13"
 # Of the networks that a reader sees: where the machines are, and where the applications.
 _MEMBERS, _APPLICATIONS = "10.20.0.", "10.20.1.0/24"
 
@@ -52,8 +54,9 @@ class Machines:
         return text.replace(_MEMBERS, self.network).replace(_APPLICATIONS, f"{self.network}0/24")
 
     def create(self) -> None:
+        described = yaml.safe_dump(self._described())
         self._inventory.mkdir(parents=True)
-        (self._inventory / "hosts.yml").write_text(yaml.safe_dump(self._described()), encoding="utf-8")
+        (self._inventory / "hosts.yml").write_text(described, encoding="utf-8")
         self._play("create")
         prod = self.checkout / "inventories/prod"
         for path in (prod / "hosts.yml", prod / "group_vars/all/postgres.yml"):
@@ -73,13 +76,23 @@ class Machines:
         return self.checkout / ".cache/docs-machines"
 
     def _described(self) -> dict[str, Any]:
-        """What Molecule's cluster has for hosts, with names and a network of our own."""
-        path = ROOT / "molecule/cluster/inventory/hosts.yml"
-        variables = yaml.safe_load(path.read_text(encoding="utf-8"))["all"]["vars"]
+        """Made as one of Molecule's, with names and a network of our own."""
+        shown = subprocess.run(
+            ["ansible-inventory", "-i", "molecule/inventory", "--host", _LIKE],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        like = json.loads(shown.stdout)
+        variables = {key: like[key] for key in like if key.startswith("ansible_")}
+        variables |= {
+            f"test_host_{key}": like[f"test_host_{key}"] for key in ("suite", "packages", "command")
+        }
         variables["test_host_network"] = {"name": self.mark, "subnet": f"{self.network}0/24"}
         # Addresses as in the shipped inventory: .11, .12, .13.
         hosts = {host: {"postgres_address": f"{self.network}{11 + n}"} for n, host in enumerate(self.hosts)}
-        return {"all": {"vars": variables, "hosts": hosts}}
+        return {"all": {"vars": variables, "children": {"machines": {"hosts": hosts}}}}
 
     def _play(self, name: str) -> None:
         subprocess.run(

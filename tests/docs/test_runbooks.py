@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every runbook is executed as it is written, in the order of the documentation's index.
 
-In a copy of the working tree, with a cluster, a port, image names and a host of its own, so that nothing here meets
-what somebody runs on this machine. These few names are put in the place of those that a reader sees (``NAMES``); all
-else is literal. The blocks of a page share one shell, as they do for the reader.
+In a copy of the working tree, with a cluster, a port, image names and hosts of its own, so that nothing here meets
+what somebody runs on this machine. These few names are put in the place of those that a reader sees (``translate``);
+all else is literal. The blocks of a page share one shell, as they do for the reader. A page about ``-i prod`` meets
+the three machines of that inventory, each with a Docker Engine of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pytest
 from steps.diagnostics import collect
 
 from . import markdown
+from .machines import Machines
 from .markdown import ROOT
 
 INDEX = ROOT / "docs/README.md"
@@ -43,6 +45,10 @@ class Workplace:
     pool_port: int
     remote: str
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.remote,)
+
     def translate(self, text: str) -> str:
         """What the reader sees → what is used here."""
         names = {
@@ -53,7 +59,7 @@ class Workplace:
             r"\b5432\b": str(self.port),
             r"\b9187\b": str(self.exporter_port),
             r"\b6432\b": str(self.pool_port),
-            r"ansible_host: db1\.example\.org": f"ansible_host: {self.remote}\n      "
+            r"ansible_host: pg\.example\.org": f"ansible_host: {self.remote}\n      "
             "ansible_connection: community.docker.docker",
         }
         for pattern, replacement in names.items():
@@ -97,7 +103,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         _free_port(),
         _free_port(),
         _free_port(),
-        f"azatest-docs-{mark}-db1",
+        f"azatest-docs-{mark}-pg",
     )
     _copy_tree(place.directory)
     variables = place.directory / "inventories/local/group_vars/all"
@@ -118,6 +124,17 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         yield place
     finally:
         _remove(place)
+
+
+@pytest.fixture(scope="module")
+def machines(workplace: Workplace) -> Iterator[Machines]:
+    """Those of the shipped inventory prod, which is changed in the copy to name them and to be small."""
+    made = Machines(workplace.directory, workplace.cluster)
+    try:
+        made.create()
+        yield made
+    finally:
+        made.remove()
 
 
 def _create_host(place: Workplace) -> None:
@@ -152,7 +169,7 @@ def _remove(place: Workplace) -> None:
     Path(f"/run/aza-pg/{place.cluster}-single").unlink(missing_ok=True)
 
 
-def _script(steps: list[markdown.Step], place: Workplace) -> str:
+def _script(steps: list[markdown.Step], place: Workplace | Machines) -> str:
     parts = ["set -eu"]
     for number, step in enumerate(steps):
         parts += [f"echo '{_MARK}{number}'", place.translate(step.commands.text)]
@@ -160,11 +177,14 @@ def _script(steps: list[markdown.Step], place: Workplace) -> str:
 
 
 @pytest.mark.parametrize("name", RUNBOOKS)
-def test_runbook(name: str, workplace: Workplace) -> None:
+def test_runbook(name: str, workplace: Workplace, request: pytest.FixtureRequest) -> None:
     steps = markdown.steps(ROOT / "docs" / name)
     assert steps, "a runbook without a command to execute"
+    place: Workplace | Machines = workplace
+    if any("-i prod" in step.commands.text for step in steps):
+        place = request.getfixturevalue("machines")
     done = subprocess.run(
-        ["bash", "-c", _script(steps, workplace)],
+        ["bash", "-c", _script(steps, place)],
         cwd=workplace.directory,
         # Only what a fresh shell has: the environment that runs the tests must not help.
         env={
@@ -183,19 +203,20 @@ def test_runbook(name: str, workplace: Workplace) -> None:
     _, *outputs = re.split(rf"^{_MARK}\d+\n", done.stdout, flags=re.MULTILINE)
     last = steps[len(outputs) - 1].commands
     if done.returncode:
-        _keep(name, workplace, done.stdout)
+        _keep(name, place, done.stdout)
         pytest.fail(
             f"{name}:{last.line}: exit code {done.returncode}\n{last.text}\n{outputs[-1]}", pytrace=False
         )
     for step, output in zip(steps, outputs, strict=True):
-        expected = tuple(workplace.translate(line) for line in step.expected)
+        expected = tuple(place.translate(line) for line in step.expected)
         missing = markdown.differences(expected, output)
         if missing:
-            _keep(name, workplace, done.stdout)
+            _keep(name, place, done.stdout)
             pytest.fail(f"{name}:{step.commands.line}: '{missing}' is not in\n{output}", pytrace=False)
 
 
-def _keep(name: str, place: Workplace, output: str) -> None:
+def _keep(name: str, place: Workplace | Machines, output: str) -> None:
     folder = ROOT / "diagnostics" / f"runbook-{Path(name).stem}"
-    collect(place.remote, folder)
+    for host in place.hosts:
+        collect(host, folder)
     (folder / "output.txt").write_text(output, encoding="utf-8")

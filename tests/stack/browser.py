@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from .instance import ROOT
+
+_CACHE = ROOT / ".cache" / "tools"
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _PACKAGE = "chromium-headless-shell"
 _QUIET = (
@@ -29,14 +33,18 @@ _QUIET = (
 
 def find() -> str:
     """A Chromium of this machine; root on Debian gets one from the distribution."""
-    if not any(map(shutil.which, _NAMES)) and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", _PACKAGE]):
-            subprocess.run(
-                ["apt-get", *command],
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                capture_output=True,
-                check=False,
-            )
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    # Several workers: one installs, the others find it.
+    with (_CACHE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not any(map(shutil.which, _NAMES)) and os.geteuid() == 0 and shutil.which("apt-get"):
+            for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", _PACKAGE]):
+                subprocess.run(
+                    ["apt-get", *command],
+                    env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+                    capture_output=True,
+                    check=False,
+                )
     found = next((path for name in _NAMES if (path := shutil.which(name))), "")
     if not found:
         pytest.fail(

@@ -285,14 +285,6 @@ def test_behind_in_bytes(net: Network) -> None:
     well(net)
 
 
-def test_a_stray_slot(net: Network) -> None:
-    net.sql("db1", "select pg_create_physical_replication_slot('forgotten', true)")
-    assert Checked(net).tells(
-        "db1", "slots", "yellow", "nobody declared the physical slot forgotten, not in use"
-    )
-    net.sql("db1", "select pg_drop_replication_slot('forgotten')")
-
-
 def test_a_stopped_replica_and_then_without_its_slot(net: Network) -> None:
     docker("stop", "--time", "20", net.full("db2"))
     unused = "select not active from pg_replication_slots"

@@ -182,19 +182,12 @@ def _slot(view: View, name: str) -> Iterator[Finding]:
 
 
 def _strays(view: View, name: str) -> Iterator[Finding]:
+    """A slot of nobody whose WAL goes. That it is there at all, the check of the instance says."""
     for row in undeclared_slots(view, name):
-        losing = row.get("wal_status") in _LOSING
-        used = "in use" if row.get("active") else "not in use"
-        keeps = size(number(row.get("retained_bytes")) or 0)
-        said = f"nobody declared the physical slot {row.get('name')}, {used}; it keeps {keeps} of WAL"
-        if losing:
-            said += f", and what it stands for is {row['wal_status']}"
-        yield Finding(
-            "slots",
-            "red" if losing else "yellow",
-            said,
-            f"declare the replica that it is for, or: select pg_drop_replication_slot('{row.get('name')}')",
-        )
+        if row.get("wal_status") in _LOSING:
+            slot = row.get("name")
+            said = f"nobody declared the physical slot {slot}, and what it stands for is {row['wal_status']}"
+            yield Finding("slots", "red", said, f'drop it with postgres_allow_loss: ["slot {slot}"]')
 
 
 def _lag(view: View, name: str) -> Iterator[Finding]:

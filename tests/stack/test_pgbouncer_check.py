@@ -208,6 +208,19 @@ def test_all_is_well(bouncer: Pool, check: Any) -> None:
     assert not bad(check())
 
 
+def test_a_role_that_may_have_few_connections_is_enough_for_every_database(bouncer: Pool, check: Any) -> None:
+    mine = "from pg_stat_activity where usename = 'shop'"
+    bouncer.net.sql("db", f"select pg_terminate_backend(pid) {mine}")
+    bouncer.net.sql("db", "alter role shop connection limit 2")
+    try:
+        result = check()
+        assert not bad(result), result
+        assert result["facts"]["databases"]["shop"]["servers"] == 2
+        eventually(lambda: bouncer.net.sql("db", f"select count(*) {mine}") == "0", "nothing of it is left")
+    finally:
+        bouncer.net.sql("db", "alter role shop connection limit -1")
+
+
 def test_check_mode_makes_no_role(bouncer: Pool, check: Any) -> None:
     before = bouncer.net.sql("db", "select max(oid) from pg_roles")
     result = check(_ansible_check_mode=True)

@@ -99,6 +99,7 @@ def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(
         f"start container {far.pgbouncer}",
     ):
         assert words in said, f"{words}: not in {check.output}"
+    assert "does not outlive" not in said, "what checks has connections enough for each database"
 
     primary.sql("drop role stray")
     far.sql("select pg_wal_replay_resume()")

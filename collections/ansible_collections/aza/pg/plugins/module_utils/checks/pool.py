@@ -13,9 +13,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
@@ -29,9 +29,11 @@ except ImportError:
 # The one role that is made and dropped by the check. It keeps its name: PgBouncer never forgets a pool.
 FRESH = "aza_pool_check"
 _LOCK = 0x617A62
-_AT_ONCE = 4  # databases that are tried side by side
 _SHOW = ("version", "pools", "databases", "config", "lists")
 _ME = "select session_user::text, pg_backend_pid()"
+# Who leaves in the middle of a transaction takes the server's connection along. Others would wait in the pool of each
+# database, until there are more than the role may have.
+_TAKE_ALONG = "begin"
 _PREPARED = "select session_user::text, pg_backend_pid(), 'prepared'"
 
 
@@ -117,14 +119,12 @@ def look(
     facts: dict[str, Any] = {"client": client.user}
     facts["console"] = _guarded(lambda: ask(console)) if console.socket_dir else {}
     sizes = {row["name"]: row.get("pool_size") for row in facts["console"].get("databases", ())}
-    names = list(databases)
-
-    def attempt(name: str) -> dict[str, Any]:
-        return _guarded(lambda: try_database(door, client, name, int(sizes.get(name) or 2)))
-
-    with ThreadPoolExecutor(_AT_ONCE) as workers:
-        facts["databases"] = dict(zip(names, workers.map(attempt, names)))
-    first = next(iter(names), "")
+    # One after the other: the role may have few connections at once.
+    facts["databases"] = {
+        name: _guarded(partial(try_database, door, client, name, int(sizes.get(name) or 2)))
+        for name in databases
+    }
+    first = next(iter(facts["databases"]), "")
     facts["wrong_password"] = try_wrong_password(door, client, first) if first else {}
     facts["fresh_role"] = _guarded(lambda: try_fresh_role(door, home)) if home.socket_dir else {}
     return facts
@@ -150,7 +150,10 @@ def try_database(door: Door, client: Client, database: str, pool_size: int) -> d
             "seconds": round(time.monotonic() - start, 3),
             "tls": bool(connection.pgconn.ssl_in_use),
         }
-        return {**found, **_prepared(door, client, database, connection, pool_size)}
+        found |= _prepared(door, client, database, connection, pool_size)
+        with suppress(*server.DATABASE_ERRORS):
+            connection.execute(_TAKE_ALONG)
+        return found
 
 
 def _prepared(door: Door, client: Client, database: str, connection: Any, pool_size: int) -> dict[str, Any]:
@@ -161,7 +164,8 @@ def _prepared(door: Door, client: Client, database: str, connection: Any, pool_s
         if pool_size < 2:
             _, after, _ = _in_transaction(connection, _PREPARED)
             return {"prepared": True, "servers": len({before, after})}
-        with door.login(database, client.user, client.password) as other, other.transaction():
+        with door.login(database, client.user, client.password) as other:
+            other.execute(_TAKE_ALONG)
             other.execute(_ME)
             _, after, _ = _in_transaction(connection, _PREPARED)
         return {"prepared": True, "servers": len({before, after})}

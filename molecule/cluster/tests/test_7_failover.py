@@ -71,3 +71,6 @@ def test_the_old_primary_without_its_data_becomes_a_replica(
         with pool(shop[name]) as client:
             assert ask(client, "select count(*) from items where name = 'after the failover'") == 1
     assert_second_run_changes_nothing(deploy, shop, most_tasks=25)
+    # That the roles are others than the inventory says is told, and is nothing that does not work.
+    check = playbook("check.yml", extra=declared, limit=["shop"])
+    assert f"the inventory says primary; the primary is {NEW}" in " ".join(check.output.split())

@@ -80,7 +80,8 @@ def declared(hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             {
                 "host": str(host),
                 "role": str(stack),
-                "slot": slot_name(str(host)) if stack == REPLICA else "",
+                # Also of the declared primary: after a failover it is a replica.
+                "slot": slot_name(str(host)),
                 "upstream": upstream,
                 "delay": float(delay(values)),
             }

@@ -34,6 +34,8 @@ _ME = "select session_user::text, pg_backend_pid()"
 # Who leaves in the middle of a transaction takes the server's connection along. Others would wait in the pool of each
 # database, until there are more than the role may have.
 _TAKE_ALONG = "begin"
+# In a smaller pool somebody else, as the health check, may have the second connection for as long as he likes.
+_ENOUGH_FOR_TWO = 3
 _PREPARED = "select session_user::text, pg_backend_pid(), 'prepared'"
 
 
@@ -157,11 +159,11 @@ def try_database(door: Door, client: Client, database: str, pool_size: int) -> d
 
 
 def _prepared(door: Door, client: Client, database: str, connection: Any, pool_size: int) -> dict[str, Any]:
-    """Prepared in one transaction and used in the next, on another server when the pool has two: a second client
+    """Prepared in one transaction and used in the next, on another server where the pool has enough: a second client
     takes the first one meanwhile."""
     try:
         _, before, _ = _in_transaction(connection, _PREPARED)
-        if pool_size < 2:
+        if pool_size < _ENOUGH_FOR_TWO:
             _, after, _ = _in_transaction(connection, _PREPARED)
             return {"prepared": True, "servers": len({before, after})}
         with door.login(database, client.user, client.password) as other:

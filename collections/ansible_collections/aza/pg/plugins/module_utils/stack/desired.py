@@ -278,14 +278,17 @@ def _labels(given: Parameters) -> dict[str, str]:
 
 def _compose(given: Parameters, names: Mapping[str, str], services: Mapping[str, Any]) -> dict[str, Any]:
     secrets = {"postgres_password": {"file": f"./{PASSWORD_PATH}"}}
+    network = _labels(given)
+    if given.role:
+        # A network whose labels change is made anew by Compose, and a member is primary today and replica tomorrow.
+        del network["io.aza-pg.stack"]
     if given.exporter:
         secrets[exporters.SECRET] = {"file": f"./{exporters.PASSWORD_PATH}"}
     return {
         "name": names["project"],
         "services": dict(services),
         "secrets": secrets,
-        # Not the stack: a network whose labels change would be made anew, with every container.
-        "networks": {"default": {"name": names["network"], "labels": {"io.aza-pg.cluster": given.cluster}}},
+        "networks": {"default": {"name": names["network"], "labels": network}},
         "volumes": {"data": {"name": names["volume"], "external": True}},
     }
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects, replication
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
@@ -108,3 +109,21 @@ def test_a_clock_that_is_wrong_is_said_before_anything_is_done(skew: float, word
     found = live(wanted)
     said = planning.problems(wanted, replace(found, host={**found.host, "skew": skew}))
     assert [words in one for one in said] == ([True] if words else [])
+
+
+def test_who_becomes_the_primary_changes_no_container_and_no_network() -> None:
+    """Compose makes a network anew whose labels differ, and cannot while a container is connected to it."""
+    members = [
+        Member("db1", "primary", "10.0.0.1", facts=PRIMARY),
+        Member("db2", "replica", "10.0.0.2", facts=STANDBY),
+    ]
+    role = replication.role("db2", members)
+    two = [describe(stack=stack, role=role, objects={"undeclared": {}}) for stack in ("primary", "replica")]
+    assert two[0].services == two[1].services
+    networks = [
+        yaml.safe_load(next(item.text or "" for item in wanted.files if item.path == "compose.yml"))[
+            "networks"
+        ]
+        for wanted in two
+    ]
+    assert networks[0] == networks[1]

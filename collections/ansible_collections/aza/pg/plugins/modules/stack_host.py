@@ -65,7 +65,7 @@ member:
     - Whether the instance holds data (C(data)) and answers (C(answers)), whether it is a standby (C(in_recovery)), its
       C(system_identifier) and C(timeline), and what a standby may not have less of (C(floor)). C(error) says why a
       server with data does not answer.
-  returned: when an engine answers
+  returned: for a member of a cluster, when an engine answers
   type: dict
 """
 
@@ -95,7 +95,11 @@ def main() -> None:
         module.fail_json(msg=error.msg, reason=error.reason)
     try:
         result["engine"] = hosts.engine_facts(docker)
-        result["member"] = hosts.member_facts(names, docker, given["user"])
+        if given["stack"] != "single":
+            # Only here, because speaking to a server loads more than all the rest.
+            from ansible_collections.aza.pg.plugins.module_utils.stack import membership
+
+            result["member"] = membership.member_facts(names, docker, given["user"])
     except AzaError as error:
         result["engine_error"] = error.msg
     module.exit_json(changed=False, **result)

@@ -58,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host:
-  description: Who deploys there and with what. C(psycopg) and C(psql) are empty where they are missing.
+  description: Who deploys there and with what. C(psql) is empty where it is missing.
   returned: always
   type: dict
 engine:

@@ -9,6 +9,7 @@ import hmac
 import socket
 import stat
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -52,20 +53,19 @@ def observe(
             files[item.path] = {**left, "foreign": True}
     names = [service.container for service in wanted.services]
     pinned = {service.image["pinned"] for service in wanted.services} - {""}
-    inspected = docker.inspect(*names, wanted.volume, wanted.network, *sorted(pinned))
+    # Three programs that wait for the engine more than they work.
+    with ThreadPoolExecutor(3) as pool:
+        asked = pool.submit(docker.inspect, *names, wanted.volume, wanted.network, *sorted(pinned))
+        listed = pool.submit(docker.containers, **{"com.docker.compose.project": wanted.project})
+        engine = pool.submit(engine_facts, docker)
+    inspected = asked.result()
     containers = {
         service.name: _container(item)
         for service in wanted.services
         for item in inspected
         if item.get("Name") == f"/{service.container}"
     }
-    strangers = tuple(
-        sorted(
-            item["Names"]
-            for item in docker.containers(**{"com.docker.compose.project": wanted.project})
-            if item["Names"] not in names
-        )
-    )
+    strangers = tuple(sorted(item["Names"] for item in listed.result() if item["Names"] not in names))
     running = containers.get(SERVER, {}).get("state") == "running"
     answer, error = _server(wanted, files, secrets, settings) if running else (None, "")
     return Observed(
@@ -88,7 +88,7 @@ def observe(
             for service in wanted.services
             if (problem := _port_problem(service, containers.get(service.name)))
         },
-        host={**host_facts(), **engine_facts(docker)},
+        host={**host_facts(), **engine.result()},
     )
 
 

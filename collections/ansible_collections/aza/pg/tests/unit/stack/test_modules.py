@@ -108,7 +108,9 @@ def test_an_image_is_asked_for_before_anything_is_done(
 def test_a_first_look_says_what_the_host_is_to_the_cluster(
     docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = run(stack_host, capsys, cluster="shop", base_dir=str(tmp_path))
+    alone = run(stack_host, capsys, cluster="shop", base_dir=str(tmp_path))
+    assert alone["member"] == {}
+    found = run(stack_host, capsys, cluster="shop", stack="replica", base_dir=str(tmp_path))
     assert found["engine"]["memory_mb"] == 65536
     assert found["member"] == {"data": False, "answers": False, "standby": None, "error": ""}
     assert found["host"]["uid"] == os.getuid()

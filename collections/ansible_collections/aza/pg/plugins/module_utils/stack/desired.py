@@ -144,7 +144,7 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
             text=hba.render_ident(given.user, declared.get("ident", ())),
             effect="reload",
         ),
-        *tls.files(given.tls, source("postgres_tls_certificate", ""), given.ca),
+        *tls.files(given.tls, source("postgres_tls_certificate", ""), given.ca if given.role else ""),
         *(replication.files(given.role) if given.role else ()),
         File(STACK_PATH, 0o644, text=_stack_settings(given, declared), effect="reload"),
         File(

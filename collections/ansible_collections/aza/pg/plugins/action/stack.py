@@ -101,6 +101,7 @@ class ActionModule(StackAction):
                 reason="bad_certificate",
             )
         address = published(given["publish_address"], role)
+        pool_address = given["pgbouncer_publish_address"] or address
         basedir = Path(self._loader.get_basedir())
         prediction = predict(given, engine, basedir)
         wanted = describing.describe(
@@ -139,7 +140,7 @@ class ActionModule(StackAction):
                 pgbouncer=PgBouncer(
                     images[PGBOUNCER] | {"pinned": pinned[PGBOUNCER]},
                     given["pgbouncer_port"],
-                    published(given["pgbouncer_publish_address"], role),
+                    pool_address,
                     given["pgbouncer_settings"],
                     prediction.setting("max_connections", 100),
                     bundle.authority if bundle else "",
@@ -201,7 +202,7 @@ class ActionModule(StackAction):
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
-            "pool": f"{given['pgbouncer_publish_address']} port {pool[0]}" if pool else "",
+            "pool": f"{pool_address} port {pool[0]}" if pool else "",
             "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",

@@ -107,6 +107,8 @@ def pooled(values: Mapping[str, Any]) -> bool:
 def published(values: Mapping[str, Any], part: str = "") -> str:
     """Where the port of a part (``pgbouncer_``, ``exporter_``) is published, as far as the variables say."""
     given = text(values.get(f"postgres_{part}publish_address"))
+    if part and not given:
+        return published(values)
     if text(values.get("postgres_stack")) in ("", "single"):
         return given or "127.0.0.1"
     return given or text(values.get("postgres_address")) or "the member's address"

@@ -189,9 +189,6 @@ class ActionModule(StackAction):
             )
             if answer["version"]:
                 answer |= self._prove(given, wanted, engine, role, secrets)
-            if role is None:
-                # Of a cluster they stand with its members, which are judged together.
-                answer["findings"] += answer.get("pgbouncer", {}).get("findings", [])
             return answer
         result = self._converge(handed, images, given)
         pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []

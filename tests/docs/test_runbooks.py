@@ -159,7 +159,16 @@ def _remove(place: Workplace) -> None:
         ["docker", "image", "ls", "-q", f"{place.cluster}/*"], capture_output=True, text=True, check=False
     ).stdout.split()
     for command in (
-        ["docker", "rm", "-fv", f"{name}-postgres", f"{name}-exporter", f"{name}-pgbouncer", place.remote],
+        [
+            "docker",
+            "rm",
+            "-fv",
+            f"{name}-postgres",
+            f"{name}-exporter",
+            f"{name}-pgbouncer",
+            f"{name}-pgbouncer-exporter",
+            place.remote,
+        ],
         ["docker", "volume", "rm", "-f", f"{name}-data"],
         ["docker", "network", "rm", name],
         ["docker", "image", "rm", "-f", *images],

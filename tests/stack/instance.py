@@ -119,7 +119,7 @@ class Instance:
         return docker("exec", self.container, "psql", "-U", user, "-d", "postgres", "-qAtXc", statement)
 
     def remove(self) -> None:
-        containers = [self.container, self.exporter, self.pgbouncer]
+        containers = [self.container, self.exporter, self.pgbouncer, f"{self.pgbouncer}-exporter"]
         subprocess.run(["docker", "rm", "-f", *containers], capture_output=True, check=False)
         subprocess.run(["docker", "volume", "rm", "-f", self.volume], capture_output=True, check=False)
         subprocess.run(

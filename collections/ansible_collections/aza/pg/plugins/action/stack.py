@@ -187,7 +187,7 @@ class ActionModule(StackAction):
             answer = self.on_target(
                 "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
             )
-            if answer["version"]:
+            if role and answer["version"]:
                 answer |= self._prove(given, wanted, engine, role, secrets)
             return answer
         result = self._converge(handed, images, given)
@@ -226,22 +226,21 @@ class ActionModule(StackAction):
         given: dict[str, Any],
         wanted: Desired,
         engine: Mapping[str, Any],
-        role: replication.Role | None,
+        role: replication.Role,
         secrets: InstanceSecrets,
     ) -> dict[str, Any]:
         """What only doing shows: a row goes from the primary to each replica, a client comes in through PgBouncer."""
         proofs = {}
-        if role:
-            proofs["replication"] = self.on_target(
-                "replication_check",
-                socket_dir=wanted.socket_dir,
-                user=wanted.superuser,
-                sentinel=given["mark"],
-                timeout=_SENTINEL_SECONDS,
-                delay=role.me.delay,
-                data_path=engine["root"],
-                image=wanted.image["digest"],
-            )
+        proofs["replication"] = self.on_target(
+            "replication_check",
+            socket_dir=wanted.socket_dir,
+            user=wanted.superuser,
+            sentinel=given["mark"],
+            timeout=_SENTINEL_SECONDS,
+            delay=role.me.delay,
+            data_path=engine["root"],
+            image=wanted.image["digest"],
+        )
         service = wanted.service(PGBOUNCER)
         if service and given["exporter"]:
             directory = wanted.directory

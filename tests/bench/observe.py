@@ -73,7 +73,7 @@ def prepare(pg: Server, given: argparse.Namespace) -> Desired:
                 try:
                     connection.execute(f'create extension "{name}"')
                     chosen.append(name)
-                except server.DATABASE_ERRORS:
+                except server.database_errors():
                     continue
         for number in range(given.tables):
             connection.execute(f"create table public.t{number} (id serial primary key, note text)")

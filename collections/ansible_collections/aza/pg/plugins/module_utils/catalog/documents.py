@@ -14,14 +14,12 @@ from typing import Any
 
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-# The same in C where there is one: a catalogue has over a hundred files, and every deploy may read it.
-_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-
-class _StrictLoader(_Loader):
+class _StrictLoader(SafeLoader):
     """SafeLoader that refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

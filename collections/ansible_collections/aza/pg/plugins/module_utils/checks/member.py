@@ -108,7 +108,7 @@ def look(
             elif token:
                 sentinel, made = _write(connection, token)
             facts = dict(connection.execute(_FACTS, {"settings": [*FLOOR, *_SETTINGS]}).fetchone()[0])
-    except server.DATABASE_ERRORS as error:
+    except server.database_errors() as error:
         raise server.ServerError(" ".join(str(error).split())) from None
     settings = facts["settings"] or {}
     if "recovery_min_apply_delay" in settings:
@@ -130,7 +130,7 @@ def _write(connection: Any, token: str) -> tuple[dict[str, Any], bool]:
                 connection.execute(_MAKE)
                 made = True
             at, position = connection.execute(_WRITE, (token,)).fetchone()
-    except server.DATABASE_ERRORS as error:
+    except server.database_errors() as error:
         return {"written": False, "error": " ".join(str(error).split())}, False
     return {"written": True, "at": at, "lsn": position}, made
 

@@ -135,7 +135,7 @@ def look(
 def _guarded(work: Any) -> dict[str, Any]:
     try:
         return dict(work())
-    except server.DATABASE_ERRORS as error:
+    except server.database_errors() as error:
         return {"error": _said(error)}
 
 
@@ -153,7 +153,7 @@ def try_database(door: Door, client: Client, database: str, pool_size: int) -> d
             "tls": bool(connection.pgconn.ssl_in_use),
         }
         found |= _prepared(door, client, database, connection, pool_size)
-        with suppress(*server.DATABASE_ERRORS):
+        with suppress(*server.database_errors()):
             connection.execute(_TAKE_ALONG)
         return found
 
@@ -171,7 +171,7 @@ def _prepared(door: Door, client: Client, database: str, connection: Any, pool_s
             other.execute(_ME)
             _, after, _ = _in_transaction(connection, _PREPARED)
         return {"prepared": True, "servers": len({before, after})}
-    except server.DATABASE_ERRORS as error:
+    except server.database_errors() as error:
         return {"prepared": False, "prepared_error": _said(error)}
 
 
@@ -185,7 +185,7 @@ def try_wrong_password(door: Door, client: Client, database: str) -> dict[str, A
     try:
         with door.login(database, client.user, secrets.token_hex(16)):
             return {"refused": False}
-    except server.DATABASE_ERRORS as error:
+    except server.database_errors() as error:
         return {"refused": True, "said": _said(error)}
 
 

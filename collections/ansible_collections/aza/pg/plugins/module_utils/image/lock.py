@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.image.depends import Offer, clauses
+from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 
 RELOCK = "ansible-playbook playbooks/lock.yml"
 
@@ -160,8 +161,7 @@ def load_lock(image_dir: Path, source: str) -> Lock:
     except FileNotFoundError:
         raise AzaError(f"{path} does not exist: make it with '{RELOCK}'", reason="lock_missing") from None
     try:
-        # The C parser: a lock has thousands of values, and every build reads it.
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = yaml.load(text, Loader=SafeLoader)
         return _lock_from(document)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise AzaError(

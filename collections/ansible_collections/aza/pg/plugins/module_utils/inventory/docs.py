@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option, load_specs
+from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 
 _MARKUP = re.compile(r"\b[COVIB]\(((?:[^()\\]|\\.)*)\)")
 _REFERENCE = re.compile(r"\b[MPR]\(([^(),#]+)[^()]*\)")
@@ -69,7 +70,9 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _section(path: Path, options: list[Option]) -> Iterator[str]:
-    entry: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]
+    entry: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)["argument_specs"][
+        "main"
+    ]
     yield f"## {_text(entry['short_description'])}"
     yield ""
     described = entry.get("description") or []

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 
-_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VARS_FILES = (".yml", ".yaml", ".json", "")
 COMMAND_LINE = "command line"
 
@@ -111,7 +111,7 @@ def _variable_files(directory: Path) -> Iterator[tuple[str, Path]]:
 def _compose(path: Path) -> yaml.Node | None:
     """The tree with its marks. Tags (!vault) are only names here: nothing is built from them."""
     try:
-        node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=SafeLoader)
     except (yaml.YAMLError, OSError, UnicodeError, RecursionError):
         return None  # Ansible itself says what is wrong with it
     return node

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import LIMITS, Limit
+from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 
 # What belongs to us: a variable with such a name that no role declares is a mistake.
 PREFIXES = ("postgres_", "image_", "pgbouncer_", "docker_engine_", "aza_")
@@ -68,7 +69,7 @@ def load_specs(role_directories: Iterable[Path]) -> dict[str, Option]:
     for directory in role_directories:
         for path in sorted(directory.glob("*/meta/argument_specs.yml")):
             try:
-                document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+                document = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader) or {}
             except yaml.YAMLError as error:
                 raise AzaError(f"{path} is no YAML: {error}", reason="bad_argument_specs") from None
             role = path.parent.parent.name

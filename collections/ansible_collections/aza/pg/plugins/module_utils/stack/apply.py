@@ -40,7 +40,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.observe import subnet
 
 _RELOAD_SECONDS = 10
 _CONNECTIONS = 4
-_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.DATABASE_ERRORS)
+_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.database_errors())
 
 
 @dataclass

@@ -28,11 +28,9 @@ def socket_dir(wanted: Desired) -> str:
 
 def _connect(wanted: Desired) -> Any:
     server.require_psycopg()
-    import psycopg
-
     try:
         # Without options: PgBouncer would refuse what it does not know.
-        return psycopg.connect(
+        return server.driver().connect(
             host=socket_dir(wanted),
             port=pgbouncer.PORT,
             user=pgbouncer.AUTH,
@@ -43,7 +41,7 @@ def _connect(wanted: Desired) -> Any:
             passfile="/nonexistent",
             sslmode="disable",
         )
-    except psycopg.Error as error:
+    except server.driver().Error as error:
         raise server.ServerError(" ".join(str(error).split())) from None
 
 
@@ -58,7 +56,7 @@ def look(wanted: Desired, since: float) -> dict[str, Any] | None:
     try:
         with _connect(wanted) as connection:
             rows = {key: _rows(connection, question) for key, question in _QUESTIONS.items()}
-    except server.DATABASE_ERRORS:
+    except server.database_errors():
         return None
     marker = Path(wanted.directory) / pgbouncer.LOADED
     return {
@@ -102,7 +100,7 @@ def reload(wanted: Desired, docker: Docker) -> None:
     try:
         with _connect(wanted) as connection:
             connection.execute("reload")
-    except server.DATABASE_ERRORS as error:
+    except server.database_errors() as error:
         said = _complaint(wanted, docker) or " ".join(str(error).split())
         raise AzaError(
             f"PgBouncer refuses its files and keeps what it had: {said}", reason="bad_setting"

@@ -83,7 +83,7 @@ def _in_server(wanted: Desired, who: str) -> Iterator[None]:
         yield
     finally:
         if connection is not None:
-            with suppress(*server.DATABASE_ERRORS):
+            with suppress(*server.database_errors()):
                 connection.close()
 
 

@@ -11,7 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import names, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 
-_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.DATABASE_ERRORS)
+_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.database_errors())
 _MEMBER = """
 select json_build_object(
     'in_recovery', pg_is_in_recovery(),

@@ -10,16 +10,12 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import scram
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-
-try:
-    import psycopg
-except ImportError:
-    psycopg = None  # type: ignore[assignment]
 
 # A removal that was cut off leaves a database behind that nobody can connect to (its limit is then -2).
 _REACHABLE = "select datname from pg_database where datallowconn and datconnlimit <> -2"
@@ -74,12 +70,22 @@ select json_build_object(
 """
 
 
+@cache
+def driver() -> Any:
+    """psycopg, None where this Python has none. Loaded when it is needed: the control node plans without it."""
+    try:
+        import psycopg
+    except ImportError:
+        return None
+    return psycopg
+
+
 def psycopg_version() -> str:
-    return str(psycopg.__version__) if psycopg is not None else ""
+    return str(driver().__version__) if driver() else ""
 
 
 def require_psycopg() -> None:
-    if psycopg is None:
+    if not driver():
         raise AzaError(
             "The Python of this host has no psycopg, which the toolkit speaks to PostgreSQL with. Install the "
             "distribution's package (python3-psycopg on Debian and Ubuntu 24.04 or newer), or point "
@@ -92,9 +98,8 @@ class ServerError(Exception):
     """The server did not answer; the text is its own."""
 
 
-DATABASE_ERRORS: tuple[type[Exception], ...] = (
-    (ServerError,) if psycopg is None else (ServerError, psycopg.Error)
-)
+def database_errors() -> tuple[type[Exception], ...]:
+    return (ServerError, driver().Error) if driver() else (ServerError,)
 
 
 def connect(
@@ -108,7 +113,7 @@ def connect(
     """``statement_seconds``: a server that hangs must not hang the toolkit; 0 for what may take its time."""
     require_psycopg()
     try:
-        return psycopg.connect(
+        return driver().connect(
             host=socket_dir,
             port=5432,
             user=user,
@@ -122,7 +127,7 @@ def connect(
             passfile="/nonexistent",
             sslmode="disable",
         )
-    except psycopg.Error as error:
+    except driver().Error as error:
         raise ServerError(" ".join(str(error).split())) from None
 
 
@@ -158,7 +163,7 @@ def observe(socket_dir: str, user: str, asked: Question) -> dict[str, Any]:
                 socket_dir, user, asked, sorted(there.intersection(asked.databases))
             )
             found["password_matches"] = dict(zip(verifiers, matches))
-    except DATABASE_ERRORS as error:
+    except database_errors() as error:
         raise ServerError(" ".join(str(error).split())) from None
     return found
 
@@ -209,7 +214,7 @@ def set_password(connection: Any, role: str, password: str) -> None:
             for name, value in values.items():
                 connection.execute("select set_config(%s, %s, true)", (name, value))
             connection.execute(_SET_PASSWORD)
-    except psycopg.Error as error:
+    except driver().Error as error:
         # Its text holds the statement as well; the first line is enough.
         raise ServerError(str(error.diag.message_primary or "the connection was lost")) from None
 

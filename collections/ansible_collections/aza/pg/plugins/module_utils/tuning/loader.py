@@ -10,12 +10,13 @@ import jsonschema
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.tuning.rules import Rules, build_rules
+from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 
 
 def load_rules(path: Path) -> Rules:
     """Return the rules in a file, checked against ``tuning.schema.json`` beside it and against themselves."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
         schema = json.loads(path.with_name("tuning.schema.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise AzaError(f"{error.filename} cannot be read: {error.strerror}", reason="tuning_rules") from error

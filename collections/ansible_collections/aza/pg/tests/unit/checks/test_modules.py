@@ -57,7 +57,7 @@ def test_a_pool_that_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_host_without_psycopg_is_told_what_to_install(
     module: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "psycopg", None)
+    monkeypatch.setattr(server, "driver", lambda: None)
     asked = (
         {"socket_dir": "/nowhere"}
         if module is replication_check

@@ -86,7 +86,7 @@ def test_check_mode_makes_the_plan_and_nothing_else(
 def test_without_psycopg_one_sentence_before_anything(
     docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "psycopg", None)
+    monkeypatch.setattr(server, "driver", lambda: None)
     result = run(stack_apply, capsys, desired=handed(tmp_path / "base"))
     assert result["failed"] is True
     assert result["reason"] == "no_psycopg"

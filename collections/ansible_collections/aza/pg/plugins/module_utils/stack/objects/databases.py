@@ -303,7 +303,7 @@ def _creation(name: str, its_owner: str, options: Mapping[str, str]) -> Any:
 def _drop(connection: Any, name: str) -> None:
     try:
         execute(connection, "drop database if exists {}", name)
-    except server.DATABASE_ERRORS as error:
+    except server.database_errors() as error:
         if getattr(error, "sqlstate", "") != "55006":
             raise
         found = connection.execute(f"select {_SESSIONS}").fetchone()[0]

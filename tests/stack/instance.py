@@ -68,6 +68,7 @@ class Instance:
             "postgres_exporter_port": free_port(),
             "postgres_pgbouncer_image": built_image("pgbouncer"),
             "postgres_pgbouncer_port": free_port(),
+            "postgres_pgbouncer_exporter_port": free_port(),
             "postgres_base_dir": f"/tmp/{self.cluster}",
             "postgres_stop_grace_period": "20s",
             **variables,

@@ -8,6 +8,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from .instance import Instance, docker
 
 
@@ -30,6 +32,21 @@ def test_a_second_deploy_changes_nothing_with_few_tasks(instance: Instance) -> N
     assert again.recap["ok"] + again.recap["skipped"] <= 8
     assert again.plan == []
     assert (docker(*facts), instance.sql("select pg_conf_load_time()")) == before
+
+
+def test_what_is_remembered_of_the_host_is_held_against_the_host(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(tmp_path))
+    looked, remembered = instance.deploy(), instance.deploy()
+    assert remembered.recap["ok"] < looked.recap["ok"]
+    [known] = tmp_path.iterdir()
+    for wrong in ('\\"uid\\": 12345', '\\"memory_mb\\": 64', '\\"hostname\\": \\"other\\"'):
+        word = wrong.partition(":")[0]
+        known.write_text(re.sub(rf"{re.escape(word)}: [^,]+", lambda _: wrong, known.read_text()))  # noqa: B023
+    again = instance.deploy()
+    assert "12345" in known.read_text()
+    assert (again.recap["changed"], again.plan) == (0, [])
 
 
 def test_the_psql_line_works_as_it_is_pasted(instance: Instance) -> None:

@@ -13,8 +13,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import findings, replication, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import MONITOR, Exporter
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import PASSWORD as EXPORTER_PASSWORD
+from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
     PGBOUNCER,
@@ -25,10 +24,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import AUTH as POOL_ADMIN
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
     PASSWORDS,
-    SOCKET_DIRECTORY,
     PgBouncer,
     userlist,
 )
@@ -52,9 +49,11 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
 _PASSWORD = "postgres_password"
-# How long a replica may wait for the primary's row; the primary may come to write it a little later.
-_SENTINEL_SECONDS = 10
 _OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
+
+
+class _OtherwiseError(Exception):
+    """The host is not what it was remembered as, or something would be made that depends on what it is."""
 
 
 class ActionModule(StackAction):
@@ -75,6 +74,14 @@ class ActionModule(StackAction):
     # -- state: present -------------------------------------------------------------------------------
 
     def _present(self, given: dict[str, Any]) -> dict[str, Any]:
+        if given["remembered"] and not given["look"]:
+            try:
+                return self._as_seen({**given, "look": given["remembered"]}, certain=False)
+            except _OtherwiseError:
+                pass
+        return self._as_seen(given)
+
+    def _as_seen(self, given: dict[str, Any], certain: bool = True) -> dict[str, Any]:
         images = {SERVER: stack_images.record("postgres_image", given["image"])}
         if given["exporter"]:
             images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
@@ -86,14 +93,14 @@ class ActionModule(StackAction):
         part = self._part(given, member)
         role = part.role()
         if role is not None:
-            if not part.is_its_turn(role):
-                return {"changed": False, "skipped": True, "skip_reason": "it is not its turn"}
             part.refuse(role)
         for note in role.notes if role else ():
             self.say(note)
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
         secrets = self._secrets(given)
-        bundle = self._certificate(given, host, role) if given["tls"] else None
+        bundle = self._certificate(given, host, role, dry=not certain) if given["tls"] else None
+        if bundle and bundle.made and not certain:
+            raise _OtherwiseError
         if role and bundle and not bundle.authority:
             raise AzaError(
                 "postgres_tls_certificate: it does not end with the root that signed it, so the members of the cluster "
@@ -174,6 +181,7 @@ class ActionModule(StackAction):
             "secrets": {name: secrets.get(name) for name in secret_names(wanted)},
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
             "only": given["only"],
+            "host": {**host, **engine},
         }
         if bundle:
             handed["secrets"][tls.SECRET] = bundle.pem
@@ -184,11 +192,16 @@ class ActionModule(StackAction):
             values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
             handed["secrets"][USERLIST] = f"{userlist(values)}{STATS_USER}\n"
         if given["state"] == "checked":
-            answer = self.on_target(
-                "stack_apply", phase="check", tuned=prediction.to_dict()["values"], **handed
+            answer = self._apply(
+                phase="check",
+                tuned=prediction.to_dict()["values"],
+                mark=given["mark"],
+                delay=role.me.delay if role else 0,
+                **handed,
             )
-            if role and answer["version"]:
-                answer |= self._prove(given, wanted, engine, role, secrets)
+            if role is None:
+                # Those of a cluster stand with its members, which are judged together.
+                answer["findings"] += answer.get("pgbouncer", {}).get("findings", [])
             return answer
         result = self._converge(handed, images, given)
         pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []
@@ -220,47 +233,6 @@ class ActionModule(StackAction):
 
     def _part(self, given: dict[str, Any], member: Mapping[str, Any]) -> cluster.Part:
         return cluster.Part(self.task_vars, self.host, given, member, bool(self._task.check_mode))
-
-    def _prove(
-        self,
-        given: dict[str, Any],
-        wanted: Desired,
-        engine: Mapping[str, Any],
-        role: replication.Role,
-        secrets: InstanceSecrets,
-    ) -> dict[str, Any]:
-        """What only doing shows: a row goes from the primary to each replica, a client comes in through PgBouncer."""
-        proofs = {}
-        proofs["replication"] = self.on_target(
-            "replication_check",
-            socket_dir=wanted.socket_dir,
-            user=wanted.superuser,
-            sentinel=given["mark"],
-            timeout=_SENTINEL_SECONDS,
-            delay=role.me.delay,
-            data_path=engine["root"],
-            image=wanted.image["digest"],
-        )
-        service = wanted.service(PGBOUNCER)
-        if service and given["exporter"]:
-            directory = wanted.directory
-            present = [item["name"] for item in wanted.objects["databases"] if item["state"] == "present"]
-            proofs["pgbouncer"] = self.on_target(
-                "pgbouncer_check",
-                host=service.publish_address,
-                port=service.port,
-                databases=list(dict.fromkeys(["postgres", wanted.database, *present])),
-                user=MONITOR,
-                password=secrets.get(EXPORTER_PASSWORD),
-                sslmode="verify-full" if given["tls"] else "disable",
-                sslrootcert=f"{directory}/{tls.CA_PATH}" if given["tls"] else "",
-                socket_dir=f"{directory}/{SOCKET_DIRECTORY}",
-                admin=POOL_ADMIN,
-                server_socket_dir=wanted.socket_dir,
-                server_user=wanted.superuser,
-                declared={"tls": given["tls"]},
-            )
-        return proofs
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Findings, and never a failure: one host that cannot be judged must not hide the others."""
@@ -299,10 +271,10 @@ class ActionModule(StackAction):
         return secrets
 
     def _certificate(
-        self, given: dict[str, Any], host: dict[str, Any], role: replication.Role | None
+        self, given: dict[str, Any], host: dict[str, Any], role: replication.Role | None, dry: bool
     ) -> certificates.Bundle:
         """The server's certificate for every name that this host and its instance are known to go by."""
-        dry = self.check_mode or given["state"] == "checked"
+        dry = dry or self.check_mode
         names = identity(given["cluster"], given["stack"], "", host["uid"])
         reached = [
             str(self._templar.template(self.task_vars.get("ansible_host") or self.host)),
@@ -362,14 +334,14 @@ class ActionModule(StackAction):
     ) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False, "done": [], "diff": [], "ready_seconds": 0.0}
         for number in range(_ROUNDS):
-            answer = self.on_target("stack_apply", phase="apply", **handed)
+            answer = self._apply(phase="apply", **handed)
             if answer["awaits"]:
                 # The plan stands, and nothing was done: what would be refused is refused before the long copy.
                 archives = {
                     name: self._bring_archive(name, Path(images[name]["archive"]))
                     for name in answer["awaits"]
                 }
-                answer = self.on_target("stack_apply", phase="apply", archives=archives, **handed)
+                answer = self._apply(phase="apply", archives=archives, **handed)
             if number == 0:
                 result |= {key: answer[key] for key in ("plan", "lines", "directory")}
             if number == 0 or _texts(answer["plan"]) - _texts(result["plan"]):
@@ -398,6 +370,12 @@ class ActionModule(StackAction):
         result["held"] = answer["plan"]["held"]
         result["version"] = answer["version"]
         return result
+
+    def _apply(self, **handed: Any) -> dict[str, Any]:
+        answer = self.on_target("stack_apply", **handed)
+        if answer.get("otherwise"):
+            raise _OtherwiseError
+        return answer
 
     def _tell(self, answer: dict[str, Any]) -> None:
         """The plan as it is carried out; with --diff Ansible prints the same lines itself."""

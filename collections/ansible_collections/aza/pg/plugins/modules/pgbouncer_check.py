@@ -157,7 +157,8 @@ facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils.checks import pgbouncer, pool
+from ansible_collections.aza.pg.plugins.module_utils import unzipped  # noqa: F401 (its import is its use)
+from ansible_collections.aza.pg.plugins.module_utils.checks import pgbouncer, pool, proof
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
 
@@ -199,7 +200,7 @@ def main() -> None:
     )
     given = module.params
     try:
-        facts = pool.look(
+        told = proof.logins(
             pool.Door(given["host"], given["port"], given["sslmode"], given["sslrootcert"], given["timeout"]),
             pool.Client(given["user"], given["password"]),
             given["databases"],
@@ -209,11 +210,11 @@ def main() -> None:
                 given["server_user"],
                 given["fresh_role_database"],
             ),
+            pgbouncer.Declared(**given["declared"]),
         )
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
-    found = pgbouncer.judge(pgbouncer.Declared(**given["declared"]), facts)
-    module.exit_json(changed=False, facts=facts, findings=[item.to_dict() for item in found])
+    module.exit_json(changed=False, **told)
 
 
 if __name__ == "__main__":

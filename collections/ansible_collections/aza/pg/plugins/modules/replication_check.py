@@ -142,9 +142,9 @@ facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils.checks import member
+from ansible_collections.aza.pg.plugins.module_utils import unzipped  # noqa: F401 (its import is its use)
+from ansible_collections.aza.pg.plugins.module_utils.checks import proof
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack.server import ServerError
 
 
 def main() -> None:
@@ -161,20 +161,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
+    if module.check_mode:
+        given["sentinel"] = ""
     try:
-        facts, made = member.look(
-            given["socket_dir"],
-            given["user"],
-            "" if module.check_mode else given["sentinel"],
-            given["timeout"],
-            given["delay"],
-            given["data_path"],
-        )
-    except ServerError as error:
-        module.exit_json(changed=False, facts={}, error=f"its server does not answer: {error}")
+        told, made = proof.replication(**given)
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
-    module.exit_json(changed=made, facts={**facts, "image": given["image"]}, error="")
+    module.exit_json(changed=made, **told)
 
 
 if __name__ == "__main__":

@@ -37,15 +37,12 @@ options:
     description: What M(aza.pg.stack_host) said of the host. When it is empty, the host is asked.
     type: dict
     default: {}
-  turn:
+  remembered:
     description:
-      - Of the members of a cluster, V(primary) does only the one that writes and V(replica) only those that follow it.
-        Which is which, the servers say.
-      - V(growing) does those replicas that are to have more of what a standby may not have less of than its primary.
-        They have to be restarted before it. V(remaining) does the other replicas, after it.
-    type: str
-    choices: [any, primary, replica, growing, remaining]
-    default: any
+      - What M(aza.pg.stack_host) said in an earlier run. It is compared with the host before anything is done, and the
+        host is asked only when it is otherwise.
+    type: dict
+    default: {}
   mark:
     description: For V(checked) in a cluster, any text that is new for each run and the same for all members.
     type: str

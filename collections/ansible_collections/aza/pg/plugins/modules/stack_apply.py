@@ -60,6 +60,18 @@ options:
     description: What the control node's clock says, in seconds since 1970, for V(present). Zero compares nothing.
     type: float
     default: 0
+  mark:
+    description: For O(phase=check) of a cluster's member, the text of the row that the primary writes. Empty for none.
+    type: str
+    default: ""
+  delay:
+    description: Seconds by which the replica is delayed on purpose, for O(phase=check).
+    type: float
+    default: 0
+  host:
+    description: Facts of the host that O(desired) was made for. Nothing is done when they are otherwise.
+    type: dict
+    default: {}
   who:
     description: The person and the control node, for a second run that has to wait for this one.
     type: str
@@ -104,6 +116,18 @@ awaits:
   returned: phase apply
   type: list
   elements: str
+otherwise:
+  description: That the host is not what O(host) says. Nothing else is returned then.
+  returned: when it is so
+  type: bool
+replication:
+  description: As M(aza.pg.replication_check) returns it.
+  returned: phase check, of a member of a cluster whose server answers
+  type: dict
+pgbouncer:
+  description: As M(aza.pg.pgbouncer_check) returns it.
+  returned: phase check, where there is a PgBouncer and its server answers
+  type: dict
 answers:
   description: Whether the server answered when it was observed.
   returned: phase apply
@@ -127,12 +151,13 @@ readiness:
   type: dict
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aza.pg.plugins.module_utils import unzipped  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
@@ -144,6 +169,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     server,
     trial,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
@@ -219,9 +245,20 @@ def awaited(plan: Plan, archives: Mapping[str, str]) -> list[str]:
     return [change.detail["service"] for change in loads if change.detail["service"] not in archives]
 
 
+def look(module: AnsibleModule, wanted: Desired, docker: Docker, settings: Iterable[str] = ()) -> Observed:
+    """What is. Where the host is not what ``wanted`` was made for, that is the module's whole answer."""
+    given = module.params
+    # Who we are comes first: another user may not even see what is looked for.
+    if not hosts.differs(given["host"], hosts.host_facts()):
+        found = observe(wanted, docker, given["secrets"], settings)
+        if not hosts.differs(given["host"], found.host):
+            return found
+    module.exit_json(changed=False, otherwise=True)
+
+
 def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     given = module.params
-    found = observe(wanted, docker, given["secrets"])
+    found = look(module, wanted, docker)
     only_plan = module.check_mode or given["phase"] == "plan"
     if given["state"] in ("present", "started") and (found.running or not only_plan):
         server.require_psycopg()
@@ -266,7 +303,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
 def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     """One look for everything. What keeps a plan from being made is a finding, and the rest is judged all the same."""
     given = module.params
-    found = observe(wanted, docker, given["secrets"], [value["name"] for value in given["tuned"]])
+    found = look(module, wanted, docker, [value["name"] for value in given["tuned"]])
     if found.running:
         server.require_psycopg()
     scrapes = {
@@ -284,13 +321,20 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         problems.append(findings.failure(error))
     now = ready.probe(wanted, docker) if found.running else None
     said = [*problems, *findings.judge(wanted, found, plan, now, given["tuned"])]
-    return {
+    result = {
         "changed": False,
         "plan": (plan or Plan()).to_dict(),
         "lines": (plan or Plan()).lines(),
         "findings": [item.to_dict() for item in said],
         "version": (found.server or {}).get("version", ""),
     }
+    if found.server:
+        # Only here, because a deploy has no use for it.
+        from ansible_collections.aza.pg.plugins.module_utils.checks.proof import prove
+
+        mark = "" if module.check_mode else given["mark"]
+        result |= prove(wanted, found.host["root"], given["secrets"], mark, given["delay"])
+    return result
 
 
 def run_ready(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
@@ -319,6 +363,9 @@ def main() -> None:
             "remove_data": {"type": "bool", "default": False},
             "tuned": {"type": "list", "elements": "dict", "default": []},
             "clock": {"type": "float", "default": 0},
+            "mark": {"type": "str", "default": ""},
+            "delay": {"type": "float", "default": 0},
+            "host": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": ""},
             "seconds": {"type": "float", "default": 2},
             "created": {"type": "bool", "default": False},

@@ -56,6 +56,21 @@ def members(task_vars: Mapping[str, Any], cluster: str, me: str, look: Mapping[s
     return found
 
 
+def turn(task_vars: Mapping[str, Any], host: str) -> str:
+    """Whether a host ``writes``, as a single server or a primary, ``follows`` a primary, or ``grows``: then it is
+    deployed before its primary, whose settings may at no moment be more than its own."""
+    values = task_vars["hostvars"][host]
+    if values.get("postgres_stack", "single") == "single":
+        return "writes"
+    look = values.get(_LOOK) or {}
+    role = replication.role(host, members(task_vars, str(values["postgres_cluster"]), host, look))
+    if not role.standby:
+        return "writes"
+    may = any(boolean(values.get(f"postgres_allow_{what}", False)) for what in ("restart", "recreate"))
+    settings = values.get("postgres_settings") or {}
+    return "grows" if may and replication.grows(role.me, settings) else "follows"
+
+
 def delay(values: Mapping[str, Any]) -> int:
     """How many seconds a replica is behind on purpose."""
     given = values.get("postgres_replay_delay")
@@ -140,19 +155,6 @@ class Part:
         if self.given["stack"] == "single":
             return None
         return replication.role(self.host, self._members(), self.given["synchronous_replicas"])
-
-    def is_its_turn(self, role: replication.Role) -> bool:
-        turn = self.given["turn"]
-        if turn in ("growing", "remaining") and not role.standby:
-            return False
-        may = self.given["allow_restart"] or self.given["allow_recreate"]
-        grows = may and role.standby and replication.grows(role.me, self.given["settings"])
-        if turn == "growing":
-            return bool(grows)
-        if turn == "remaining":
-            # What grew has grown; a check mode has told it already, and is still where it began.
-            return not (grows and self.foretelling)
-        return turn in ("any", REPLICA if role.standby else PRIMARY)
 
     def floor(self, role: replication.Role) -> dict[str, int]:
         """What this standby may not have less of. In check mode what is declared for the primary counts as done."""

@@ -52,7 +52,8 @@ def predict(given: Mapping[str, Any], engine: Mapping[str, Any], start: Path) ->
     memory = parse_memory(given["memory"], "postgres_memory")
     cpus = parse_cpus(str(given["cpus"]), "postgres_cpus") if given["cpus"] else int(engine["cpus"])
     result = evaluate(
-        load_rules(root / "image" / "tuning.yml"),
+        # The render of the image has checked them.
+        load_rules(root / "image" / "tuning.yml", checked=True),
         Inputs(
             memory_mb=memory,
             cpus=cpus,

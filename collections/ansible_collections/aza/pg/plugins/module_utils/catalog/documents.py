@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 
 class _StrictLoader(SafeLoader):
@@ -58,6 +59,9 @@ def read_schema(path: Path) -> dict[str, Any]:
 
 def shape_problems(document: object, schema: Mapping[str, Any]) -> list[str]:
     """Return one sentence ``KEY: …`` for every place where ``document`` is not what ``schema`` asks for."""
+    # Loaded when there is a document, which most deploys do without.
+    from jsonschema import Draft202012Validator
+
     errors = Draft202012Validator(schema).iter_errors(document)
     return [text for error in sorted(errors, key=lambda e: e.json_path) for text in _explain(error)]
 

@@ -98,9 +98,12 @@ def check_host(
             found.append(Problem(host, (name,), f"there is no such variable{hint(name, tuple(specs))}"))
     if "postgres_cluster" in values:
         said = {problem.path for problem in found}
+        chosen = {
+            name: value for name, value in values.items() if name not in specs or value != specs[name].default
+        }
         found += [
             Problem(host, path, text)
-            for path, text in contradictions(with_defaults(values, specs), values, contents)
+            for path, text in contradictions(with_defaults(values, specs), chosen, contents)
             # What is wrong by itself has been said; what it contradicts may be because of that.
             if path not in said
         ]

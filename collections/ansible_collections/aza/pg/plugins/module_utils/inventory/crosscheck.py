@@ -48,10 +48,11 @@ _CERTIFICATES = (
 
 def contradictions(
     values: Mapping[str, Any],
-    written_down: Mapping[str, Any],
+    chosen: Mapping[str, Any],
     contents: Callable[[Mapping[str, Any]], Contents | None],
 ) -> Iterator[Said]:
-    """``values``: all variables with their defaults; ``written_down``: those that the inventory has."""
+    """``values``: all variables with their defaults; ``chosen``: those that the inventory sets to something
+    else."""
     administrator, database = text(values.get("postgres_user")), text(values.get("postgres_database"))
     roles = Declared.read(
         "role",
@@ -72,7 +73,7 @@ def contradictions(
     yield from _databases(databases, roles, database)
     yield from _hba(values, roles, databases)
     yield from _ident(values, roles)
-    if _asks_for_the_image(written_down, databases):
+    if _asks_for_the_image(chosen, databases):
         try:
             known = contents(values)
         except AzaError as error:
@@ -85,13 +86,12 @@ def contradictions(
                 yield from _extensions(place, entry, values, known)
 
 
-def _asks_for_the_image(written_down: Mapping[str, Any], databases: Declared) -> bool:
+def _asks_for_the_image(chosen: Mapping[str, Any], databases: Declared) -> bool:
     """Reading the catalogue takes a moment: only who speaks of what is in the image waits for it."""
-    if "postgres_image" in written_down:  # somebody's own: only its server knows what it holds
+    if "postgres_image" in chosen:  # somebody's own: only its server knows what it holds
         return False
     return any(
-        written_down.get(name)
-        for name in ("postgres_extra_preload_libraries", "image_extensions", "image_flavour")
+        chosen.get(name) for name in ("postgres_extra_preload_libraries", "image_extensions", "image_flavour")
     ) or any(entry.get("extensions") for _, entry in databases.present.values())
 
 

@@ -40,7 +40,6 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.observe import subnet
 
 _RELOAD_SECONDS = 10
 _CONNECTIONS = 4
-_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.database_errors())
 
 
 @dataclass
@@ -116,7 +115,7 @@ def apply(plan: Plan, context: Context) -> list[str]:
         _close(closing, context)
         if pools:
             console.reload(context.wanted, context.docker)
-    except _FAILURES as error:
+    except server.failures() as error:
         said = _said(error).rstrip(".")
         at = f"at “{pending[0].text()}”" if pending else f"at the {closing} of the server"
         raise AzaError(

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import names, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 
-_FAILURES: tuple[type[Exception], ...] = (AzaError, OSError, *server.database_errors())
 _MEMBER = """
 select json_build_object(
     'in_recovery', pg_is_in_recovery(),
@@ -35,7 +33,7 @@ def member_facts(identity: Mapping[str, str], docker: Docker, user: str) -> dict
             with server.connect(socket_dir, user) as connection:
                 row = connection.execute(_MEMBER, {"floor": list(names.FLOOR)}).fetchone()
                 return {"data": True, "answers": True, "error": "", **row[0]}
-    except _FAILURES as problem:
+    except server.failures() as problem:
         error = " ".join(str(problem).split())
     volumes = docker.inspect(identity["volume"])
     data = _holds_data(volumes[0]) if volumes else False

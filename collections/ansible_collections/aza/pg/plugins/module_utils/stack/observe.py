@@ -58,6 +58,8 @@ def observe(
         asked = pool.submit(docker.inspect, *names, wanted.volume, wanted.network, *sorted(pinned))
         listed = pool.submit(docker.containers, **{"com.docker.compose.project": wanted.project})
         engine = pool.submit(engine_facts, docker)
+        # Loading it takes as long as they do.
+        server.driver()
     inspected = asked.result()
     containers = {
         service.name: _container(item)

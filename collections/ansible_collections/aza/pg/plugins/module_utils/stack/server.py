@@ -102,6 +102,11 @@ def database_errors() -> tuple[type[Exception], ...]:
     return (ServerError, driver().Error) if driver() else (ServerError,)
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """These, and what may go wrong around them."""
+    return (AzaError, OSError, *database_errors())
+
+
 def connect(
     socket_dir: str,
     user: str,

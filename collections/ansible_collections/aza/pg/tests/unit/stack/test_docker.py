@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine of the host is asked over its socket when the command would ask that one, too."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.aza.pg.plugins.module_utils.stack import docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+
+ENGINE = {
+    "MemTotal": 1,
+    "NCPU": 2,
+    "DockerRootDir": "/d",
+    "DriverStatus": [["a", "b"]],
+    "ServerVersion": "28",
+}
+BY_SOCKET = {"memory": 1, "cpus": 2, "root": "/d", "store": [["a", "b"]], "version": "28"}
+BY_COMMAND = {"memory": 3, "cpus": 4, "root": "/c", "store": None, "version": "27", "errors": None}
+
+
+class Engine:
+    """Answers each connection with the next of ``answers``."""
+
+    def __init__(self, path: Path) -> None:
+        self.answers: list[bytes] = []
+        self.line = socket.socket(socket.AF_UNIX)
+        self.line.bind(str(path))
+        self.line.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.line.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(4096)
+                client.sendall(self.answers.pop(0))
+
+    def answer(self, status: str = "200 OK", body: str = json.dumps(ENGINE)) -> None:
+        self.answers.append(f"HTTP/1.0 {status}\r\nContent-Type: application/json\r\n\r\n{body}".encode())
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    command = tmp_path / "docker"
+    command.write_text(f"#!/bin/sh\necho '{json.dumps(BY_COMMAND)}'\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(docker, "_SOCKET", str(tmp_path / "socket"))
+    made = Engine(tmp_path / "socket")
+    yield made
+    made.line.shutdown(socket.SHUT_RDWR)
+    made.line.close()
+
+
+def test_over_the_socket(engine: Engine) -> None:
+    engine.answer()
+    assert Docker().info() == BY_SOCKET
+
+
+@pytest.mark.parametrize("variable", ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"])
+def test_another_engine_is_asked_by_the_command(
+    engine: Engine, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.answer()
+    monkeypatch.setenv(variable, "elsewhere")
+    assert Docker().info() == BY_COMMAND
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ('{"currentContext": "elsewhere"}', BY_COMMAND),
+        ("{", BY_COMMAND),
+        ("[]", BY_COMMAND),
+        ('{"auths": {}}', BY_SOCKET),
+        ('{"currentContext": ""}', BY_SOCKET),
+    ],
+)
+def test_the_configuration_of_the_command_counts(
+    engine: Engine, config: str, found: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text(config)
+    engine.answer()
+    assert Docker().info() == found
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        ("500 Internal Server Error", "{}"),
+        ("200 OK", "what?"),
+        ("200 OK", "[1]"),
+        ("200 OK", '{"ServerVersion": ""}'),
+    ],
+)
+def test_a_socket_without_an_answer_leaves_it_to_the_command(engine: Engine, status: str, body: str) -> None:
+    engine.answer(status, body)
+    assert Docker().info() == BY_COMMAND
+
+
+def test_nobody_at_the_socket(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "socket").unlink()
+    assert Docker().info() == BY_COMMAND

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, pooled, published
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import Path, text, truth
+from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import is_address
 from ansible_collections.aza.pg.plugins.module_utils.stack.replication import slot_name
 
 
@@ -75,6 +76,7 @@ def clusters(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
                 ("postgres_stack",),
                 f"the cluster '{cluster}' has no primary; declare one of its hosts so",
             )
+        yield from _addresses(members)
         yield from _slots(members)
         yield from _upstreams(cluster, members)
         yield from _synchronous(members)
@@ -82,6 +84,29 @@ def clusters(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
 
 def _stack(one: Instance) -> str:
     return text(one.values.get("postgres_stack"))
+
+
+def _addresses(members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
+    """Members know each other by addresses; what is given and is none is said of the value itself."""
+    seen: dict[tuple[str, str], Instance] = {}
+    for member in members:
+        given = text(member.values.get("postgres_address"))
+        address = given or member.machine
+        if not given and not is_address(address):
+            yield (
+                member.host,
+                ("postgres_address",),
+                f"is missing, and '{address}' is no IP address; members of a cluster know each other by theirs: set it "
+                "to the address at which the other members reach this host",
+            )
+        other = seen.setdefault((address, text(member.values.get("postgres_port"))), member)
+        # Of one machine the ports have been compared.
+        if other.machine != member.machine and is_address(address):
+            yield (
+                member.host,
+                ("postgres_address",),
+                f"'{address}' is that of {other.host} as well, with the same postgres_port; each member needs its own",
+            )
 
 
 def _slots(members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:

@@ -79,12 +79,16 @@ def _duration(value: Any) -> str:
     return ""
 
 
-def _address(value: Any) -> str:
+def is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(str(value))
+        ipaddress.ip_address(text)
     except ValueError:
-        return "is not an IP address"
-    return ""
+        return False
+    return True
+
+
+def _address(value: Any) -> str:
+    return "" if is_address(str(value)) else "is not an IP address"
 
 
 def _network(value: Any) -> str:

@@ -299,13 +299,13 @@ def hosts(*given: dict[str, Any]) -> list[str]:
     built = {}
     for number, values in enumerate(given):
         ours = {"postgres_cluster": f"c{number}", **values}
-        built[f"db{number}"] = Host(ours, ours.pop("machine", f"m{number}"))
+        built[f"db{number}"] = Host(ours, ours.pop("machine", f"10.0.0.{number}"))
     return [
         f"{problem.host} {written(problem.path)}: {problem.said}" for problem in check_inventory(built, SPECS)
     ]
 
 
-SAME = {"machine": "one"}
+SAME = {"machine": "10.0.0.9"}
 
 
 @pytest.mark.parametrize(
@@ -373,6 +373,15 @@ def test_what_two_hosts_cannot_both_have(given: list[dict[str, Any]], words: str
             {"postgres_cluster": "a", "postgres_stack": "replica"},
             {"postgres_cluster": "a", "postgres_stack": "replica", "postgres_replicate_from": "db1"},
         ],
+        [
+            {"postgres_cluster": "a", "postgres_stack": "primary"},
+            {
+                "postgres_cluster": "a",
+                "postgres_stack": "replica",
+                "postgres_address": "10.0.0.8",
+                "machine": "db.example.org",
+            },
+        ],
     ],
 )
 def test_what_two_hosts_can_both_have(given: list[dict[str, Any]]) -> None:
@@ -387,6 +396,18 @@ def member(stack: str, **more: Any) -> dict[str, Any]:
     ("given", "words"),
     [
         ([member("replica")], "db0 postgres_stack: the cluster 'a' has no primary"),
+        (
+            [member("primary"), member("replica", machine="db.example.org")],
+            "db1 postgres_address: is missing, and 'db.example.org' is no IP address; members",
+        ),
+        (
+            [member("primary"), member("replica", postgres_address="db.example.org")],
+            "db1 postgres_address: 'db.example.org' is not an IP address",
+        ),
+        (
+            [member("primary"), member("replica", postgres_address="10.0.0.0")],
+            "db1 postgres_address: '10.0.0.0' is that of db0 as well",
+        ),
         (
             [member("primary"), member("replica", postgres_replicate_from="db9")],
             "db1 postgres_replicate_from: 'db9' is no member of the cluster 'a'",

@@ -67,11 +67,14 @@ class StackAction(ActionBase):
         return answer
 
     def wait_until_ready(self, desired: Mapping[str, Any], timeout: float, created: bool) -> float:
-        """Ask the host stage by stage, in short calls, and say which one we wait for. Returns the seconds."""
-        start = time.monotonic()
-        shown, shown_at = "", start
+        """Ask the host stage by stage, in short calls, and say which one we wait for. Returns the seconds.
+
+        ``timeout``: seconds, counted anew whenever a step that may take hours has come further.
+        """
+        start = moved = time.monotonic()
+        shown, shown_at, progress = "", start, ""
         while True:
-            left = timeout - (time.monotonic() - start)
+            left = timeout - (time.monotonic() - moved)
             last = left <= _SLICE_SECONDS
             now = self.on_target(
                 "stack_apply",
@@ -84,6 +87,8 @@ class StackAction(ActionBase):
             waited = time.monotonic() - start
             if now["ready"]:
                 return waited
+            if now["progress"] != progress:
+                progress, moved, last = now["progress"], time.monotonic(), False
             if now["hopeless"] or last:
                 raise self._not_ready(desired, now, waited)
             if now["stage"] != shown or time.monotonic() - shown_at > _REPEAT_SECONDS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 
+# As the entrypoint of the image reports how far pg_basebackup is.
+_COPY = "aza-pg: copy: "
 # A standby writes nothing: its last stage is that it follows its primary.
 STAGES = ("process", "socket", "SQL", "extensions", "streaming", "first write")
 _TELLING = (
@@ -42,6 +44,8 @@ class Readiness:
     said: str = ""
     hopeless: bool = False
     log: tuple[str, ...] = ()
+    # How far a long step is, in its own words: who waits for it need not give up while they change.
+    progress: str = ""
 
     @property
     def ready(self) -> bool:
@@ -111,8 +115,18 @@ def wait(wanted: Desired, docker: Docker, seconds: float, created: bool = False)
     while True:
         now = probe(wanted, docker, created)
         if now.ready or now.hopeless or time.monotonic() >= deadline:
-            return now
+            return _copying(now, docker.logs(wanted.container)) if _may_copy(wanted, now) else now
         time.sleep(0.2)
+
+
+def _may_copy(wanted: Desired, now: Readiness) -> bool:
+    return wanted.standby and now.stage == "socket"
+
+
+def _copying(now: Readiness, log: Sequence[str]) -> Readiness:
+    """A standby that still copies its primary's data, which takes as long as there is data."""
+    far = next((line.partition(_COPY)[2] for line in reversed(log) if _COPY in line), "")
+    return replace(now, said=f"it copies its primary's data: {far}", progress=far) if far else now
 
 
 def telling_lines(lines: Sequence[str], limit: int = 12) -> list[str]:

@@ -48,8 +48,9 @@ class Instance:
 
     @property
     def machine(self) -> str:
-        """The container that is its host."""
-        return str(self.variables.get("ansible_host", self.name))
+        """The container that is its host: named by the address, unless that is one for SSH."""
+        by_ssh = self.variables.get("ansible_connection") == "ssh"
+        return self.name if by_ssh else str(self.variables.get("ansible_host", self.name))
 
     @property
     def address(self) -> str:

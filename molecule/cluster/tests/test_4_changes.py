@@ -5,17 +5,26 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 from steps.checks import assert_check_mode_is_exact, assert_secret_is_nowhere
 from steps.clients import ask
 from steps.instances import Instance
-from steps.members import SECRETS, Members, pool, until_streaming
+from steps.members import SECRETS, Members, pool, slot, streaming, until_says, until_streaming
 from steps.playbooks import Run
+from steps.waiting import until
 
 Deploy = Callable[..., Run]
-PRIMARY = "azatest-db1"
+PRIMARY, MIDDLE, LAST = "azatest-db1", "azatest-db2", "azatest-db3"
+DELAY_SECONDS = 5
+# Of one host, of one host, and of all that belong to the cluster.
+ARRANGEMENT = {
+    "postgres_replicate_from": f"{{{{ '{MIDDLE}' if inventory_hostname == '{LAST}' else '' }}}}",
+    "postgres_replay_delay": f"{{{{ '{DELAY_SECONDS}s' if inventory_hostname == '{LAST}' else '' }}}}",
+    "postgres_synchronous_replicas": "{{ 1 if postgres_cluster == 'shop' else 0 }}",
+}
 STARTED = "select extract(epoch from pg_postmaster_start_time())"
 
 
@@ -81,6 +90,49 @@ def test_more_connections_with_permission_standbys_first(shop: Members, deploy: 
     until_streaming(shop[PRIMARY], replicas)
     for name, found in shop.items():
         _assert_no_secret_is_seen(name, found, made)
+
+
+def test_fewer_connections_the_primary_first(shop: Members, deploy: Deploy, declared: dict[str, Any]) -> None:
+    declared["postgres_settings"] = {**declared["postgres_settings"], "max_connections": 85}
+    deploy(extra={"postgres_allow_restart": True})
+    first = float(shop[PRIMARY].sql(STARTED))
+    for name, found in shop.items():
+        assert found.sql("show max_connections") == "85"
+        assert name == PRIMARY or float(found.sql(STARTED)) > first
+    until_streaming(shop[PRIMARY], {name: found for name, found in shop.items() if name != PRIMARY})
+
+
+def test_a_cascade_a_delay_and_a_quorum_by_one_variable_each(
+    shop: Members, playbook: Deploy, deploy: Deploy, declared: dict[str, Any]
+) -> None:
+    """Nobody is disconnected on the way there and back."""
+    primary, middle, last = (shop[name] for name in (PRIMARY, MIDDLE, LAST))
+    identity = {name: found.identity() for name, found in shop.items()}
+    foretold, _ = assert_check_mode_is_exact(functools.partial(deploy, extra=ARRANGEMENT), shop, SECRETS)
+    for name in shop:
+        assert {change["effect"] for change in foretold.plan(name)} <= {"sql", "reload", "none"}, name
+    until(lambda: streaming(middle) == {slot(LAST)}, "the last follows the middle one")
+    state = "select string_agg(application_name || ' ' || sync_state, ', ') from pg_stat_replication"
+    until_says(primary, state, f"{slot(MIDDLE)} quorum")
+    with pool(primary) as client:
+        client.execute("insert into items values ('in good time')")
+    written = time.monotonic()
+    arrived = "select count(*) from items where name = 'in good time'"
+    until_says(middle, arrived, "1", "shop")
+    until_says(last, arrived, "1", "shop")
+    assert time.monotonic() - written > DELAY_SECONDS - 1
+    check = playbook("check.yml", extra=declared | ARRANGEMENT, limit=["shop"])
+    assert " 0 red" in check.output, check.output
+    deploy()
+    until_streaming(primary, {name: found for name, found in shop.items() if name != PRIMARY})
+    # A slot keeps data for somebody: nobody drops one unasked.
+    slots = "select string_agg(slot_name, ' ') from pg_replication_slots"
+    assert middle.sql(slots) == slot(LAST)
+    deploy(extra={"postgres_allow_loss": [f"slot {slot(LAST)}"]})
+    assert middle.sql(slots) == ""
+    assert slot(LAST) in primary.sql(slots)
+    assert primary.sql("show synchronous_standby_names") == ""
+    assert {name: found.identity() for name, found in shop.items()} == identity
 
 
 def _assert_no_secret_is_seen(name: str, found: Instance, loud: Run) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -73,6 +74,28 @@ def test_a_host_whose_engine_restarted_has_both_clusters_again(shop: Members, bl
     assert _has(shop[FAR], "while one restarted")
     with pool(shop[FAR]) as client:
         assert ask(client, "select pg_is_in_recovery()") is True
+
+
+def test_a_host_key_that_is_wrong_stops_that_host_alone(
+    shop: Members, blog: Instance, playbook: Callable[..., Run], declared: dict[str, object]
+) -> None:
+    """As a host does that cannot be reached at all. Who stayed out is said, and the others are deployed and judged."""
+    strange = {
+        "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes -o ControlPath=none"
+    }
+    run = playbook("deploy.yml", extra=declared | strange, expect_failure=True)
+    recap = {line.split()[0]: line for line in run.output.splitlines() if re.search(r" ok=\d+ ", line)}
+    assert set(recap) == {*shop, blog.name}
+    for name, line in recap.items():
+        assert ("unreachable=1" in line) is (name == NEAR), line
+        assert "failed=0" in line, line
+    assert "Host key verification failed" in run.output
+    for name in (PRIMARY, FAR, blog.name):
+        assert any(task.name.endswith("Bring the instance to its declared state") for task in run.of(name))
+    check = playbook("check.yml", extra=declared | strange, expect_failure=True)
+    said = " ".join(check.output.split())
+    assert "it cannot be reached: " in said and "Host key verification failed" in said, check.output
+    assert "1 instance" not in said and "4 instances: 1 red" in said, check.output
 
 
 def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(

@@ -43,10 +43,10 @@ test: lint test-unit test-image test-stack test-molecule test-docs ## Everything
 test-unit: setup-dev ## Unit and property tests: no container, no host
 	@pytest -q -n auto
 
+# Whole files at once, here and below: the tests of a file may build on each other. Each worker has servers of its own.
 test-image: setup-dev build ## The built images, in real containers
-	@pytest -q tests/image
+	@pytest -q -n 2 --dist loadfile tests/image
 
-# Whole files at once: the tests of a file may build on each other. Each worker has servers of its own.
 test-stack: setup-dev build ## Deploy, change, break and remove instances and what they hold, on this machine's engine
 	@pytest -q -n 2 --dist loadfile tests/objects tests/stack
 
@@ -54,8 +54,9 @@ test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker
 	@molecule destroy -s default >/dev/null 2>&1 || true   # hosts of a run that was cut off
 	@molecule test --all
 
+# Those of the single server and those of the clusters at once.
 test-docs: setup-dev build ## Every runbook, as it is written
-	@pytest -q tests/docs
+	@pytest -q -n 2 --dist loadgroup tests/docs
 
 bench: setup-dev build ## How long a look at a large server takes, a deploy that changes nothing, a check of 200 hosts (minutes)
 	@tests/bench/observe.py

@@ -4,7 +4,8 @@
 In a copy of the working tree, with a cluster, a port, image names and hosts of its own, so that nothing here meets
 what somebody runs on this machine. These few names are put in the place of those that a reader sees (``translate``);
 all else is literal. The blocks of a page share one shell, as they do for the reader. A page about ``-i prod`` meets
-the three machines of that inventory, each with a Docker Engine of its own.
+the three machines of that inventory, each with a Docker Engine of its own. These pages need none of the others, so the
+two kinds can be executed at the same time, each in a copy of its own (``--dist loadgroup``).
 """
 
 from __future__ import annotations
@@ -120,16 +121,24 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     with (variables / "image.yml").open("a", encoding="utf-8") as stream:
         stream.write(f"\nimage_repository: {place.cluster}\n")
     try:
-        _create_host(place)
         yield place
     finally:
         _remove(place)
 
 
 @pytest.fixture(scope="module")
+def here(workplace: Workplace) -> Workplace:
+    """The reader's own machine, and another host."""
+    _create_host(workplace)
+    return workplace
+
+
+@pytest.fixture(scope="module")
 def machines(workplace: Workplace) -> Iterator[Machines]:
     """Those of the shipped inventory prod, which is changed in the copy to name them and to be small."""
     made = Machines(workplace.directory, workplace.cluster)
+    # The reader has it since his first deploy.
+    subprocess.run(["make", "--silent", "setup"], cwd=workplace.directory, check=True)
     try:
         made.create()
         yield made
@@ -185,13 +194,19 @@ def _script(steps: list[markdown.Step], place: Workplace | Machines) -> str:
     return "\n".join(parts)
 
 
-@pytest.mark.parametrize("name", RUNBOOKS)
+def _fixture(name: str) -> str:
+    """Where a page is executed."""
+    steps = markdown.steps(ROOT / "docs" / name)
+    return "machines" if any("-i prod" in step.commands.text for step in steps) else "here"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(_fixture(name))) for name in RUNBOOKS]
+)
 def test_runbook(name: str, workplace: Workplace, request: pytest.FixtureRequest) -> None:
     steps = markdown.steps(ROOT / "docs" / name)
     assert steps, "a runbook without a command to execute"
-    place: Workplace | Machines = workplace
-    if any("-i prod" in step.commands.text for step in steps):
-        place = request.getfixturevalue("machines")
+    place: Workplace | Machines = request.getfixturevalue(_fixture(name))
     done = subprocess.run(
         ["bash", "-c", _script(steps, place)],
         cwd=workplace.directory,

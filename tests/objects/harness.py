@@ -203,6 +203,7 @@ class Server:
                 "archives": {},
                 "allow": list(allow),
                 "remove_data": False,
+                "host": {},
             },
             check_mode=check,
             _diff=False,

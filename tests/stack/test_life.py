@@ -44,9 +44,10 @@ def test_what_is_remembered_of_the_host_is_held_against_the_host(
     for wrong in ('\\"uid\\": 12345', '\\"memory_mb\\": 64', '\\"hostname\\": \\"other\\"'):
         word = wrong.partition(":")[0]
         known.write_text(re.sub(rf"{re.escape(word)}: [^,]+", lambda _: wrong, known.read_text()))  # noqa: B023
-    again = instance.deploy()
     assert "12345" in known.read_text()
+    again = instance.deploy()
     assert (again.recap["changed"], again.plan) == (0, [])
+    assert "12345" not in known.read_text(), "and what was wrong is not believed again"
 
 
 def test_the_psql_line_works_as_it_is_pasted(instance: Instance) -> None:

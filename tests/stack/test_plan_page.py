@@ -53,7 +53,16 @@ def test_the_example_is_what_the_code_says(running: Server) -> None:
     running.converge(wanted)
     running.execute(edits)
     module: Any = SimpleNamespace(
-        params={"state": "present", "secrets": running.secrets, "allow": [], "tuned": []}
+        params={
+            "state": "present",
+            "secrets": running.secrets,
+            "allow": [],
+            "tuned": [],
+            "host": {},
+            "mark": "",
+            "delay": 0,
+        },
+        check_mode=False,
     )
     checked = json.loads(json.dumps(stack_apply.run_check(module, wanted, running.docker)))
     said = [line for _, line in text.lines(Fleet.of([instance("db1", "shop-single", checked)]))]

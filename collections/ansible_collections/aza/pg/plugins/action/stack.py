@@ -79,7 +79,13 @@ class ActionModule(StackAction):
                 return self._as_seen({**given, "look": given["remembered"]}, certain=False)
             except _OtherwiseError:
                 pass
-        return self._as_seen(given)
+        look = self._seen(given)
+        answer = self._as_seen({**given, "look": look})
+        if given["stack"] == "single" and answer["version"]:
+            # For the next run (fact_caching). A server that answered was spoken to with psycopg.
+            known = {**look, "host": {**look["host"], "psycopg": True}}
+            answer["ansible_facts"] = {"stack_remembered": known}
+        return answer
 
     def _as_seen(self, given: dict[str, Any], certain: bool = True) -> dict[str, Any]:
         images = {SERVER: stack_images.record("postgres_image", given["image"])}
@@ -244,7 +250,16 @@ class ActionModule(StackAction):
             said = str(error.message).removeprefix("Failed to connect to the host via ssh: ")
             unreachable = AzaError(f"it cannot be reached: {said}", reason="unreachable")
             answer = {"changed": False, "findings": [findings.failure(unreachable).to_dict()]}
-        keys = ("changed", "findings", "plan", "lines", "version", "replication", "pgbouncer")
+        keys = (
+            "changed",
+            "findings",
+            "plan",
+            "lines",
+            "version",
+            "replication",
+            "pgbouncer",
+            "ansible_facts",
+        )
         return {key: answer[key] for key in keys if key in answer}
 
     def _look(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -336,6 +336,10 @@ connection:
   description: Where the server is reached, and where the password's file is.
   returned: state present
   type: dict
+ansible_facts:
+  description: C(stack_remembered), for O(remembered) of the next run where facts are cached.
+  returned: of a single server that answers, when its host was looked at
+  type: dict
 version:
   description: Version of the server.
   returned: state present

@@ -4,8 +4,7 @@
 In a copy of the working tree, with a cluster, a port, image names and hosts of its own, so that nothing here meets
 what somebody runs on this machine. These few names are put in the place of those that a reader sees (``translate``);
 all else is literal. The blocks of a page share one shell, as they do for the reader. A page about ``-i prod`` meets
-the three machines of that inventory, each with a Docker Engine of its own. These pages need none of the others, so the
-two kinds can be executed at the same time, each in a copy of its own (``--dist loadgroup``).
+the three machines of that inventory, each with a Docker Engine of its own.
 """
 
 from __future__ import annotations
@@ -200,9 +199,7 @@ def _fixture(name: str) -> str:
     return "machines" if any("-i prod" in step.commands.text for step in steps) else "here"
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(_fixture(name))) for name in RUNBOOKS]
-)
+@pytest.mark.parametrize("name", RUNBOOKS)
 def test_runbook(name: str, workplace: Workplace, request: pytest.FixtureRequest) -> None:
     steps = markdown.steps(ROOT / "docs" / name)
     assert steps, "a runbook without a command to execute"

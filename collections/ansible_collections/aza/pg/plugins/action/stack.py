@@ -187,7 +187,8 @@ class ActionModule(StackAction):
             "secrets": {name: secrets.get(name) for name in secret_names(wanted)},
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
             "only": given["only"],
-            "host": {**host, **engine},
+            # What was seen in this run is not compared: some file systems have another size at each look.
+            "host": {} if certain else {**host, **engine},
         }
         if bundle:
             handed["secrets"][tls.SECRET] = bundle.pem

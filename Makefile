@@ -54,8 +54,8 @@ test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker
 	@molecule destroy -s default >/dev/null 2>&1 || true   # hosts of a run that was cut off
 	@molecule test --all
 
-test-docs: setup-dev build ## Every runbook, as it is written
-	@pytest -q tests/docs
+test-docs: setup-dev build ## Every runbook, as it is written; those of a single server beside those of clusters
+	@pytest -q -n 2 --dist loadfile tests/docs
 
 bench: setup-dev build ## How long a look at a large server takes, a deploy that changes nothing, a check of 200 hosts (minutes)
 	@tests/bench/observe.py

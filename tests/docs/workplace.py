@@ -1,37 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every runbook is executed as it is written, in the order of the documentation's index.
+"""Where runbooks are executed: a copy of the working tree, with a cluster, ports, image names and hosts of its own.
 
-In a copy of the working tree, with a cluster, a port, image names and hosts of its own, so that nothing here meets
-what somebody runs on this machine. These few names are put in the place of those that a reader sees (``translate``);
-all else is literal. The blocks of a page share one shell, as they do for the reader. A page about ``-i prod`` meets
-the three machines of that inventory, each with a Docker Engine of its own.
+Nothing here meets what somebody runs on this machine. These few names are put in the place of those that a reader
+sees (``translate``); all else is literal.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from steps.diagnostics import collect
-
-from . import markdown
-from .machines import Machines
 from .markdown import ROOT
-
-INDEX = ROOT / "docs/README.md"
-RUNBOOKS = [link for link in markdown.links(INDEX) if link.startswith("runbooks/")]
-# A cold first `make up` included.
-_TIMEOUT_SECONDS = 1200
-_MARK = "=====block "
 
 
 @dataclass(frozen=True)
@@ -94,11 +80,12 @@ def _copy_tree(target: Path) -> None:
             )
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+@contextmanager
+def checkout(directory: Path) -> Iterator[Workplace]:
+    """Copied to ``directory``; at the end nothing is left of what its runbooks made on this machine."""
     mark = uuid.uuid4().hex[:6]
     place = Workplace(
-        tmp_path_factory.mktemp("checkout"),
+        directory,
         f"azatest-docs-{mark}",
         _free_port(),
         _free_port(),
@@ -125,27 +112,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         _remove(place)
 
 
-@pytest.fixture(scope="module")
-def here(workplace: Workplace) -> Workplace:
-    """The reader's own machine, and another host."""
-    _create_host(workplace)
-    return workplace
-
-
-@pytest.fixture(scope="module")
-def machines(workplace: Workplace) -> Iterator[Machines]:
-    """Those of the shipped inventory prod, which is changed in the copy to name them and to be small."""
-    made = Machines(workplace.directory, workplace.cluster)
-    # The reader has it since his first deploy.
-    subprocess.run(["make", "--silent", "setup"], cwd=workplace.directory, check=True)
-    try:
-        made.create()
-        yield made
-    finally:
-        made.remove()
-
-
-def _create_host(place: Workplace) -> None:
+def create_host(place: Workplace) -> None:
     """The reader's own host: one of Molecule's, under another name."""
     folder = place.directory / ".cache/docs-test"
     folder.mkdir(parents=True)
@@ -184,60 +151,3 @@ def _remove(place: Workplace) -> None:
         subprocess.run(command, capture_output=True, check=False)
     shutil.rmtree(f"/opt/aza-pg/{place.cluster}-single", ignore_errors=True)
     Path(f"/run/aza-pg/{place.cluster}-single").unlink(missing_ok=True)
-
-
-def _script(steps: list[markdown.Step], place: Workplace | Machines) -> str:
-    parts = ["set -eu"]
-    for number, step in enumerate(steps):
-        parts += [f"echo '{_MARK}{number}'", place.translate(step.commands.text)]
-    return "\n".join(parts)
-
-
-def _fixture(name: str) -> str:
-    """Where a page is executed."""
-    steps = markdown.steps(ROOT / "docs" / name)
-    return "machines" if any("-i prod" in step.commands.text for step in steps) else "here"
-
-
-@pytest.mark.parametrize("name", RUNBOOKS)
-def test_runbook(name: str, workplace: Workplace, request: pytest.FixtureRequest) -> None:
-    steps = markdown.steps(ROOT / "docs" / name)
-    assert steps, "a runbook without a command to execute"
-    place: Workplace | Machines = request.getfixturevalue(_fixture(name))
-    done = subprocess.run(
-        ["bash", "-c", _script(steps, place)],
-        cwd=workplace.directory,
-        # Only what a fresh shell has: the environment that runs the tests must not help.
-        env={
-            key: os.environ[key]
-            for key in ("HOME", "LANG", "TERM", "USER", "DOCKER_HOST")
-            if key in os.environ
-        }
-        | {"PATH": os.environ["PATH"].replace(f"{ROOT}/.venv/bin:", "")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
-    )
-    _, *outputs = re.split(rf"^{_MARK}\d+\n", done.stdout, flags=re.MULTILINE)
-    last = steps[len(outputs) - 1].commands
-    if done.returncode:
-        _keep(name, place, done.stdout)
-        pytest.fail(
-            f"{name}:{last.line}: exit code {done.returncode}\n{last.text}\n{outputs[-1]}", pytrace=False
-        )
-    for step, output in zip(steps, outputs, strict=True):
-        expected = tuple(place.translate(line) for line in step.expected)
-        missing = markdown.differences(expected, output)
-        if missing:
-            _keep(name, place, done.stdout)
-            pytest.fail(f"{name}:{step.commands.line}: '{missing}' is not in\n{output}", pytrace=False)
-
-
-def _keep(name: str, place: Workplace | Machines, output: str) -> None:
-    folder = ROOT / "diagnostics" / f"runbook-{Path(name).stem}"
-    for host in place.hosts:
-        collect(host, folder)
-    (folder / "output.txt").write_text(output, encoding="utf-8")

@@ -313,8 +313,8 @@ class Server:
 
     def remove(self) -> None:
         wanted = self.baseline
-        for item in self.docker.containers(**{"com.docker.compose.project": wanted.project}):
-            self.docker.run("rm", "--force", item["Names"], check=False)
+        for name in self.docker.containers(wanted.project):
+            self.docker.run("rm", "--force", name, check=False)
         self.docker.run("volume", "rm", "--force", wanted.volume, check=False)
         self.docker.run("network", "rm", wanted.network, check=False)
         self.docker.run("image", "rm", "--force", f"{wanted.instance}:by-hand", check=False)

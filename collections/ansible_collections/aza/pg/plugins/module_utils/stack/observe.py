@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import console, handshake, objects, server, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import PROJECT, Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.host import engine_facts, host_facts
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     CONFIG_HASH,
@@ -53,10 +53,10 @@ def observe(
             files[item.path] = {**left, "foreign": True}
     names = [service.container for service in wanted.services]
     pinned = {service.image["pinned"] for service in wanted.services} - {""}
-    # Three programs that wait for the engine more than they work.
+    # What waits for the engine more than it works.
     with ThreadPoolExecutor(3) as pool:
         asked = pool.submit(docker.inspect, *names, wanted.volume, wanted.network, *sorted(pinned))
-        listed = pool.submit(docker.containers, **{"com.docker.compose.project": wanted.project})
+        listed = pool.submit(docker.containers, wanted.project)
         engine = pool.submit(engine_facts, docker)
         # Loading it takes as long as they do.
         server.driver()
@@ -67,7 +67,7 @@ def observe(
         for item in inspected
         if item.get("Name") == f"/{service.container}"
     }
-    strangers = tuple(sorted(item["Names"] for item in listed.result() if item["Names"] not in names))
+    strangers = tuple(sorted(name for name in listed.result() if name not in names))
     running = containers.get(SERVER, {}).get("state") == "running"
     answer, error = _server(wanted, files, secrets, settings) if running else (None, "")
     return Observed(
@@ -173,7 +173,7 @@ def _container(item: Mapping[str, Any]) -> dict[str, Any]:
             for bindings in (item["HostConfig"].get("PortBindings") or {}).values()
             for binding in bindings or []
         ],
-        "project": (item["Config"].get("Labels") or {}).get("com.docker.compose.project", ""),
+        "project": (item["Config"].get("Labels") or {}).get(PROJECT, ""),
     }
 
 

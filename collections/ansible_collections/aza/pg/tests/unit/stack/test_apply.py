@@ -50,6 +50,9 @@ class FakeDocker(Docker):
     def inspect(self, *names: str) -> list[dict[str, Any]]:
         return []
 
+    def containers(self, project: str) -> list[str]:
+        return []
+
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> Desired:

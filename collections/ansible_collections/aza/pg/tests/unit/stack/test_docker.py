@@ -8,10 +8,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.stack import docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker, DockerError
 
 ENGINE = {
     "MemTotal": 1,
@@ -25,10 +26,11 @@ BY_COMMAND = {"memory": 3, "cpus": 4, "root": "/c", "store": None, "version": "2
 
 
 class Engine:
-    """Answers each connection with the next of ``answers``."""
+    """Answers each connection with the next of ``answers``, and keeps what it was asked."""
 
     def __init__(self, path: Path) -> None:
         self.answers: list[bytes] = []
+        self.asked: list[str] = []
         self.line = socket.socket(socket.AF_UNIX)
         self.line.bind(str(path))
         self.line.listen()
@@ -41,7 +43,7 @@ class Engine:
             except OSError:
                 return
             with client:
-                client.recv(4096)
+                self.asked.append(client.recv(4096).split()[1].decode())
                 client.sendall(self.answers.pop(0))
 
     def answer(self, status: str = "200 OK", body: str = json.dumps(ENGINE)) -> None:
@@ -114,3 +116,46 @@ def test_a_socket_without_an_answer_leaves_it_to_the_command(engine: Engine, sta
 def test_nobody_at_the_socket(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "socket").unlink()
     assert Docker().info() == BY_COMMAND
+
+
+def test_things_are_inspected_over_the_socket_whatever_they_are(engine: Engine) -> None:
+    for status, body in (
+        ("200 OK", '{"Name": "/shop"}'),
+        ("404 Not Found", "{}"),
+        ("200 OK", '{"Id": "sha256:1"}'),
+        ("404 Not Found", "{}"),
+        # What no image can be called.
+        ("400 Bad Request", "{}"),
+        ("404 Not Found", "{}"),
+        ("200 OK", '{"Mountpoint": "/d"}'),
+        *[("404 Not Found", "{}")] * 4,
+    ):
+        engine.answer(status, body)
+    found = Docker().inspect("shop", "a/b:18@sha256:1", "shop-data", "gone")
+    assert found == [{"Name": "/shop"}, {"Id": "sha256:1"}, {"Mountpoint": "/d"}]
+    assert engine.asked[:3] == [
+        "/containers/shop/json",
+        "/containers/a/b%3A18%40sha256%3A1/json",
+        "/images/a/b%3A18%40sha256%3A1/json",
+    ]
+    assert engine.answers == []
+
+
+def test_containers_are_listed_over_the_socket(engine: Engine) -> None:
+    engine.answer(body='[{"Names": ["/shop-postgres"]}, {"Names": ["/shop-exporter", "/other/link"]}]')
+    assert Docker().containers("a b") == ["shop-postgres", "shop-exporter"]
+    url = urlsplit(engine.asked[0])
+    assert url.path == "/containers/json"
+    assert parse_qs(url.query) == {"all": ["1"], "filters": ['{"label": ["com.docker.compose.project=a b"]}']}
+
+
+@pytest.mark.parametrize("trouble", ["500 Internal Server Error", "403 Forbidden"])
+def test_the_command_says_what_the_engine_objects_to(
+    engine: Engine, trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docker").write_text("#!/bin/sh\necho 'it is broken' >&2\nexit 1\n")
+    for _ in range(2):
+        engine.answer(trouble, '{"message": "broken"}')
+    assert Docker().inspect("shop") == []
+    with pytest.raises(DockerError, match="it is broken"):
+        Docker().containers("shop")

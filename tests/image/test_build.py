@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import subprocess
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +18,8 @@ from ansible_collections.aza.pg.plugins.module_utils.image import base, build, e
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock
 from ansible_collections.aza.pg.plugins.module_utils.image.process import Progress
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source
+
+from steps.registry import serve
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "image"
@@ -175,43 +174,8 @@ def test_the_proof_finds_what_is_missing(
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
-    """Run a container registry of the distribution's own package, without installing it; give its address."""
-    if not shutil.which("apt-get"):
-        pytest.skip("the registry comes from a Debian package, and there is no apt here")
-    got = subprocess.run(
-        ["apt-get", "download", "docker-registry"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    packages = list(tmp_path.glob("docker-registry_*.deb"))
-    if got.returncode or not packages:
-        pytest.skip(f"the package docker-registry cannot be had: {got.stderr.strip()[-200:]}")
-    subprocess.run(["dpkg", "-x", packages[0], tmp_path / "registry"], check=True)
-    port = 20000 + secrets.randbelow(20000)
-    config = tmp_path / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/data}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    with (tmp_path / "registry.log").open("w") as log:
-        process = subprocess.Popen(
-            [tmp_path / "registry/usr/bin/docker-registry", "serve", config],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        limit = time.monotonic() + 20
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < limit, (
-                    tmp_path / "registry.log"
-                ).read_text()
-                time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with serve(tmp_path) as address:
+        yield address
 
 
 def test_the_base_may_come_from_a_registry(workshop: Workshop, registry: str, tmp_path: Path) -> None:

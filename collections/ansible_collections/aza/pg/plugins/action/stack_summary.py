@@ -62,7 +62,7 @@ def _lines(deployed: Mapping[str, Any], instance: str, host: str) -> Iterator[st
     yield from _tuning(deployed["tuning"])
     if deployed["held"]:
         yield ""
-        yield "Not everything was carried out. These wait for a permission:"
+        yield "Not everything was carried out. These changes wait:"
         for change in deployed["held"]:
             yield f"  {change['text']}  (it waits for {change['waits_for']})"
     yield ""

@@ -87,7 +87,9 @@ def drift(plan: Plan) -> Iterator[Finding]:
         for change in changes:
             # A declared change that waits is known; what somebody did behind the declaration's back is not.
             state = "red" if change.detail.get("reset") else "yellow"
-            yield Finding("waiting", state, _said(change), f"deploy with {reason}")
+            yield Finding(
+                "waiting", state, _said(change), f"deploy {'after' if change.awaits else 'with'} {reason}"
+            )
     if not plan.changes:
         yield Finding(
             "drift", "green", "everything else is as declared" if plan.held else "all is as declared"

@@ -41,6 +41,8 @@ class Change:
     after: str = ""
     why: str = ""
     risk: str = ""
+    # What has to happen first, other than a permission: ``the end of its use``.
+    awaits: str = ""
     origin: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     # ``role shop``, and the ids of what must be done before: the order of the server's objects comes from these.
@@ -86,7 +88,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """Changes in the order in which they are carried out, and those that wait for a permission."""
+    """Changes in the order in which they are carried out, and those that wait, mostly for a permission."""
 
     changes: tuple[Change, ...] = ()
     held: tuple[Change, ...] = ()
@@ -110,10 +112,12 @@ class Plan:
     def waiting(self) -> dict[str, list[Change]]:
         """What waits, by what it waits for, as it is written in an inventory."""
         result: dict[str, list[Change]] = {}
-        losses = [change for change in self.held if change.effect == "data"]
+        losses = [change for change in self.held if change.effect == "data" and not change.awaits]
         kept = {change.id for change in self.held}
         for change in self.held:
-            if change.effect == "data":
+            if change.awaits:
+                reason = change.awaits
+            elif change.effect == "data":
                 reason = (
                     f"postgres_allow_loss: {json.dumps([item.object for item in losses], ensure_ascii=False)}"
                 )
@@ -179,7 +183,7 @@ def _number(count: int, word: str) -> str:
 
 
 def hold(changes: Iterable[Change], allowed: Iterable[str], allow_loss: Iterable[str] = ()) -> Plan:
-    """Split changes into those that may run and those that need a permission nobody gave.
+    """Split changes into those that may run and those that cannot yet, or need a permission nobody gave.
 
     Whoever may recreate may restart. ``allow_loss``: what may be lost, each by kind and name (``database shop``).
     What needs a change that waits, waits with it.
@@ -190,11 +194,11 @@ def hold(changes: Iterable[Change], allowed: Iterable[str], allow_loss: Iterable
     run: list[Change] = []
     held: list[Change] = []
     for change in changes:
-        waits = (change.effect in NEEDS_PERMISSION and change.effect not in allowed) or (
+        forbidden = (change.effect in NEEDS_PERMISSION and change.effect not in allowed) or (
             change.effect == "data" and change.object not in losses
         )
         kept = {item.id for item in held if item.id}
-        (held if waits or kept.intersection(change.needs) else run).append(change)
+        (held if change.awaits or forbidden or kept.intersection(change.needs) else run).append(change)
     return Plan(tuple(run), tuple(held))
 
 

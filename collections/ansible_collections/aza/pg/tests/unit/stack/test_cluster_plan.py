@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, replication
+from ansible_collections.aza.pg.plugins.module_utils.stack import findings, objects, replication
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles, slots
@@ -86,7 +86,12 @@ def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
     allowed = member("db1", PRIMARY, STANDBY, allow_loss=["slot db9"])
     assert [line.split("  ")[0] for line in lines(allowed, found)] == ["drop slot db9"]
     in_use = live(allowed, slots={"db2": {**old, "active": True}, "db9": {**old, "active": True}})
-    assert lines(allowed, in_use) == []
+    plan = planning.plan(allowed, in_use)
+    assert not plan.changes
+    assert plan.lines()[0] == "waits for the end of its use"
+    assert plan.lines()[1].startswith("  drop slot db9")
+    (waiting,) = [finding for finding in findings.drift(plan) if finding.what == "waiting"]
+    assert waiting.todo == "deploy after the end of its use"
 
 
 def test_a_standby_below_its_primary_is_restarted_and_a_value_below_it_refused() -> None:

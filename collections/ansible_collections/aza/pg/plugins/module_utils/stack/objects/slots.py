@@ -33,7 +33,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
     # Nobody declares that there is none: the name of what may be lost is the declaration.
     losses = wanted.objects.get("allow_loss") or ()
     for name in sorted(set(there) - set(_wanted(wanted))):
-        if f"{NAME} {name}" in losses and not there[name]["active"]:
+        if f"{NAME} {name}" in losses:
             yield Change(
                 NAME,
                 name,
@@ -41,6 +41,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 effect="data",
                 why="no member has it",
                 risk="whoever used it may have to be copied anew",
+                awaits="the end of its use" if there[name]["active"] else "",
                 detail={"name": name, "drop": True},
             )
 

@@ -2,6 +2,8 @@
 # Everything else is a step of these, and what runs here can as well be typed by hand with .venv active.
 SHELL := /bin/sh
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What is loaded in each of a thousand runs is compiled once, whatever this machine has Python do elsewhere.
+unexport PYTHONDONTWRITEBYTECODE
 PLAY := ansible-playbook
 .DEFAULT_GOAL := help
 # The parts of `up` and `test` build on each other, in the order in which they are written.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -202,7 +201,7 @@ def test_a_deploy_repairs_it_and_what_nobody_declared_is_named_to_go(
 
 
 def test_a_host_or_an_engine_that_is_gone_hides_no_other(
-    instance: Instance, well: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instance: Instance, well: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     gone = {"ansible_host": "127.0.0.1", "ansible_port": 1, "postgres_cluster": "elsewhere"}
@@ -213,13 +212,8 @@ def test_a_host_or_an_engine_that_is_gone_hides_no_other(
     assert states == {"gone": "red", "here": "green"}
     assert "it cannot be reached" in found.run.output
     instance.write("hosts.yml", {"all": {"hosts": {"here": here}}})
-    script = tmp_path / "docker"
-    script.write_text(
-        "#!/bin/sh\necho 'Cannot connect to the Docker daemon. Is the docker daemon running?' >&2\nexit 1\n"
-    )
-    script.chmod(0o755)
     with monkeypatch.context() as patched:
-        patched.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        patched.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
         down = check(instance, "down")
     assert down.run.code != 0
     assert [(item["what"], item["said"]) for item in down.findings] == [

@@ -78,7 +78,7 @@ observed:
 from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils import unzipped  # noqa: F401 (its import is its use)
+from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack.desired import skeleton
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker

@@ -118,6 +118,9 @@ class Instance:
     def run(self, command: str) -> str:
         """The output of a command on the host that must succeed."""
         done = self.host.run(command)
+        if "OCI runtime exec failed" in done.stderr:
+            # An engine within an engine could not start it, as happens on a busy machine: nothing has run.
+            done = self.host.run(command)
         assert done.rc == 0, f"{self.name}: {command}\n{done.stdout}{done.stderr}"
         return str(done.stdout)
 

@@ -119,7 +119,7 @@ def container(service: Service, port: int) -> dict[str, Any]:
         "ports": [service.published(port)],
         "healthcheck": {
             "test": ["CMD", "bash", "-c", _HEALTH % port],
-            "interval": "10s",
+            "interval": "30s",
             "timeout": "5s",
             "start_period": "30s",
         },

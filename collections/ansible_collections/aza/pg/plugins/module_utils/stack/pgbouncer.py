@@ -155,7 +155,7 @@ class PgBouncer:
             "volumes": [f"./{DIRECTORY}:/etc/pgbouncer:ro", f"./{SOCKET_DIRECTORY}:/var/run/pgbouncer"],
             "healthcheck": {
                 "test": ["CMD", "bash", "-c", _HEALTH],
-                "interval": "10s",
+                "interval": "30s",
                 "timeout": "5s",
                 "start_period": "30s",
             },

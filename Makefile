@@ -54,7 +54,8 @@ test-stack: setup-dev build ## Deploy, change, break and remove instances and wh
 
 test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
 	@molecule destroy -s default >/dev/null 2>&1 || true   # hosts of a run that was cut off
-	@molecule test --all
+	@rm -f diagnostics/failed.txt
+	@molecule test --all || { cat diagnostics/failed.txt 2>/dev/null; exit 1; }
 
 test-docs: setup-dev build ## Every runbook, as it is written; those of a single server beside those of clusters
 	@pytest -q -n 2 --dist loadfile tests/docs

@@ -16,6 +16,7 @@ from steps.diagnostics import collect
 from steps.instances import Instance
 from steps.playbooks import ROOT, Run, run_playbook
 
+SUMMARY = ROOT / "diagnostics/failed.txt"
 # A scenario with hosts of its own names it in its molecule.yml.
 INVENTORY = Path(os.environ.get("AZA_INVENTORY", ROOT / "molecule/inventory"))
 
@@ -61,6 +62,12 @@ def figures() -> list[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in _FIGURES:
         terminalreporter.write_line(f"measured: {line}")
+    failed = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
+    if failed:
+        # Molecule destroys the hosts after this, in many lines; `make` shows it again below them.
+        SUMMARY.parent.mkdir(exist_ok=True)
+        with SUMMARY.open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{report.nodeid}\n{report.longreprtext[-3000:]}\n\n" for report in failed)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -91,7 +91,7 @@ def house_rules() -> str:
             f"{path}:{number}: '{word}': do it or file it"
             for number, line in enumerate(lines, 1)
             for word in words
-            if word in line.split()  # as a word of its own: mktemp's XXXXXX is none
+            if word in line.split()  # as a word of its own: the name that mktemp is given is none
         ]
     return "\n".join(problems)
 

@@ -68,10 +68,7 @@ def _kept(whole: zipfile.ZipFile, names: Sequence[str]) -> Path:
     content = hashlib.sha256(str(sys.implementation.cache_tag).encode())
     for name in names:
         content.update(f"{name}\0{whole.getinfo(name).file_size}\0".encode() + whole.read(name))
-    # Not $HOME: who became root may still have that of somebody else.
-    root = Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".cache" / "aza-pg"
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _own(root)
+    root = cache()
     kept = root / f"code-{content.hexdigest()[:32]}"
     if not kept.is_dir():
         fresh = Path(tempfile.mkdtemp(prefix="code-", dir=root))
@@ -81,8 +78,8 @@ def _kept(whole: zipfile.ZipFile, names: Sequence[str]) -> Path:
             fresh.rename(kept)
         except OSError:
             shutil.rmtree(fresh)  # another run was first
-        _forget(root)
-    _own(kept)
+        forget(root, "code-*")
+    own(kept)
     os.utime(kept)
     return kept
 
@@ -97,16 +94,25 @@ def _compile(directory: Path, kept: Path) -> None:
     compile_dir(directory, ddir=str(kept), quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
 
 
-def _own(directory: Path) -> None:
+def cache() -> Path:
+    """Where the user who runs this keeps what saves time. Raises OSError or KeyError when there is no such place."""
+    # Not $HOME: who became root may still have that of somebody else.
+    root = Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".cache" / "aza-pg"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own(root)
+    return root
+
+
+def own(directory: Path) -> None:
     """Raise PermissionError when somebody else may have written what is there."""
     status = directory.stat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise PermissionError(f"{directory} may be written by others")
 
 
-def _forget(root: Path) -> None:
+def forget(root: Path, pattern: str) -> None:
     """What no run has used for a month: older versions of ours, and what a run left that was cut off."""
-    for directory in root.glob("code-*"):
+    for directory in root.glob(pattern):
         if directory.stat().st_mtime < time.time() - _UNUSED_SECONDS:
             shutil.rmtree(directory, ignore_errors=True)
 

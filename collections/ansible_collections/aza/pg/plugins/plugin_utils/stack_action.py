@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack.ready import STAGES
+from ansible_collections.aza.pg.plugins.plugin_utils import payloads
 
 # How long one call to the target may wait, and after how long the same stage is named again.
 _SLICE_SECONDS = 3
@@ -55,6 +56,7 @@ class StackAction(ActionBase):
         answer: dict[str, Any] = self._execute_module(
             module_name=f"aza.pg.{module}", module_args=arguments, task_vars=self.task_vars
         )
+        payloads.keep()
         if answer.get("failed"):
             details = {
                 key: answer[key] for key in ("done", "not_done", "problems", "exception") if answer.get(key)

@@ -8,10 +8,10 @@ PLAY := ansible-playbook
 .DEFAULT_GOAL := help
 # The parts of `up` and `test` build on each other, in the order in which they are written.
 .NOTPARALLEL:
-.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean
+.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-containers test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Make the virtual environment .venv from the locked requirements
 	@scripts/bootstrap
@@ -40,25 +40,30 @@ format: setup-dev ## Format the Python, and mend what the linters can mend
 docs: setup-dev ## Generate again what is generated: reference pages, build context
 	@scripts/generate.py
 
-test: lint test-unit test-image test-stack test-molecule test-docs ## Everything, in the order of what follows
+test: lint test-unit test-containers ## Everything, in the order of what follows
 
 test-unit: setup-dev ## Unit and property tests: no container, no host
 	@pytest -q -n auto
 
-# Whole files at once, here and below: the tests of a file may build on each other. Each worker has servers of its own.
-test-image: setup-dev build ## The built images, in real containers
-	@pytest -q -n 2 --dist loadfile tests/image
+# Whole files at once: the tests of a file may build on each other. Each worker has servers and hosts of its own.
+TOGETHER := pytest -q --dist loadfile
 
-test-stack: setup-dev build ## Deploy, change, break and remove instances and what they hold, on this machine's engine
-	@pytest -q -n 2 --dist loadfile tests/objects tests/stack
+# Three workers, since each of them waits now and then. The longest files first: together they end when the last one does.
+test-containers: setup-dev build ## All that makes containers, side by side: Molecule, runbooks, stacks, images
+	@$(TOGETHER) -n 3 --no-loadscope-reorder tests/scenarios tests/docs/test_runbooks_local.py \
+		tests/docs/test_runbooks_cluster.py tests/docs/test_pages.py tests/objects tests/stack tests/image
 
-test-molecule: setup-dev build ## The stacks, on hosts that run their own Docker Engine
-	@molecule destroy -s default >/dev/null 2>&1 || true   # hosts of a run that was cut off
-	@rm -f diagnostics/failed.txt
-	@molecule test --all || { cat diagnostics/failed.txt 2>/dev/null; exit 1; }
+test-image: setup-dev build ## Of these: the built images, in real containers
+	@$(TOGETHER) -n 2 tests/image
 
-test-docs: setup-dev build ## Every runbook, as it is written; those of a single server beside those of clusters
-	@pytest -q -n 2 --dist loadfile tests/docs
+test-stack: setup-dev build ## Of these: deploy, change, break and remove instances and what they hold, on this machine's engine
+	@$(TOGETHER) -n 2 tests/objects tests/stack
+
+test-molecule: setup-dev build ## Of these: the stacks, on hosts that run their own Docker Engine
+	@pytest -q -s tests/scenarios
+
+test-docs: setup-dev build ## Of these: every runbook, as it is written
+	@$(TOGETHER) -n 2 tests/docs
 
 bench: setup-dev build ## How long a look at a large server takes, a deploy that changes nothing, a check of 200 hosts (minutes)
 	@tests/bench/observe.py

@@ -10,12 +10,13 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from steps.loaded import ansible_playbook
 
 ROOT = Path(__file__).resolve().parents[2]
 # A password that the inventory gives, and that must not be found anywhere.
@@ -93,22 +94,12 @@ class Instance:
         self.write("group_vars/all.yml", self.variables)
 
     def play(self, name: str, *arguments: str) -> Run:
-        environment = {
-            **os.environ,
-            "ANSIBLE_NOCOLOR": "1",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }
-        done = subprocess.run(
-            ["ansible-playbook", "-i", str(self.inventory), f"playbooks/{name}.yml", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        return Run(
+            *ansible_playbook(
+                ["-i", str(self.inventory), f"playbooks/{name}.yml", *arguments], ROOT, environment
+            )
         )
-        return Run(done.returncode, done.stdout + done.stderr)
 
     def deploy(self, *arguments: str) -> Run:
         run = self.play("deploy-single", *arguments)

@@ -99,7 +99,10 @@ def test_removed_by_hand(instances: Instances, playbook: Playbook) -> None:
 
 
 def test_reboot_of_the_hosts(instances: Instances, playbook: Playbook) -> None:
-    """/run is empty afterwards. One host starts its engine itself; the other has no init system, and is told so."""
+    """/run is empty afterwards. One host starts its engine itself; the other has no init system, and is told so.
+
+    And it lacks what it is remembered to have, as a host does that was set up anew under its old name.
+    """
     subprocess.run(["docker", "restart", "--time", "20", *instances], check=True, capture_output=True)
     without, own = sorted(
         instances, key=lambda name: instances[name].variables["test_host_command"] == ["dockerd"]
@@ -109,7 +112,9 @@ def test_reboot_of_the_hosts(instances: Instances, playbook: Playbook) -> None:
     assert "Docker Engine" in said.failure(without)
     assert instances[own].sql("select answer from kept") == "42"
 
+    instances[without].run("dpkg --purge --force-depends python3-psycopg")
     playbook("molecule/single/converge.yml")
+    assert instances[without].host.package("python3-psycopg").is_installed
     for found in instances.values():
         assert found.sql("select answer from kept") == "42"
         assert found.host.file(found.socket).is_symlink

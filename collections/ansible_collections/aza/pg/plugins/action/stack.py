@@ -81,6 +81,10 @@ class ActionModule(StackAction):
             except _OtherwiseError:
                 pass
         look = self._seen(given)
+        forgotten = given["remembered"] and not given["look"] and not look["host"]["psycopg"]
+        if forgotten and given["state"] == "present":
+            # Another host of that name, which was not prepared because the first one was.
+            return {"changed": False, "unprepared": True}
         answer = self._as_seen({**given, "look": look})
         if given["stack"] == "single" and answer["version"]:
             # For the next run (fact_caching). A server that answered was spoken to with psycopg.

@@ -336,6 +336,12 @@ connection:
   description: Where the server is reached, and where the password's file is.
   returned: state present
   type: dict
+unprepared:
+  description:
+    - That the host lacks what the one had that O(remembered) tells of. Nothing else is returned then; prepare the host,
+      and call this again with a fresh O(look).
+  returned: when it is so
+  type: bool
 ansible_facts:
   description: C(stack_remembered), for O(remembered) of the next run where facts are cached.
   returned: of a single server that answers, when its host was looked at

@@ -20,7 +20,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 
 # What is different at every look, or makes no difference to what should be there.
-_FLEETING = frozenset({"time", "disk_free_mb", "psycopg"})
+_FLEETING = frozenset({"time", "disk_free_mb"})
 
 
 def host_facts() -> dict[str, Any]:

@@ -8,6 +8,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+from steps.processes import watched
+
 from .instance import CANARY, Instance, docker
 
 
@@ -18,16 +20,7 @@ def words(text: str) -> str:
 def test_no_secret_anywhere(fresh: Instance) -> None:
     given = {"postgres_password": CANARY, "postgres_allow_plain_passwords": True}
     fresh.declare(postgres_user="boss", postgres_database="shop", **given)
-    seen: list[str] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.05):
-            seen.append(_processes("axww"))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with watched() as seen:
         outputs = [
             fresh.play("deploy-single", "--check", "--diff", "-vvv").output,
             fresh.play("deploy-single", "--diff", "-vvv").output,
@@ -37,13 +30,11 @@ def test_no_secret_anywhere(fresh: Instance) -> None:
         outputs.append(fresh.play("deploy-single", "--diff", "-vvv").output)
         fresh.declare(postgres_port=1)
         outputs.append(fresh.play("deploy-single", "-vvv", "-e", "postgres_memory=900g").output)
-    finally:
-        stop.set()
-        watcher.join()
+    assert seen
     assert "set the password of role boss" in outputs[3]
     # The environment of what runs in the end. While the first start's scripts run they have the official image's
     # POSTGRES_PASSWORD in theirs, which only their own user and root can read.
-    outputs += [*seen, _processes("axwwe"), docker("inspect", fresh.container), "\n".join(_log(fresh))]
+    outputs += [*seen, _environments(), docker("inspect", fresh.container), "\n".join(_log(fresh))]
     assert not [text for text in outputs if CANARY in text]
     files = [path for path in fresh.directory.rglob("*") if path.is_file() and CANARY in path.read_text()]
     assert files == [fresh.directory / "secrets" / "postgres_password"]
@@ -51,8 +42,8 @@ def test_no_secret_anywhere(fresh: Instance) -> None:
     assert CANARY not in environment
 
 
-def _processes(options: str) -> str:
-    return subprocess.run(["ps", options, "-o", "args"], capture_output=True, text=True, check=False).stdout
+def _environments() -> str:
+    return subprocess.run(["ps", "axwwe", "-o", "args"], capture_output=True, text=True, check=False).stdout
 
 
 def _log(instance: Instance) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
+
+from steps.processes import watched
 
 from .instance import CANARY, Instance, docker
 
@@ -171,20 +172,7 @@ def test_no_secret_of_a_role_is_anywhere(shop: Instance) -> None:
     shop.sql("alter system set pg_stat_statements.track = 'all'")
     shop.sql("select pg_reload_conf()")
     kept = dict(shop.variables)
-    seen: list[str] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.05):
-            seen.append(
-                subprocess.run(
-                    ["ps", "axww", "-o", "args"], capture_output=True, text=True, check=False
-                ).stdout
-            )
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with watched() as seen:
         with_settings = {
             "log_statement": "all",
             "log_min_duration_statement": 0,
@@ -199,9 +187,7 @@ def test_no_secret_of_a_role_is_anywhere(shop: Instance) -> None:
         shop.sql("alter role fresh password null")
         outputs += [shop.play("check", "-vvv").output, shop.play("deploy-single", "-vvv").output]
         outputs.append(shop.play("secrets", "-e", "rotate=all", "-vvv", "--diff").output)
-    finally:
-        stop.set()
-        watcher.join()
+    assert seen
     assert "set the password of role fresh" in outputs[3]
     log = subprocess.run(["docker", "logs", shop.container], capture_output=True, text=True, check=False)
     outputs += [

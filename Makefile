@@ -6,8 +6,6 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 PLAY := ansible-playbook
 .DEFAULT_GOAL := help
-# The parts of `up` and `test` build on each other, in the order in which they are written.
-.NOTPARALLEL:
 .PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-containers test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean
 
 help: ## Show this list
@@ -40,13 +38,16 @@ format: setup-dev ## Format the Python, and mend what the linters can mend
 docs: setup-dev ## Generate again what is generated: reference pages, build context
 	@scripts/generate.py
 
-test: lint test-unit test-containers ## Everything, in the order of what follows
+# An engine and images come from the network in part, so meanwhile the processors have time for the rest.
+test: setup-dev ## Everything: the linters and unit tests, and then what makes containers
+	@$(MAKE) --no-print-directory --jobs=3 lint test-unit build
+	@$(MAKE) --no-print-directory test-containers
 
 test-unit: setup-dev ## Unit and property tests: no container, no host
 	@pytest -q -n auto
 
 # Whole files at once: the tests of a file may build on each other. Each worker has servers and hosts of its own.
-TOGETHER := pytest -q --dist loadfile
+TOGETHER := pytest -q -p steps.progress --dist loadfile
 
 # Three workers, since each of them waits now and then. The longest files first: together they end when the last one does.
 test-containers: setup-dev build ## All that makes containers, side by side: Molecule, runbooks, stacks, images

@@ -38,7 +38,7 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = 30) -> 
     while not (answer := condition()):
         if time.monotonic() > limit:
             pytest.fail(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.05)
+        time.sleep(0.2)
     return answer
 
 

@@ -192,7 +192,9 @@ class Server:
 
     # -- what the host does --------------------------------------------------------------------------
 
-    def run(self, wanted: Desired, allow: tuple[str, ...] = (), check: bool = False) -> dict[str, Any]:
+    def run(
+        self, wanted: Desired, allow: tuple[str, ...] = (), check: bool = False, settle: float = 0
+    ) -> dict[str, Any]:
         """One call of the host's module: observe, plan and, unless it is a check, apply."""
         module: Any = SimpleNamespace(
             params={
@@ -204,6 +206,7 @@ class Server:
                 "allow": list(allow),
                 "remove_data": False,
                 "host": {},
+                "settle": settle,
             },
             check_mode=check,
             _diff=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import lock, server
+from ansible_collections.aza.pg.plugins.module_utils.stack import lock, ready, server
 
 from .harness import Server
 
@@ -56,3 +56,28 @@ def test_a_statement_that_fails_is_named_with_the_servers_words(pg: Server) -> N
     pg.execute("drop type public.hstore")
     pg.converge(pg.describe(declared))
     assert pg.ask("select extname from pg_extension where extname = 'hstore'") == "hstore"
+
+
+def test_the_call_that_changed_something_looks_again_once_the_server_is_ready(pg: Server) -> None:
+    wanted = pg.describe(DECLARED, settings={"work_mem": "7MB"})
+    settled = pg.run(wanted, settle=30)["settled"]
+    assert settled["ready"] and settled["after"]["plan"]["changes"] == []
+    assert pg.ask("show work_mem") == "7MB"
+    assert "settled" not in pg.run(wanted, settle=30), "nothing was changed"
+
+
+def test_what_a_second_look_finds_to_do_is_left_to_the_next_call(
+    pg: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = pg.describe(DECLARED)
+    # Somebody is faster than the look that follows the change.
+    monkeypatch.setattr(ready, "wait", lambda *_: _dropped(pg))
+    settled = pg.run(wanted, settle=30)["settled"]
+    assert settled["ready"] and not settled["after"]
+    monkeypatch.undo()
+    assert pg.run(wanted)["lines"]
+
+
+def _dropped(pg: Server) -> ready.Readiness:
+    pg.execute("drop role shop")
+    return ready.Readiness("")

@@ -44,7 +44,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.preload import preload
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import SLICE_SECONDS, StackAction
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
 
 # A plan may show something new once the server runs (its password, say); then it must be empty.
@@ -355,14 +355,14 @@ class ActionModule(StackAction):
     ) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False, "done": [], "diff": [], "ready_seconds": 0.0}
         for number in range(_ROUNDS):
-            answer = self._apply(phase="apply", **handed)
+            answer = self._apply(phase="apply", settle=SLICE_SECONDS, **handed)
             if answer["awaits"]:
                 # The plan stands, and nothing was done: what would be refused is refused before the long copy.
                 archives = {
                     name: self._bring_archive(name, Path(images[name]["archive"]))
                     for name in answer["awaits"]
                 }
-                answer = self._apply(phase="apply", archives=archives, **handed)
+                answer = self._apply(phase="apply", settle=SLICE_SECONDS, archives=archives, **handed)
             if number == 0:
                 result |= {key: answer[key] for key in ("plan", "lines", "directory")}
             if number == 0 or _texts(answer["plan"]) - _texts(result["plan"]):
@@ -374,13 +374,18 @@ class ActionModule(StackAction):
                 break
             result["changed"] |= answer["changed"]
             result["done"] += answer.get("done", [])
-            if answer["changed"] or not answer["answers"]:
+            if answer["answers"] and not answer["changed"]:
+                break
+            settled = answer.get("settled") or {"ready": False, "waited": 0.0}
+            result["ready_seconds"] += settled["waited"]
+            if not settled["ready"]:
                 result["ready_seconds"] += self.wait_until_ready(
                     handed["desired"],
                     seconds("postgres_ready_timeout", given["ready_timeout"]),
                     answer["created"],
                 )
-            else:
+            elif settled["after"]:
+                answer = settled["after"]
                 break
         else:
             raise AzaError(

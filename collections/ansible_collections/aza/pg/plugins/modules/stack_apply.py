@@ -88,6 +88,12 @@ options:
     description: Whether a call that ends without readiness brings the log lines that matter.
     type: bool
     default: false
+  settle:
+    description:
+      - For O(phase=apply), how many seconds a call that changed something may wait for readiness. When it is there it
+        looks again, and saves the control node a call for each of both.
+    type: float
+    default: 0
 attributes:
   check_mode:
     description: The plan is made and nothing is done.
@@ -145,12 +151,19 @@ findings:
   returned: phase check
   type: list
   elements: dict
+settled:
+  description:
+    - Whether the server is C(ready), after C(waited) seconds. C(after) is what a second look found, as this module
+      would return it, when nothing is left to do; otherwise it is empty.
+  returned: phase apply, when something was changed and O(settle) is not 0
+  type: dict
 readiness:
   description: The first stage that is not reached yet, and what was said there.
   returned: phase ready
   type: dict
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -297,6 +310,29 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             result["done"] += applying.apply(plan, context)
             if given["state"] == "absent":
                 lock.path_of(Path(wanted.directory)).unlink()
+        if given["settle"]:
+            result["settled"] = settle(given, wanted, docker, result["created"])
+    return result
+
+
+def settle(given: dict[str, Any], wanted: Desired, docker: Docker, created: bool) -> dict[str, Any]:
+    start = time.monotonic()
+    is_ready = ready.wait(wanted, docker, given["settle"], created).ready
+    result = {"ready": is_ready, "waited": time.monotonic() - start, "after": {}}
+    if is_ready:
+        found = observe(wanted, docker, given["secrets"])
+        try:
+            # The control node read its clock before all this.
+            plan = make_plan({**given, "clock": 0}, wanted, found)
+        except AzaError:
+            return result  # for the next call to say
+        if found.server and not plan:
+            result["after"] = {
+                "plan": plan.to_dict(),
+                "lines": plan.lines(),
+                "answers": True,
+                "version": found.server["version"],
+            }
     return result
 
 
@@ -370,6 +406,7 @@ def main() -> None:
             "seconds": {"type": "float", "default": 2},
             "created": {"type": "bool", "default": False},
             "want_log": {"type": "bool", "default": False},
+            "settle": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )

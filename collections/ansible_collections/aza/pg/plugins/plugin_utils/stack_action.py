@@ -16,7 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.ready import STAGES
 from ansible_collections.aza.pg.plugins.plugin_utils import payloads
 
 # How long one call to the target may wait, and after how long the same stage is named again.
-_SLICE_SECONDS = 3
+SLICE_SECONDS = 3
 _REPEAT_SECONDS = 10
 
 
@@ -77,12 +77,12 @@ class StackAction(ActionBase):
         shown, shown_at, progress = "", start, ""
         while True:
             left = timeout - (time.monotonic() - moved)
-            last = left <= _SLICE_SECONDS
+            last = left <= SLICE_SECONDS
             now = self.on_target(
                 "stack_apply",
                 phase="ready",
                 desired=dict(desired),
-                seconds=max(0.0, min(_SLICE_SECONDS, left)),
+                seconds=max(0.0, min(SLICE_SECONDS, left)),
                 created=created,
                 want_log=last,
             )["readiness"]

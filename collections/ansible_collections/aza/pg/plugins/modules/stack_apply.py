@@ -316,23 +316,21 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
 
 
 def settle(given: dict[str, Any], wanted: Desired, docker: Docker, created: bool) -> dict[str, Any]:
+    """Wait for the server and look again. What goes wrong is said by the next call, after what was done here."""
     start = time.monotonic()
-    is_ready = ready.wait(wanted, docker, given["settle"], created).ready
-    result = {"ready": is_ready, "waited": time.monotonic() - start, "after": {}}
-    if is_ready:
-        found = observe(wanted, docker, given["secrets"])
-        try:
+    result: dict[str, Any] = {"ready": False, "waited": 0.0, "after": {}}
+    try:
+        result["ready"] = ready.wait(wanted, docker, given["settle"], created).ready
+        result["waited"] = time.monotonic() - start
+        if result["ready"]:
+            found = observe(wanted, docker, given["secrets"])
             # The control node read its clock before all this.
             plan = make_plan({**given, "clock": 0}, wanted, found)
-        except AzaError:
-            return result  # for the next call to say
-        if found.server and not plan:
-            result["after"] = {
-                "plan": plan.to_dict(),
-                "lines": plan.lines(),
-                "answers": True,
-                "version": found.server["version"],
-            }
+            if found.server and not plan:
+                version = found.server["version"]
+                result["after"] = {"plan": plan.to_dict(), "answers": True, "version": version}
+    except AzaError:
+        pass
     return result
 
 

@@ -30,8 +30,7 @@ def seed() -> None:
     with contextlib.suppress(OSError, KeyError):
         run = _of_this_run()
         run.mkdir(exist_ok=True)
-        kept = _kept()
-        for payload in kept.glob(_OURS):
+        for payload in _kept().glob(_OURS):
             with contextlib.suppress(FileExistsError):
                 (run / payload.name).symlink_to(payload)
 
@@ -47,6 +46,7 @@ def keep() -> None:
         if not fresh:
             return
         kept = _kept()
+        kept.mkdir(mode=0o700, exist_ok=True)
         for path in fresh:
             number, copy = tempfile.mkstemp(dir=kept)
             os.close(number)
@@ -59,17 +59,18 @@ def _of_this_run() -> Path:
 
 
 def _kept() -> Path:
-    """Raises OSError or KeyError when nothing can be kept."""
-    told = f"{__version__}\0{sys.version}\0{constants.DEFAULT_MODULE_UTILS_PATH}"
-    content = hashlib.sha256(told.encode())
+    """Where there may be something. Raises OSError or KeyError when nothing can be kept."""
+    # Files that somebody lets Ansible find before its own: rare, and not ours to read.
+    instead = [path for path in constants.DEFAULT_MODULE_UTILS_PATH if Path(path).is_dir()]
+    content = hashlib.sha256(f"{__version__}\0{sys.version}\0{instead}".encode())
     for folder in ("module_utils", "modules"):
         for path in sorted(Path(_PLUGINS, folder).rglob("*.py")):
             content.update(f"\0{path.relative_to(_PLUGINS)}\0".encode() + path.read_bytes())
     root = compiled.cache()
     kept = root / f"payloads-{content.hexdigest()[:32]}"
-    if not kept.is_dir():
-        kept.mkdir(mode=0o700, exist_ok=True)
+    if kept.is_dir():
+        compiled.own(kept)
+        os.utime(kept)
+    else:
         compiled.forget(root, "payloads-*")
-    compiled.own(kept)
-    os.utime(kept)
     return kept

@@ -28,11 +28,7 @@ _CONTEXT.set_forkserver_preload(
         __name__,
         "ansible.cli.playbook",
         "ansible.executor.module_common",
-        "ansible.plugins.action.normal",
-        "ansible.plugins.callback.default",
-        "ansible.plugins.connection.local",
-        "ansible.plugins.shell.sh",
-        "ansible.plugins.strategy.linear",
+        f"{__package__}.preloaded",
     ]
 )
 _START = threading.Lock()

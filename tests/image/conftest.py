@@ -217,6 +217,7 @@ class Launcher:
         files: dict[str, str | bytes] | None = None,
         wait: str = "ready",
         sql_user: str = "postgres",
+        durable: bool = False,
         **options: Any,
     ) -> Box:
         """Start a container.
@@ -226,11 +227,15 @@ class Launcher:
         :param files: path → content, put in before the start; ``#!`` at the start of a content makes it executable.
         :param wait: ``ready``, ``exit``, or ``none`` to return at once.
         :param sql_user: the role that :meth:`Box.sql` uses.
+        :param durable: a first start has the disk take a thousand files one by one, as users want it. Otherwise what
+            a crash of this machine would lose is lost: half of the time of a first start.
         :param options: of docker's ``containers.create`` (mem_limit, user, volumes …).
         """
         environment = dict(env or {})
         if password is not None:
             environment.setdefault("POSTGRES_PASSWORD", password)
+        if not durable and "POSTGRES_INITDB_ARGS_FILE" not in environment:
+            environment.setdefault("POSTGRES_INITDB_ARGS", "--no-sync")
         container = self.engine.containers.create(
             self.image, list(command), name=self.new_name(), environment=environment, **options
         )

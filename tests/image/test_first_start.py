@@ -92,12 +92,12 @@ def test_failing_script_leaves_nothing_finished(
 @places
 def test_killed_in_the_middle(run_container: Any, place: Any) -> None:
     mounts = place(run_container)
-    box = run_container(volumes=mounts, files=BLOCK, wait="none")
+    box = run_container(volumes=mounts, files=BLOCK, wait="none", durable=True)
     box.wait_log("at the gate")
     box.container.kill("KILL")
     box.exit_code()
     assert "PG_VERSION" not in box.files(PGDATA), "it looks finished"
-    again = run_container(volumes=mounts)
+    again = run_container(volumes=mounts, durable=True)
     assert "removing what an unfinished first start left" in again.logs()
     assert again.sql("SELECT 1") == "1"
     assert again.files("/var/lib/postgresql/18") == {"docker"}

@@ -96,7 +96,7 @@ def test_a_server_that_cannot_start_says_at_which_stage_and_why(fresh: Instance)
     assert run.code != 0
     assert "did not reach the stage 'process'" in words(run.output)
     assert "no-such-option" in run.output, run.output
-    fresh.declare(postgres_initdb_args="")
+    fresh.declare(postgres_initdb_args="--no-sync")
     fresh.deploy("-e", "postgres_allow_recreate=true")
     assert fresh.sql("select 1") == "1"
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of one instance, from the first plan to its removal. The tests build on each other, in this order."""
+"""The life of one instance, from the first plan on. The tests build on each other, in this order.
+
+What it outlives (kills, drift, stops) and its removal are tested on hosts: molecule/single.
+"""
 
 from __future__ import annotations
 
@@ -87,24 +90,6 @@ def test_a_setting_that_a_reload_takes(instance: Instance) -> None:
     assert instance.deploy().recap["changed"] == 0
 
 
-def test_what_needs_a_restart_waits_for_the_permission(instance: Instance) -> None:
-    started = instance.sql("select pg_postmaster_start_time()")
-    instance.declare(postgres_settings={"work_mem": "7MB", "max_connections": 33})
-    waiting = instance.deploy()
-    assert "waits for postgres_allow_restart: true" in waiting.output
-    assert instance.sql("select pg_postmaster_start_time()") == started
-    again = instance.deploy()
-    assert again.recap["changed"] == 0
-    assert "waits for postgres_allow_restart: true" in again.output
-    checked = instance.play("check")
-    assert checked.code == 0 and "yellow" in checked.output
-    allowed = instance.deploy("-e", "postgres_allow_restart=true")
-    assert "1 restart; nothing is lost" in allowed.output
-    assert instance.sql("show max_connections") == "33"
-    assert instance.sql("select pg_postmaster_start_time()") != started
-    assert instance.deploy().recap["changed"] == 0
-
-
 def test_bad_settings_are_refused_in_words_and_the_old_server_keeps_running(instance: Instance) -> None:
     started = instance.sql("select pg_postmaster_start_time()")
     good = instance.variables["postgres_settings"]
@@ -127,29 +112,6 @@ def test_bad_settings_are_refused_in_words_and_the_old_server_keeps_running(inst
     assert instance.deploy().recap["changed"] == 0
 
 
-def test_drift_is_found_and_repaired(instance: Instance) -> None:
-    hba = instance.directory / "postgres" / "pg_hba.conf"
-    hba.write_text(hba.read_text() + "host all all 0.0.0.0/0 trust\n")
-    (instance.directory / "postgres" / "conf.d" / "99-mine.conf").write_text("work_mem = 1MB\n")
-    instance.sql("alter role postgres password 'somebody was here'")
-    (instance.directory / "secrets").chmod(0o755)
-    checked = instance.play("check")
-    assert checked.code != 0
-    for words in (
-        "remove hba rule",
-        "0.0.0.0/0",
-        "99-mine.conf",
-        "set the password of role postgres",
-        "set rights of",
-    ):
-        assert words in " ".join(checked.output.split())
-    instance.deploy()
-    assert "trust" not in instance.sql("select string_agg(auth_method, ' ') from pg_hba_file_rules")
-    assert instance.sql("show work_mem") == "7MB"
-    assert instance.deploy().recap["changed"] == 0
-    test_the_psql_line_works_as_it_is_pasted(instance)
-
-
 def test_a_new_container_waits_for_the_permission_and_keeps_the_data(instance: Instance) -> None:
     instance.sql("create table kept as select 1 as one")
     instance.declare(postgres_memory="768m")
@@ -161,51 +123,3 @@ def test_a_new_container_waits_for_the_permission_and_keeps_the_data(instance: I
     test_the_psql_line_works_as_it_is_pasted(instance)
     assert instance.sql("table kept") == "1"
     assert instance.deploy().recap["changed"] == 0
-
-
-def test_stop_check_start(instance: Instance) -> None:
-    assert instance.play("stop", "--check").recap["changed"] == 1
-    assert instance.play("stop").recap["changed"] == 1
-    assert instance.play("stop").recap["changed"] == 0
-    assert docker("inspect", "--format", "{{.State.ExitCode}}", instance.container) == "0"
-    checked = instance.play("check")
-    assert checked.code != 0 and "it is exited" in checked.output
-    assert instance.play("start").recap["changed"] == 1
-    assert instance.play("start").recap["changed"] == 0
-    assert instance.sql("table kept") == "1"
-
-
-def test_a_killed_server_is_started_by_a_deploy(instance: Instance) -> None:
-    docker("kill", instance.container)
-    run = instance.deploy()
-    assert "start container" in run.output
-    assert instance.sql("table kept") == "1"
-
-
-def test_removing_needs_the_name_and_keeps_data_and_secrets(instance: Instance) -> None:
-    for arguments in (
-        (),
-        ("-e", "confirm=nonsense"),
-        ("-e", f"confirm={instance.cluster}", "-e", "remove_data=x"),
-    ):
-        run = instance.play("remove", *arguments)
-        assert run.code != 0 and "Nothing was changed" in " ".join(run.output.split()), run.output
-    assert instance.sql("select 1") == "1"
-    assert instance.play("remove", "-e", f"confirm={instance.cluster}", "--check").recap["changed"] == 1
-    assert instance.play("remove", "-e", f"confirm={instance.cluster}").code == 0
-    assert not instance.directory.exists()
-    assert not list(instance.directory.parent.iterdir())
-    assert docker("volume", "inspect", "--format", "{{.Name}}", instance.volume) == instance.volume
-    assert (instance.inventory / "secrets" / instance.cluster / "postgres_password").is_file()
-    assert instance.play("remove", "-e", f"confirm={instance.cluster}").recap["changed"] == 0
-
-
-def test_a_deploy_finds_the_data_again_and_then_it_can_go_for_good(instance: Instance) -> None:
-    instance.deploy()
-    assert instance.sql("table kept") == "1"
-    name = instance.cluster
-    gone = instance.play("remove", "-e", f"confirm={name}", "-e", f"remove_data={name}")
-    assert "LOST: every database" in gone.output
-    volumes = docker("volume", "ls", "--quiet").split()
-    assert instance.volume not in volumes
-    assert Path(instance.inventory / "secrets").is_dir()

@@ -21,7 +21,8 @@ def test_remove(instances: dict[str, Instance], playbook: Playbook) -> None:
     passwords = (INVENTORY / "secrets/plain/postgres_password").read_text()
 
     for confirmation in ({}, {"confirm": "yes"}):
-        playbook(REMOVE, extra=confirmation, expect_failure=True)
+        refused = playbook(REMOVE, extra=confirmation, expect_failure=True)
+        assert "Nothing was changed" in " ".join(refused.output.split())
         assert found.facts() == before
     # Another cluster's name is none of this host's business.
     playbook(REMOVE, extra={"confirm": "busy"}, limit=[name])
@@ -47,10 +48,11 @@ def test_remove(instances: dict[str, Instance], playbook: Playbook) -> None:
     assert found.sql("select answer from kept") == "42"
 
     both = {"confirm": "plain", "remove_data": "plain"}
-    foretold, _ = assert_check_mode_is_exact(
+    foretold, made = assert_check_mode_is_exact(
         lambda *words: playbook(REMOVE, *words, extra=both, limit=[name]), {name: found}
     )
     assert "data" in [change["effect"] for change in foretold.plan(name)]
+    assert "LOST: every database" in made.output
     assert found.volume not in found.run("docker volume ls -q")
     assert not playbook(REMOVE, extra=both, limit=[name]).changed(name)
     assert other.facts() == bystander

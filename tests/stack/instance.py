@@ -96,12 +96,7 @@ class Instance:
         self.write("group_vars/all.yml", self.variables)
 
     def play(self, name: str, *arguments: str) -> Run:
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        return Run(
-            *ansible_playbook(
-                ["-i", str(self.inventory), f"playbooks/{name}.yml", *arguments], ROOT, environment
-            )
-        )
+        return play("-i", str(self.inventory), f"playbooks/{name}.yml", *arguments)
 
     def deploy(self, *arguments: str) -> Run:
         run = self.play("deploy-single", *arguments)
@@ -123,6 +118,12 @@ class Instance:
         link = Path(f"/run/aza-pg/{self.cluster}-single")
         if link.is_symlink():
             link.unlink()
+
+
+def play(*arguments: str) -> Run:
+    """``ansible-playbook`` in the root of the checkout."""
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return Run(*ansible_playbook(arguments, ROOT, environment))
 
 
 def docker(*arguments: str) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import subprocess
 import urllib.error
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.monitoring import scrape as
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer_exporter
 
 from . import promql
-from .instance import ROOT, docker, free_port
+from .instance import ROOT, docker, free_port, play
 from .prometheus import promtool, running
 from .watched import POOLER, Watched, eventually, metrics
 
@@ -283,16 +282,9 @@ _HOSTS: dict[str, Any] = {
 
 
 def _play(*arguments: str) -> str:
-    done = subprocess.run(
-        ["ansible-playbook", "playbooks/monitoring.yml", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    run = play("playbooks/monitoring.yml", *arguments)
+    assert run.code == 0, run.output
+    return run.output
 
 
 def test_the_files_are_made_of_an_inventory(tmp_path: Path) -> None:

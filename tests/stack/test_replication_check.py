@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -23,9 +20,9 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.replication import j
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding
 from ansible_collections.aza.pg.plugins.module_utils.stack.server import ServerError
 
-from . import browser
+from . import browser, instance
 from .containers import Network, eventually
-from .instance import ROOT, docker
+from .instance import docker
 
 PASSWORD = "CANARY-" + secrets.token_hex(8)
 DECLARED = Declared.of(
@@ -176,22 +173,8 @@ def play(net: Network, folder: Path, *arguments: str) -> tuple[int, str, dict[st
     }
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": shared}}))
     (folder / "play.yml").write_text(_PLAY)
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            "-i",
-            folder / "hosts.yml",
-            folder / "play.yml",
-            *arguments,
-        ],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr, json.loads((folder / "report.json").read_text())
+    run = instance.play("-i", str(folder / "hosts.yml"), str(folder / "play.yml"), *arguments)
+    return run.code, run.output, json.loads((folder / "report.json").read_text())
 
 
 def test_a_playbook_prints_judges_and_draws_it(net: Network, tmp_path: Path) -> None:

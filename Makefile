@@ -2,8 +2,9 @@
 # Everything else is a step of these, and what runs here can as well be typed by hand with .venv active.
 SHELL := /bin/sh
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# What is loaded in each of a thousand runs is compiled once, whatever this machine has Python do elsewhere.
-unexport PYTHONDONTWRITEBYTECODE
+# What is loaded in each of a thousand runs is compiled once, whatever this machine has Python do elsewhere. And a module
+# of Ansible's, which comes over standard input, is not read byte by byte: a third of a second in each of them.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 PLAY := ansible-playbook
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-containers test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean
@@ -14,7 +15,7 @@ help: ## Show this list
 setup: ## Make the virtual environment .venv from the locked requirements
 	@scripts/bootstrap
 
-setup-dev:
+setup-dev: setup
 	@scripts/bootstrap dev
 
 up: setup ## From a bare machine to a running, tuned, verified PostgreSQL 18; again: nothing changes
@@ -39,7 +40,7 @@ docs: setup-dev ## Generate again what is generated: reference pages, build cont
 	@scripts/generate.py
 
 # An engine and images come from the network in part, so meanwhile the processors have time for the rest.
-test: setup-dev ## Everything: the linters and unit tests, and then what makes containers
+test: setup ## Everything: the linters and unit tests, and then what makes containers
 	@$(MAKE) --no-print-directory --jobs=3 lint test-unit build
 	@$(MAKE) --no-print-directory test-containers
 

@@ -4,51 +4,14 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import threading
 from pathlib import Path
 
-from steps.processes import watched
-
-from .instance import CANARY, Instance, docker
+from .instance import Instance, docker
 
 
 def words(text: str) -> str:
     return " ".join(text.split())
-
-
-def test_no_secret_anywhere(fresh: Instance) -> None:
-    given = {"postgres_password": CANARY, "postgres_allow_plain_passwords": True}
-    fresh.declare(postgres_user="boss", postgres_database="shop", **given)
-    with watched() as seen:
-        outputs = [
-            fresh.play("deploy-single", "--check", "--diff", "-vvv").output,
-            fresh.play("deploy-single", "--diff", "-vvv").output,
-            fresh.play("check", "-vvv").output,
-        ]
-        fresh.sql("alter role boss password 'another one'")
-        outputs.append(fresh.play("deploy-single", "--diff", "-vvv").output)
-        fresh.declare(postgres_port=1)
-        outputs.append(fresh.play("deploy-single", "-vvv", "-e", "postgres_memory=900g").output)
-    assert any("docker" in arguments for arguments in seen), "what the runs started was not looked at"
-    assert "set the password of role boss" in outputs[3]
-    # The environment of what runs in the end. While the first start's scripts run they have the official image's
-    # POSTGRES_PASSWORD in theirs, which only their own user and root can read.
-    outputs += [*seen, _environments(), docker("inspect", fresh.container), "\n".join(_log(fresh))]
-    assert not [text for text in outputs if CANARY in text]
-    files = [path for path in fresh.directory.rglob("*") if path.is_file() and CANARY in path.read_text()]
-    assert files == [fresh.directory / "secrets" / "postgres_password"]
-    environment = docker("exec", fresh.container, "sh", "-c", "tr '\\0' '\\n' </proc/1/environ")
-    assert CANARY not in environment
-
-
-def _environments() -> str:
-    return subprocess.run(["ps", "axwwe", "-o", "args"], capture_output=True, text=True, check=False).stdout
-
-
-def _log(instance: Instance) -> list[str]:
-    done = subprocess.run(["docker", "logs", instance.container], capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).splitlines()
 
 
 def test_a_port_that_something_else_holds(fresh: Instance) -> None:

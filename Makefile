@@ -48,7 +48,7 @@ test-unit: setup-dev ## Unit and property tests: no container, no host
 	@pytest -q -n auto
 
 # Whole files at once: the tests of a file may build on each other. Each worker has servers and hosts of its own.
-TOGETHER := pytest -q -p steps.progress --dist loadfile
+TOGETHER := pytest -q -p steps.progress -p steps.priority --dist loadfile
 
 # Three workers, since each of them waits now and then. The longest files first: together they end when the last one does.
 test-containers: setup-dev build ## All that makes containers, side by side: Molecule, runbooks, stacks, images

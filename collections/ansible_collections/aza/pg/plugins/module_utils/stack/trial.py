@@ -8,9 +8,13 @@ own words, would have kept the real one from starting, or from letting people in
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 
+from ansible_collections.aza.pg.plugins.module_utils import compiled
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
@@ -102,12 +106,40 @@ def needed(plan: Plan) -> bool:
 
 
 def check(wanted: Desired, docker: Docker) -> None:
-    """:raises AzaError: what the server of the image refuses, all at once. Nothing was touched then."""
+    """:raises AzaError: what the server of the image refuses, all at once. Nothing was touched then.
+
+    What it accepted once it is not asked again: it takes seconds, and the answer depends on nothing but the question.
+    """
     texts = {item.path: item.text or "" for item in wanted.files if item.path in _FILES}
-    libraries = (wanted.objects.get("preload") or {}).get("declared") or ()
+    libraries = ",".join((wanted.objects.get("preload") or {}).get("declared") or ())
+    given = [texts.get(path, "") for path in _FILES]
+    with _once(_SCRIPT, wanted.image["pinned"], libraries, *given) as accepted:
+        if not accepted:
+            _ask(wanted, docker, texts, libraries)
+
+
+@contextlib.contextmanager
+def _once(*question: str) -> Iterator[bool]:
+    """Whether this was accepted before; remembered when the block ends without an error."""
+    mark = None
+    with contextlib.suppress(OSError, KeyError):
+        mark = (
+            compiled.cache() / f"accepted-{hashlib.sha256(chr(0).join(question).encode()).hexdigest()[:32]}"
+        )
+    accepted = bool(mark and mark.is_dir())
+    yield accepted
+    with contextlib.suppress(OSError):
+        if mark and accepted:
+            os.utime(mark)
+        elif mark:
+            mark.mkdir()
+            compiled.forget(mark.parent, "accepted-*")
+
+
+def _ask(wanted: Desired, docker: Docker, texts: Mapping[str, str], libraries: str) -> None:
     done = docker.run(
         *("run", "--rm", "--interactive", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
-        *("--user", "postgres", "--env", f"POSTGRES_EXTRA_PRELOAD_LIBRARIES={','.join(libraries)}"),
+        *("--user", "postgres", "--env", f"POSTGRES_EXTRA_PRELOAD_LIBRARIES={libraries}"),
         *("--entrypoint", "/bin/bash", wanted.image["pinned"], "-c", _SCRIPT),
         stdin="".join(base64.b64encode(texts.get(path, "").encode()).decode() + "\n" for path in _FILES),
         check=False,

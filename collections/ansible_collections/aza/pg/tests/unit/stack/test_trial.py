@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import base64
+import pwd
+import types
+from dataclasses import replace
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -35,6 +39,12 @@ WANTED = Desired(
 )
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: types.SimpleNamespace(pw_dir=str(tmp_path)))
+    return tmp_path
+
+
 class Fake(Docker):
     def __init__(self, **sections: str) -> None:
         super().__init__()
@@ -61,6 +71,32 @@ def test_what_the_server_is_given() -> None:
     assert texts == [item.text for item in WANTED.files]
     assert "POSTGRES_EXTRA_PRELOAD_LIBRARIES=pg_cron,x" in docker.call
     assert {"none", "--read-only", "--rm", "sha256:abc"} <= set(docker.call)
+
+
+def asked(wanted: Desired) -> bool:
+    docker = Fake()
+    trial.check(wanted, docker)
+    return bool(docker.call)
+
+
+def test_what_was_accepted_is_not_asked_again() -> None:
+    assert [asked(WANTED), asked(WANTED)] == [True, False]
+    for other in (
+        replace(WANTED, services=(Service("postgres", "c", {"pinned": "sha256:def"}),)),
+        replace(WANTED, files=(*WANTED.files[:2], File(hba.IDENT_PATH, 0o644, text="aza root shop\n"))),
+        replace(WANTED, objects={"preload": {"declared": ["pg_cron"]}}),
+    ):
+        assert [asked(other), asked(other)] == [True, False]
+
+
+def test_what_was_refused_is_asked_again() -> None:
+    refused(rules="hba\t2\tbad")
+    assert asked(WANTED)
+
+
+def test_where_nothing_can_be_kept_it_is_asked_each_time(home: Path) -> None:
+    (home / ".cache").write_text("")
+    assert [asked(WANTED), asked(WANTED)] == [True, True]
 
 
 def test_everything_that_is_refused_at_once_and_where_it_stands() -> None:

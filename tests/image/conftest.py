@@ -240,8 +240,8 @@ class Launcher:
         :param files: path → content, put in before the start; ``#!`` at the start of a content makes it executable.
         :param wait: ``ready``, ``exit``, or ``none`` to return at once.
         :param sql_user: the role that :meth:`Box.sql` uses.
-        :param durable: a first start has the disk take a thousand files one by one, as users want it. Otherwise what
-            a crash of this machine would lose is lost: half of the time of a first start.
+        :param durable: a first start has the disk take its thousand files one by one, as users want it. Otherwise what
+            a crash of this machine would lose may be lost.
         :param options: of docker's ``containers.create`` (mem_limit, user, volumes …).
         """
         environment = dict(env or {})

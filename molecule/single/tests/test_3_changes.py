@@ -45,8 +45,13 @@ def test_restart_waits_for_permission(instances: Instances, playbook: Playbook) 
         assert found.identity() == identity[name]
         assert found.sql("show max_locks_per_transaction") == before[name]
     assert "postgres_allow_restart" in foretold.output
+    again = playbook("deploy-single.yml", extra=wish)
+    assert not any(again.changed(name) for name in instances)
+    assert "waits for postgres_allow_restart: true" in again.output
+    assert "yellow" in playbook("check.yml", extra=wish).output
 
-    playbook("deploy-single.yml", extra={**wish, "postgres_allow_restart": True})
+    allowed = playbook("deploy-single.yml", extra={**wish, "postgres_allow_restart": True})
+    assert "1 restart; nothing is lost" in allowed.output
     for name, found in instances.items():
         assert found.sql("show max_locks_per_transaction") == "333"
         assert found.identity()[0] == identity[name][0], "a restart does not need a new container"

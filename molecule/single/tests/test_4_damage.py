@@ -131,6 +131,7 @@ def test_stop_and_start(instances: Instances, playbook: Playbook) -> None:
         )
         assert found.inspect(found.exporter)["State"]["Status"] == "exited"
     assert not any(playbook("stop.yml").changed(name) for name in instances)
+    assert "it is exited" in playbook("check.yml", expect_failure=True).output
     assert_check_mode_is_exact(lambda *words: playbook("start.yml", *words), instances)
     for name, found in instances.items():
         assert found.sql("select answer from kept") == "42", name

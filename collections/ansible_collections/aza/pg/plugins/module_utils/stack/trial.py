@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from ansible_collections.aza.pg.plugins.module_utils import compiled
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
@@ -108,32 +108,27 @@ def needed(plan: Plan) -> bool:
 def check(wanted: Desired, docker: Docker) -> None:
     """:raises AzaError: what the server of the image refuses, all at once. Nothing was touched then.
 
-    What it accepted once it is not asked again: it takes seconds, and the answer depends on nothing but the question.
+    What it accepted within the last weeks it is not asked again: that takes seconds, and the answer depends on nothing
+    but the question.
     """
     texts = {item.path: item.text or "" for item in wanted.files if item.path in _FILES}
     libraries = ",".join((wanted.objects.get("preload") or {}).get("declared") or ())
-    given = [texts.get(path, "") for path in _FILES]
-    with _once(_SCRIPT, wanted.image["pinned"], libraries, *given) as accepted:
-        if not accepted:
-            _ask(wanted, docker, texts, libraries)
+    accepted = _mark(_SCRIPT, wanted.image["pinned"], libraries, *(texts.get(path, "") for path in _FILES))
+    if accepted and accepted.is_dir():
+        return
+    _ask(wanted, docker, texts, libraries)
+    if accepted:
+        with contextlib.suppress(OSError):
+            accepted.mkdir()
+            compiled.forget(accepted.parent, "accepted-*")
 
 
-@contextlib.contextmanager
-def _once(*question: str) -> Iterator[bool]:
-    """Whether this was accepted before; remembered when the block ends without an error."""
-    mark = None
+def _mark(*question: str) -> Path | None:
+    """What is there once this was accepted; None where this user can keep nothing."""
+    content = hashlib.sha256("\0".join(question).encode()).hexdigest()
     with contextlib.suppress(OSError, KeyError):
-        mark = (
-            compiled.cache() / f"accepted-{hashlib.sha256(chr(0).join(question).encode()).hexdigest()[:32]}"
-        )
-    accepted = bool(mark and mark.is_dir())
-    yield accepted
-    with contextlib.suppress(OSError):
-        if mark and accepted:
-            os.utime(mark)
-        elif mark:
-            mark.mkdir()
-            compiled.forget(mark.parent, "accepted-*")
+        return compiled.cache() / f"accepted-{content[:32]}"
+    return None
 
 
 def _ask(wanted: Desired, docker: Docker, texts: Mapping[str, str], libraries: str) -> None:

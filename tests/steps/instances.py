@@ -136,6 +136,13 @@ class Instance:
         found: list[dict[str, Any]] = json.loads(self.run(f"docker inspect {container or self.container}"))
         return found[0]
 
+    def says_up(self, port: int, what: str) -> bool:
+        """Whether an exporter says that what it watches is up. Asked first after a restart, it says no."""
+        fetch = (
+            f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
+        )
+        return f"\n{what}_up 1\n" in self.run(f"python3 -c {shlex.quote(fetch)}")
+
     def identity(self) -> tuple[str, str]:
         """Changes when the container is replaced, or its server restarted."""
         return self.inspect()["Id"], self.sql("select pg_postmaster_start_time()")

@@ -10,17 +10,17 @@ import yaml
 from steps.clients import ask
 from steps.instances import Instance
 from steps.members import Members, pool, slot, streaming, until_healthy
+from steps.waiting import until
 
 PRIMARY, SMALL = "azatest-db1", "azatest-db3"
-_SCRAPE = "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://127.0.0.1:{}/metrics\").read().decode())'"
 
 
 def test_1_the_server_does_not_listen_on_loopback_inside_its_container(instance: Instance) -> None:
     """PgBouncer, exporter and replicas reach it, and on the host it is at one address, not at all of them."""
     assert instance.sql("show listen_addresses") == "*"
     assert instance.inspect()["HostConfig"]["PortBindings"]["5432/tcp"][0]["HostIp"] == instance.address
-    assert "\npg_up 1" in instance.run(_SCRAPE.format(instance.exporter_port))
-    assert "\npgbouncer_up 1" in instance.run(_SCRAPE.format(instance.pool_exporter_port))
+    until(lambda: instance.says_up(instance.exporter_port, "pg"), "its exporter sees the server")
+    until(lambda: instance.says_up(instance.pool_exporter_port, "pgbouncer"), "its exporter sees the pooler")
     database, user = ("press", "author") if instance.cluster == "blog" else ("shop", "shop")
     with pool(instance, user, database) as client:
         assert ask(client, "select inet_server_port()") == 5432

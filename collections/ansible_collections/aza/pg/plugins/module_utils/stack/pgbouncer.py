@@ -83,6 +83,7 @@ _DEFAULTS: Mapping[str, str] = {
     # The server may have been restarted with another address; and it is back sooner than PgBouncer would look.
     "server_login_retry": "1",
     "dns_max_ttl": "5",
+    "dns_nxdomain_ttl": "1",
     "client_login_timeout": "15",
     # A health check every ten seconds would fill the log.
     "log_connections": "0",
@@ -152,6 +153,12 @@ class PgBouncer:
             "mem_limit": "256m",
             "ulimits": {"nofile": FILES},
             "ports": [service.published(PORT)],
+            # The engine knows the server's name while it runs, and asks others for it while it does not. PgBouncer's
+            # resolver (c-ares) keeps what they then say, that there is no such name, for up to an hour. So they are not
+            # asked: nobody listens there, and a failure is not kept. Some option has to be given lest the host's ndots
+            # be taken over, with which the engine itself says that there is none.
+            "dns": ["127.0.0.1"],
+            "dns_opt": ["timeout:1"],
             "volumes": [f"./{DIRECTORY}:/etc/pgbouncer:ro", f"./{SOCKET_DIRECTORY}:/var/run/pgbouncer"],
             "healthcheck": {
                 "test": ["CMD", "bash", "-c", _HEALTH],

@@ -80,12 +80,12 @@ _DEFAULTS: Mapping[str, str] = {
     "max_prepared_statements": "200",
     # Java's driver sends it with every login, and PostgreSQL's default is what it asks for.
     "ignore_startup_parameters": "extra_float_digits",
-    # The server may have been restarted with another address; and it is back sooner than PgBouncer would look.
+    # A server that was away is back sooner than PgBouncer would look again.
     "server_login_retry": "1",
     "dns_max_ttl": "5",
     "dns_nxdomain_ttl": "1",
     "client_login_timeout": "15",
-    # A health check every ten seconds would fill the log.
+    # The health checks would fill the log.
     "log_connections": "0",
     "log_disconnections": "0",
     "log_stats": "0",

@@ -111,6 +111,28 @@ def test_what_conf_d_names_makes_a_replica(run_container: Any) -> None:
 
 
 @pytest.mark.parametrize("tune", ["on", "off"])
+def test_a_smaller_value_that_is_set_waits_for_the_replay(run_container: Any, tune: str) -> None:
+    """PostgreSQL compares it to what pg_control keeps, refuses, and so never gets to replay what would lower that."""
+    primary, network = start_primary(run_container)
+    env = replica_env(primary.name, POSTGRES_AUTOTUNE=tune)
+    smaller = ("-c", "max_locks_per_transaction=98")
+    replica = run_container(*smaller, password=None, env=env, network=network)
+    replica.sql("ALTER SYSTEM SET max_prepared_transactions = 6")
+    replica.restart()
+    assert "max_prepared_transactions is 7, not 6 as it is set: a standby may not have less" in replica.logs()
+    assert replica.show("max_prepared_transactions") == "7"
+    assert replica.show("max_locks_per_transaction") == "99"
+    assert replica.sql("SELECT pg_is_in_recovery()") == "t"
+
+    replica.sql("SELECT pg_promote()")
+    replica.restart()
+    assert (replica.show("max_prepared_transactions"), replica.show("max_locks_per_transaction")) == (
+        "6",
+        "98",
+    )
+
+
+@pytest.mark.parametrize("tune", ["on", "off"])
 def test_standby_data_stays_a_standby(run_container: Any, tune: str) -> None:
     """Truth comes from the data: started as a primary, without the primary's address, it follows and starts."""
     primary, network = start_primary(run_container)

@@ -93,13 +93,24 @@ def test_more_connections_with_permission_standbys_first(shop: Members, deploy: 
 
 
 def test_fewer_connections_the_primary_first(shop: Members, deploy: Deploy, declared: dict[str, Any]) -> None:
-    declared["postgres_settings"] = {**declared["postgres_settings"], "max_connections": 85}
+    """Without permission all of them wait. With it, each standby is waited for until it has replayed the primary's:
+    these look for their primary again no sooner than after a quarter of a minute, and would not start before."""
+    changed = {"max_connections": 85, "wal_retrieve_retry_interval": "15s"}
+    declared["postgres_settings"] = {**declared["postgres_settings"], **changed}
+    made = deploy()
+    for name, found in shop.items():
+        assert [change["name"] for change in made.held(name)] == ["max_connections"]
+        assert found.sql("show max_connections") == "90"
     deploy(extra={"postgres_allow_restart": True})
     first = float(shop[PRIMARY].sql(STARTED))
     for name, found in shop.items():
         assert found.sql("show max_connections") == "85"
         assert name == PRIMARY or float(found.sql(STARTED)) > first
+        assert "not 85 as it is set" not in found.run(f"docker logs {found.container} 2>&1"), (
+            "it did not wait"
+        )
     until_streaming(shop[PRIMARY], {name: found for name, found in shop.items() if name != PRIMARY})
+    del declared["postgres_settings"]["wal_retrieve_retry_interval"]
 
 
 def test_a_cascade_a_delay_and_a_quorum_by_one_variable_each(

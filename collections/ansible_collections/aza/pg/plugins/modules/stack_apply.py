@@ -180,6 +180,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     pgbouncer_exporter,
     ready,
     server,
+    standby,
     trial,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
@@ -275,6 +276,9 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     only_plan = module.check_mode or given["phase"] == "plan"
     if given["state"] in ("present", "started") and (found.running or not only_plan):
         server.require_psycopg()
+    waits = bool(given["allow"]) and given["state"] == "present" and not only_plan
+    if waits:
+        found = standby.replayed(wanted, found, docker)
     plan = make_plan(given, wanted, found)
     tries = given["state"] == "present" and trial.needed(plan)
     if tries and found.image:
@@ -298,6 +302,8 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         with lock.held(wanted, given["who"]):
             # Somebody else may have worked here before the lock was ours.
             found = observe(wanted, docker, given["secrets"])
+            if waits:
+                found = standby.look(wanted, found, docker)
             plan = make_plan(given, wanted, found)
             context = applying.Context(wanted, docker, given["secrets"], given["archives"])
             result["done"] = []
@@ -324,6 +330,8 @@ def settle(given: dict[str, Any], wanted: Desired, docker: Docker, created: bool
         result["waited"] = time.monotonic() - start
         if result["ready"]:
             found = observe(wanted, docker, given["secrets"])
+            if given["allow"]:
+                found = standby.look(wanted, found, docker)
             # The control node read its clock before all this.
             plan = make_plan({**given, "clock": 0}, wanted, found)
             if found.server and not plan:

@@ -66,9 +66,12 @@ def turn(task_vars: Mapping[str, Any], host: str) -> str:
     role = replication.role(host, members(task_vars, str(values["postgres_cluster"]), host, look))
     if not role.standby:
         return "writes"
-    may = any(boolean(values.get(f"postgres_allow_{what}", False)) for what in ("restart", "recreate"))
     settings = values.get("postgres_settings") or {}
-    return "grows" if may and replication.grows(role.me, settings) else "follows"
+    return "grows" if _may_restart(values) and replication.grows(role.me, settings) else "follows"
+
+
+def _may_restart(values: Mapping[str, Any]) -> bool:
+    return any(boolean(values.get(f"postgres_allow_{what}", False)) for what in ("restart", "recreate"))
 
 
 def delay(values: Mapping[str, Any]) -> int:
@@ -157,14 +160,16 @@ class Part:
         return replication.role(self.host, self._members(), self.given["synchronous_replicas"])
 
     def floor(self, role: replication.Role) -> dict[str, int]:
-        """What this standby may not have less of. In check mode what is declared for the primary counts as done."""
+        """What this standby may not have less of. In check mode what is declared for the primary counts as done, as
+        far as it is permitted."""
         primary = replication.primary_of(role.members)
         if not role.standby or primary is None:
             return {}
         floor = {name: int(value) for name, value in ((primary.facts or {}).get("floor") or {}).items()}
-        if self.foretelling:
-            declared_there = self.task_vars["hostvars"][primary.host].get("postgres_settings") or {}
-            floor |= replication.declared_floor(declared_there)
+        there = self.task_vars["hostvars"][primary.host]
+        # Without data its first deploy is what brings it.
+        if self.foretelling and (_may_restart(there) or not primary.has_data):
+            floor |= replication.declared_floor(there.get("postgres_settings") or {})
         return floor
 
     def refuse(self, role: replication.Role) -> None:

@@ -192,6 +192,21 @@ stock_floors() { # for POSTGRES_AUTOTUNE=off: stock values, but a standby must b
     done
 }
 
+too_small() { # ARGUMENT…: the floors that somebody set less for, NAME=FLOOR, in $REPLY
+    local setting name floor value raised=()
+    for setting in $standby_stock; do
+        name=${setting%=*} floor=tune_floor_${setting%=*}
+        ((${!floor:-0})) || continue
+        # What is wrong with its configuration, the server says itself.
+        value=$(postgres "$@" -D "$PGDATA" -C "$name" 2>/dev/null) || return 0
+        if ((value < ${!floor})); then
+            say "$name is ${!floor}, not $value as it is set: a standby may not have less than its primary has, or had in what is still to be replayed"
+            raised+=("$name=${!floor}")
+        fi
+    done
+    REPLY=${raised[*]}
+}
+
 check_run_dir() {
     : 2>/dev/null >>"$tuned_conf" ||
         misconfigured "user $EUID cannot write $tuned_conf: add --tmpfs $run_dir:mode=1777 (Compose: tmpfs: ['$run_dir:mode=1777'])"
@@ -296,6 +311,12 @@ serve() { # postgres [ARGUMENT…]
         say "$PGDATA is a standby's (standby.signal), so this server is one, whatever POSTGRES_ROLE says: promote it to change that"
     elif [[ $POSTGRES_ROLE == replica && ! -e $PGDATA/standby.signal ]]; then
         say "$PGDATA is a primary's (no standby.signal; promoted?), so this server is one, whatever POSTGRES_ROLE says"
+    fi
+
+    if [[ -e $PGDATA/standby.signal || -e $PGDATA/recovery.signal ]]; then
+        local REPLY=''
+        too_small "$@"
+        for name in $REPLY; do set -- "$@" -c "$name"; done
     fi
 
     # The server and what it starts (archive commands, PL code) need no secret of ours.

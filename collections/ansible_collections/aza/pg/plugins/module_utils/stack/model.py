@@ -397,6 +397,8 @@ class Observed:
     socket_link: str | None = None
     server: Mapping[str, Any] | None = None
     server_error: str = ""
+    # What pg_control of a standby keeps of what it may not have less of; where nobody asked, nothing.
+    control: Mapping[str, int] = field(default_factory=dict)
     # Fingerprint of the certificate that clients are shown; empty where that could not be asked.
     certificate_in_use: str = ""
     # Exporter → why its metrics cannot be had, empty when they can; those that were asked for.

@@ -16,6 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     pgbouncer,
     pool_drift,
     pool_rules,
+    standby,
     tls,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
@@ -105,19 +106,8 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             f"the clock of this host is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the control node's; "
             "certificates, lag and logs cannot be judged by it: set one of them right (timedatectl, chrony)"
         )
-    result += _below_the_floor(wanted)
     result += objects.problems(wanted, found)
     return result
-
-
-def _below_the_floor(wanted: Desired) -> Iterator[str]:
-    for name, least in wanted.floor.items():
-        value = wanted.settings.get(name, "")
-        if value.isdigit() and int(value) < least:
-            yield (
-                f"postgres_settings: {name} {value} is less than the primary's {least}, and with less a standby "
-                "does not start; lower it on the primary first, or leave it out here"
-            )
 
 
 def _same_ports(wanted: Desired) -> Iterator[str]:
@@ -382,6 +372,17 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
     if behind and not waiting:
         why = f"its primary has {', '.join(behind)}, and with less it does not replay"
         yield Change("server", wanted.instance, "restart", effect="restart", why=why)
+    for name, value in standby.shrinks(wanted, found).items():
+        if name not in about and now[name].get("source") == "command line":
+            why = f"it was started with more than {name} {value}, which was still to be replayed"
+            yield Change(
+                "server",
+                wanted.instance,
+                "restart",
+                effect="restart",
+                why=why,
+                awaits=standby.awaits(wanted, found, name),
+            )
     loaded = float(found.server["config_loaded"])
     written = {
         change.detail.get("path", pg.PATH) if change.kind == "setting" else change.detail.get("path")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import findings, objects, replication
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed
@@ -94,7 +93,7 @@ def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
     assert waiting.todo == "deploy after the end of its use"
 
 
-def test_a_standby_below_its_primary_is_restarted_and_a_value_below_it_refused() -> None:
+def test_a_standby_below_its_primary_is_restarted() -> None:
     wanted = member("db2", PRIMARY, STANDBY, floor={"max_connections": 120})
     found = live(wanted)
     settings = {**(found.server or {})["settings"], "max_connections": {"raw": "80", "context": "postmaster"}}
@@ -103,9 +102,44 @@ def test_a_standby_below_its_primary_is_restarted_and_a_value_below_it_refused()
     assert said.startswith("restart server shop") and "its primary has max_connections 120" in said
     enough = {**settings, "max_connections": {"raw": "120", "context": "postmaster"}}
     assert lines(wanted, replace(found, server={**(found.server or {}), "settings": enough})) == []
-    less = member("db2", PRIMARY, STANDBY, floor={"max_connections": 120}, settings={"max_connections": 60})
-    with pytest.raises(AzaError, match="max_connections 60 is less than the primary's 120"):
-        planning.refuse(less, found)
+
+
+SMALLER = "setting max_connections  120 → 60"
+
+
+def smaller(primary: int, replayed: int, source: str = "configuration file") -> tuple[Desired, Observed]:
+    """A standby that runs with 120 connections and is declared to have 60."""
+    now = member("db2", PRIMARY, STANDBY, settings={"max_connections": 120})
+    wanted = member(
+        "db2", PRIMARY, STANDBY, settings={"max_connections": 60}, floor={"max_connections": primary}
+    )
+    found = live(now if source == "configuration file" else wanted)
+    known = (found.server or {})["settings"]
+    known = {**known, "max_connections": {**known["max_connections"], "raw": "120", "source": source}}
+    server = {**(found.server or {}), "settings": known}
+    return wanted, replace(found, server=server, control={"max_connections": replayed} if replayed else {})
+
+
+@pytest.mark.parametrize("permission", [(), ("restart",)])
+def test_a_smaller_value_waits_for_the_primary_and_then_for_the_replay(permission: tuple[str, ...]) -> None:
+    """And so does what the image has started with more than is set."""
+    plan = planning.plan(*smaller(primary=120, replayed=120), permission)
+    assert not plan.changes
+    assert plan.lines()[0] == "waits for its primary, which has max_connections 120"
+    assert plan.lines()[1].startswith(f"  {SMALLER}")
+    if permission:
+        plan = planning.plan(*smaller(primary=60, replayed=120), permission)
+        assert not plan.changes and plan.lines()[0] == "waits for the replay of its primary's change"
+        assert lines(*smaller(primary=60, replayed=60)) == [SMALLER]
+        # Nobody asked: check mode, where it is foretold that all goes well.
+        assert lines(*smaller(primary=60, replayed=0)) == [SMALLER]
+
+
+def test_what_was_started_with_more_than_is_set_is_restarted_when_it_may() -> None:
+    (said,) = lines(*smaller(primary=60, replayed=60, source="command line"))
+    assert said.startswith("restart server shop") and "more than max_connections 60" in said
+    assert lines(*smaller(primary=60, replayed=120, source="command line")) == []
+    assert lines(*smaller(primary=120, replayed=120, source="command line")) == []
 
 
 @pytest.mark.parametrize(("skew", "words"), [(90.0, "90 s ahead of"), (-3600.0, "3600 s behind"), (30.0, "")])

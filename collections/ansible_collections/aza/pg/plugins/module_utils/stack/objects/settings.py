@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.stack import standby
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Change,
     Desired,
@@ -49,6 +50,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             effect="reload" if name in automatic else _effect(info, two),
             before=before,
             after=after,
+            awaits=standby.awaits(wanted, found, name),
             origin=wanted.origin("postgres_settings"),
             detail={"value": two},
         )

@@ -56,6 +56,9 @@ def complaint(box: Any, proof: smoke.SmokeDatabase) -> str:
     for step in proof.steps:
         given = (smoke.PSQL, step.sql) if step.sql is not None else (step.command, "")
         _, out, err = run(box, proof.database, *given)
+        if step.expect and not out + err:
+            # The engine loses what a process says that ends at once, now and then (moby/moby#27289).
+            _, out, err = run(box, proof.database, *given)
         if out != step.expect.rstrip():
             return f"{step.sql or shlex.join(step.command)}\n-- expected:\n{step.expect}\n-- found:\n{out}\n{err}"
     if proof.fresh:

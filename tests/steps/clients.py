@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,3 +94,55 @@ class Load:
             self._stop.wait(0.02)
         if connection is not None:
             connection.close()
+
+
+# The first line that comes in is the password, and the second one ends it. Each writes its lines in parts: sed makes
+# them whole, for both go to one place.
+_PGBENCH = r"""
+IFS= read -r PGPASSWORD; export PGPASSWORD
+pgbench -n -c 2 -R 20 -P 1 -T 3600 -M prepared -f <(echo "$2") "$1" 2>&1 | sed -u '' &
+pgbench -n -c 2 -R 20 -P 1 -T 3600 -C -f <(echo "$2") "$1" 2>&1 | sed -u '' &
+read -r _
+echo "running: $(jobs -r | wc -l)"
+kill $(jobs -p); wait
+"""
+
+
+@dataclass
+class Pgbench:
+    """Two of them until it is left, in the server's container of another member: one whose clients stay, and one (-C)
+    whose clients come anew for each transaction. Afterwards ``output`` is what they said."""
+
+    secrets: Path
+    origin: Instance
+    at: Instance
+    user: str
+    database: str
+    script: str
+    output: str = ""
+
+    def __enter__(self) -> Pgbench:
+        target = f"host={self.at.address} port={self.at.pool_port} user={self.user} dbname={self.database}"
+        inside = ["docker", "exec", "-i", self.origin.container, "bash", "-c", _PGBENCH, "pgbench"]
+        self._process = subprocess.Popen(
+            ["docker", "exec", "-i", self.origin.machine, *inside, f"{target} sslmode=require", self.script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdin
+        self._process.stdin.write(
+            (self.secrets / self.at.cluster / "roles" / self.user).read_text(encoding="utf-8").rstrip() + "\n"
+        )
+        self._process.stdin.flush()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.output = self._process.communicate("end\n", timeout=60)[0]
+
+    @property
+    def failures(self) -> list[str]:
+        """Lines that tell of something else than of seconds without a failure."""
+        good = re.compile(r"progress: .*, 0 failed, .*|running: 2|pgbench \(.*|")
+        return [line for line in self.output.splitlines() if not good.fullmatch(line)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from steps.clients import Load, ask
+from steps.clients import Load, Pgbench, ask
 from steps.instances import Instance
 from steps.members import SECRETS, Members, pool, until_streaming
 from steps.playbooks import Run
@@ -22,17 +22,23 @@ PRIMARY = "azatest-db1"
 @pytest.fixture
 def load(shop: Members, figures: list[str], request: pytest.FixtureRequest) -> Any:
     """Begins before the rotation; afterwards every transaction must have been committed, and be there."""
-    with Load(SECRETS, shop[PRIMARY], "shop", "shop") as load:
+    bench = Pgbench(
+        SECRETS, shop["azatest-db2"], shop[PRIMARY], "shop", "shop", "insert into bench values (:client_id)"
+    )
+    with pool(shop[PRIMARY]) as client:
+        client.execute("create table if not exists bench (client int)")
+    with Load(SECRETS, shop[PRIMARY], "shop", "shop") as load, bench:
         _wait_for_more(load)
         yield load
         _wait_for_more(load)
     figures.append(f"{request.node.name}: {load.committed} committed, {len(load.failures)} failed")
     assert load.failures == []
+    assert bench.failures == [] and "running: 2" in bench.output and bench.output.count("progress") > 4
     until_streaming(shop[PRIMARY], _replicas(shop))
     with pool(shop["azatest-db2"]) as client:
         assert ask(client, "select count(*) from load") == sum(load.committed.values())
     with pool(shop[PRIMARY]) as client:
-        client.execute("drop table load")
+        client.execute("drop table load, bench")
 
 
 def _wait_for_more(load: Load) -> None:
@@ -73,9 +79,11 @@ def test_a_new_password_of_the_role_that_pgbouncer_looks_up_passwords_with(
     shop: Members, playbook: Callable[..., Run], load: Load, declared: dict[str, Any]
 ) -> None:
     _rotate(playbook, shop, "aza_pgbouncer", declared)
-    # On a replica it has to log in anew, for a role that it has not seen yet.
+    # On a replica it has to log in anew, for a role that it has not seen yet, once the connection is really gone.
     for found in _replicas(shop).values():
-        found.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'aza_pgbouncer'")
+        found.sql(
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = 'aza_pgbouncer'"
+        )
         with pool(found, "reports", "ledger") as client:
             assert ask(client, "select 1") == 1
 

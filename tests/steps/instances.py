@@ -125,11 +125,11 @@ class Instance:
         return str(done.stdout)
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        """In the container, so that it needs nothing of the host."""
+        """By the host's own psql where it has one, which costs half of the one in the container."""
+        at_hand = "postgresql-client" in self.variables.get("test_host_packages", ())
+        psql = f"psql -h {self.socket}" if at_hand else f"docker exec {self.container} psql"
         quoted = shlex.quote(statement)
-        return self.run(
-            f"docker exec {self.container} psql -qAtX -U {self.user} -d {database} -c {quoted}"
-        ).strip()
+        return self.run(f"{psql} -qAtX -U {self.user} -d {database} -c {quoted}").strip()
 
     def inspect(self, container: str = "") -> dict[str, Any]:
         """The server's container, or another one."""

@@ -127,7 +127,8 @@ class Instance:
     def sql(self, statement: str, database: str = "postgres") -> str:
         """By the host's own psql where it has one, which costs half of the one in the container."""
         at_hand = "postgresql-client" in self.variables.get("test_host_packages", ())
-        psql = f"psql -h {self.socket}" if at_hand else f"docker exec {self.container} psql"
+        # Not by the link in /run, which a restart of the host takes.
+        psql = f"psql -h {self.directory}/run" if at_hand else f"docker exec {self.container} psql"
         quoted = shlex.quote(statement)
         return self.run(f"{psql} -qAtX -U {self.user} -d {database} -c {quoted}").strip()
 

@@ -11,8 +11,9 @@ import pytest
 from steps.checks import assert_second_run_changes_nothing
 from steps.clients import ask
 from steps.instances import Instance
-from steps.members import Members, pool, until_streaming
+from steps.members import Members, pool, slot, until_says, until_streaming
 from steps.playbooks import Run
+from steps.waiting import until
 
 OLD, NEW, OTHER = "azatest-db1", "azatest-db2", "azatest-db3"
 Deploy = Callable[..., Run]
@@ -57,14 +58,32 @@ def test_the_data_of_the_live_primary_is_not_removed(shop: Members, playbook: De
     assert shop[NEW].facts() == before
 
 
+def _give_up(found: Instance, name: str) -> None:
+    """As a server does with a slot that was not used for too long."""
+    found.sql("alter system set idle_replication_slot_timeout = '1s'")
+    found.sql("select pg_reload_conf()")
+
+    def lost() -> bool:
+        found.sql("checkpoint")
+        return found.sql(f"select wal_status from pg_replication_slots where slot_name = '{name}'") == "lost"
+
+    until(lost, f"{found.name} gives {name} up")
+    found.sql("alter system reset idle_replication_slot_timeout")
+    found.sql("select pg_reload_conf()")
+    until_says(found, "show idle_replication_slot_timeout", "7d")
+
+
 @pytest.mark.usefixtures("promoted")
 def test_the_old_primary_without_its_data_becomes_a_replica(
     shop: Members, playbook: Deploy, deploy: Deploy, declared: dict[str, Any]
 ) -> None:
+    """Although the new one kept nothing for it any more."""
+    _give_up(shop[NEW], slot(OLD))
     both = {"confirm": "shop", "remove_data": "shop"}
     playbook("remove.yml", extra=both, limit=[OLD])
     assert shop[OLD].volume not in shop[OLD].run("docker volume ls -q").split()
     run = deploy()
+    assert ("slot", "recreate") in {(change["kind"], change["action"]) for change in run.plan(NEW)}
     assert f"the inventory says that {OLD} is the primary, and {NEW} is" in " ".join(run.output.split())
     until_streaming(shop[NEW], {name: shop[name] for name in (OLD, OTHER)})
     for name in (OLD, OTHER):

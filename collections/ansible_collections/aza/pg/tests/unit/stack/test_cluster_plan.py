@@ -82,6 +82,9 @@ def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
     assert lines(wanted, found) == []
     (said,) = slots._undeclared(wanted, found)
     assert "keeps 16 MB of WAL" in said.said and 'postgres_allow_loss: ["slot db9"]' in said.todo
+    given_up = live(wanted, slots={"db2": {**old, "wal_status": "lost", "retained": None}})
+    (again,) = [line for line in lines(wanted, given_up) if "slot" in line]
+    assert again.startswith("recreate slot db2  because the server has given it up")
     allowed = member("db1", PRIMARY, STANDBY, allow_loss=["slot db9"])
     assert [line.split("  ")[0] for line in lines(allowed, found)] == ["drop slot db9"]
     in_use = live(allowed, slots={"db2": {**old, "active": True}, "db9": {**old, "active": True}})

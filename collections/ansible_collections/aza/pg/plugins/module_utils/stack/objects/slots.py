@@ -30,6 +30,15 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             yield Change(
                 NAME, name, "create", effect="sql", why="a member follows this server", detail={"name": name}
             )
+        elif there[name]["wal_status"] == "lost" and not there[name]["active"]:
+            yield Change(
+                NAME,
+                name,
+                "recreate",
+                effect="sql",
+                why="the server has given it up: nothing is kept in it, and nobody can use it",
+                detail={"name": name, "lost": True},
+            )
     # Nobody declares that there is none: the name of what may be lost is the declaration.
     losses = wanted.objects.get("allow_loss") or ()
     for name in sorted(set(there) - set(_wanted(wanted))):
@@ -47,13 +56,12 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 
 def _apply(context: Any, change: Change) -> None:
-    # Reserved at once: what the member has not yet received stays.
-    statement = (
-        "select pg_drop_replication_slot(%s)"
-        if change.detail.get("drop")
-        else "select pg_create_physical_replication_slot(%s, true)"
-    )
-    context.sql().execute(statement, (change.detail["name"],))
+    name = (change.detail["name"],)
+    if change.detail.get("drop") or change.detail.get("lost"):
+        context.sql().execute("select pg_drop_replication_slot(%s)", name)
+    if not change.detail.get("drop"):
+        # Reserved at once: what the member has not yet received stays.
+        context.sql().execute("select pg_create_physical_replication_slot(%s, true)", name)
 
 
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:

@@ -270,14 +270,20 @@ def look(module: AnsibleModule, wanted: Desired, docker: Docker, settings: Itera
     module.exit_json(changed=False, otherwise=True)
 
 
+def look_again(given: dict[str, Any], wanted: Desired, docker: Docker) -> Observed:
+    """What is now, on a host that is known to be what it was taken for; where a restart is allowed, with what a
+    standby's smaller values wait for."""
+    found = observe(wanted, docker, given["secrets"])
+    return standby.look(wanted, found, docker) if given["allow"] else found
+
+
 def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     given = module.params
     found = look(module, wanted, docker)
     only_plan = module.check_mode or given["phase"] == "plan"
     if given["state"] in ("present", "started") and (found.running or not only_plan):
         server.require_psycopg()
-    waits = bool(given["allow"]) and given["state"] == "present" and not only_plan
-    if waits:
+    if given["allow"] and given["state"] == "present" and not only_plan:
         found = standby.replayed(wanted, found, docker)
     plan = make_plan(given, wanted, found)
     tries = given["state"] == "present" and trial.needed(plan)
@@ -301,9 +307,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     if plan and not only_plan:
         with lock.held(wanted, given["who"]):
             # Somebody else may have worked here before the lock was ours.
-            found = observe(wanted, docker, given["secrets"])
-            if waits:
-                found = standby.look(wanted, found, docker)
+            found = look_again(given, wanted, docker)
             plan = make_plan(given, wanted, found)
             context = applying.Context(wanted, docker, given["secrets"], given["archives"])
             result["done"] = []
@@ -329,9 +333,7 @@ def settle(given: dict[str, Any], wanted: Desired, docker: Docker, created: bool
         result["ready"] = ready.wait(wanted, docker, given["settle"], created).ready
         result["waited"] = time.monotonic() - start
         if result["ready"]:
-            found = observe(wanted, docker, given["secrets"])
-            if given["allow"]:
-                found = standby.look(wanted, found, docker)
+            found = look_again(given, wanted, docker)
             # The control node read its clock before all this.
             plan = make_plan({**given, "clock": 0}, wanted, found)
             if found.server and not plan:

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import base64
+import importlib.util
+import io
 import pwd
+import subprocess
+import sys
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
 from ansible import constants
+from ansible.executor.module_common import ModuleMetadataV1, _CachedModule
 from ansible_collections.aza.pg.plugins.plugin_utils import payloads
 
 _NAME = "ansible_collections.aza.pg.plugins.modules.stack_apply-ZIP_DEFLATED-none"
@@ -55,6 +62,63 @@ def test_the_next_run_has_what_this_one_packed(run: Run) -> None:
     payloads.keep()
     second = run.begin()
     assert {path.name: path.read_text() for path in second.iterdir()} == {_NAME: "packed"}
+
+
+def _pack(target: Path, files: dict[str, str]) -> None:
+    """As Ansible does it."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name, text in files.items():
+            packed.writestr(name, text)
+    metadata = ModuleMetadataV1(serialization_profile="legacy")
+    data = base64.b64encode(archive.getvalue())
+    _CachedModule(zip_data=data, metadata=metadata, source_mapping={"a": "b"}).dump(str(target))
+
+
+def _archive(payload: Path) -> bytes:
+    return base64.b64decode(_CachedModule.load(str(payload)).zip_data)
+
+
+def test_hosts_with_this_python_need_not_compile_what_is_ansibles(run: Run, tmp_path: Path) -> None:
+    """Others pass the code over. Ours goes without: what is kept of it on a host is of every version."""
+    ours = "ansible_collections/aza/pg/plugins/module_utils/ours.py"
+    files = {
+        "ansible/__init__.py": "",
+        "ansible/basic.py": "print('basic')",
+        "ansible/data.txt": "no code",
+        ours: "print('ours')",
+    }
+    _pack(run.begin() / _NAME, files)
+    payloads.keep()
+    kept = run.begin() / _NAME
+    assert _CachedModule.load(str(kept)).source_mapping == {"a": "b"}
+    archive = _archive(kept)
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        assert set(packed.namelist()) == {*files, "ansible/__init__.pyc", "ansible/basic.pyc"}
+        assert {name: packed.read(name).decode() for name in files} == files
+
+    def imported(name: str, changed: bytes = b"", to: bytes = b"") -> tuple[str, str]:
+        """What it prints, and what it was loaded from."""
+        (tmp_path / "payload.zip").write_bytes(_rewritten(archive, changed, to))
+        code = f"import sys; sys.path.insert(0, 'payload.zip'); import {name} as it; print(it.__file__)"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        said, path = done.stdout.split()
+        return said, path.rpartition(".")[2]
+
+    assert imported("ansible.basic") == ("basic", "pyc")
+    another = b"\x00\x0d" + importlib.util.MAGIC_NUMBER[2:]
+    assert imported("ansible.basic", importlib.util.MAGIC_NUMBER, another) == ("basic", "py")
+
+
+def _rewritten(archive: bytes, before: bytes, after: bytes) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, data.replace(before, after, 1) if name.endswith(".pyc") else data)
+    return target.getvalue()
 
 
 @pytest.mark.parametrize("changed", ["modules/a.py", "module_utils/a.py", "module_utils/new.py"])

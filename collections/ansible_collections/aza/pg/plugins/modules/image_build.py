@@ -128,10 +128,10 @@ images:
       description: Debian architectures.
       type: list
     sizes:
-      description: C(compressed) and C(unpacked), in bytes.
+      description: C(compressed) and C(unpacked), in bytes; the second as the engine counts it.
       type: dict
     layers:
-      description: Layers with C(digest), C(compressed) and C(unpacked).
+      description: Layers with C(digest) and C(compressed).
       type: list
     steps:
       description: How many build steps there were, and how many of them came from the cache.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import struct
 import tarfile
 import tempfile
 import time
@@ -36,8 +35,8 @@ from ansible_collections.aza.pg.plugins.module_utils.image.render import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.image.source import KEYS_IN_BUILD, Source, deb822
 
-# Every engine and registry takes gzip, and its trailer tells the unpacked size. Other levels gain no time worth having.
-_COMPRESSION = "compression=gzip,force-compression=true"
+# A seventh smaller than gzip makes it, and quicker both ways; engines take it since version 23.
+_COMPRESSION = "compression=zstd,force-compression=true"
 _LABEL = "org.opencontainers.image."
 
 
@@ -287,7 +286,7 @@ def _build(
         "layers": layers,
         "sizes": {
             "compressed": sum(layer["compressed"] for layer in layers),
-            "unpacked": sum(layer["unpacked"] for layer in layers),
+            "unpacked": engine.unpacked_bytes(task.tag),
         },
         "steps": {"all": events.done, "cached": events.cached},
     }
@@ -317,13 +316,12 @@ def _classic_record(order: Order, task: Task, archive: Path, seconds: float) -> 
         raise AzaError(
             f"the engine does not give the image {task.tag} out: {errors.strip()}", reason="save_failed"
         )
-    size = int(output(["docker", "image", "inspect", "--format", "{{.Size}}", found])[1] or 0)
     return {
         **_record(order, task, archive, seconds),
         "digest": found,
         "id": found,
         "layers": [],
-        "sizes": {"compressed": archive.stat().st_size, "unpacked": size},
+        "sizes": {"compressed": archive.stat().st_size, "unpacked": engine.unpacked_bytes(task.tag)},
     }
 
 
@@ -358,17 +356,6 @@ def describe(archive: Path) -> tuple[str, list[dict[str, Any]]]:
         document = json.loads(blob(top["digest"]))
         if "manifests" in document:
             document = json.loads(blob(document["manifests"][0]["digest"]))
-        layers = []
-        for layer in document["layers"]:
-            file = tar.extractfile(f"blobs/{layer['digest'].replace(':', '/')}")
-            assert file is not None
-            # A gzip file ends with the size of what it holds.
-            file.seek(-4, 2)
-            layers.append(
-                {
-                    "digest": layer["digest"],
-                    "compressed": layer["size"],
-                    "unpacked": struct.unpack("<I", file.read(4))[0],
-                }
-            )
-    return top["digest"], layers
+    return top["digest"], [
+        {"digest": layer["digest"], "compressed": layer["size"]} for layer in document["layers"]
+    ]

@@ -44,6 +44,12 @@ def image_id(reference: str) -> str | None:
     return text.strip() if code == 0 else None
 
 
+def unpacked_bytes(reference: str) -> int:
+    """Return what an image takes on disk; 0 when it is for other architectures than the engine's."""
+    code, text, _ = output(["docker", "history", "--human=false", "--format", "{{.Size}}", reference])
+    return sum(map(int, text.split())) if code == 0 else 0
+
+
 def load(archive: Path) -> None:
     """Put the image of an archive into the engine's store."""
     code, _, errors = output(["docker", "load", "--quiet", "--input", str(archive)], timeout=1800)

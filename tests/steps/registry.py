@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from .programs import program
 from .waiting import until
 
 
@@ -25,9 +26,6 @@ def _answers(address: str, process: subprocess.Popen[bytes], log: Path) -> bool:
 @contextlib.contextmanager
 def serve(directory: Path) -> Iterator[str]:
     """Its address, ``127.0.0.1:PORT``: one that every engine takes without TLS. It keeps its data in ``directory``."""
-    subprocess.run(["apt-get", "-qq", "download", "docker-registry"], cwd=directory, check=True)
-    (package,) = directory.glob("docker-registry_*.deb")
-    subprocess.run(["dpkg", "-x", package, directory / "registry"], check=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -37,7 +35,7 @@ def serve(directory: Path) -> Iterator[str]:
     )
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [directory / "registry/usr/bin/docker-registry", "serve", config],
+            [program("docker-registry"), "serve", config],
             stdout=stream,
             stderr=subprocess.STDOUT,
         )

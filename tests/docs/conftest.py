@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from .machines import Machines
-from .workplace import Workplace, checkout, create_host
+from .workplace import Workplace, checkout, create_host, lend_environment
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +28,7 @@ def here(workplace: Workplace) -> Workplace:
 def machines(workplace: Workplace) -> Iterator[Machines]:
     """Those of the shipped inventory prod, which is changed in the copy to name them and to be small."""
     made = Machines(workplace.directory, workplace.cluster)
-    # The reader has it since his first deploy.
-    subprocess.run(["make", "--silent", "setup"], cwd=workplace.directory, check=True)
+    lend_environment(workplace)
     try:
         made.create()
         yield made

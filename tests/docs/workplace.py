@@ -112,6 +112,21 @@ def checkout(directory: Path) -> Iterator[Workplace]:
         _remove(place)
 
 
+def lend_environment(place: Workplace) -> None:
+    """As ``make setup`` leaves it, for a reader who made it long ago: its packages are those of this checkout."""
+    mine, lent = ROOT / ".venv", place.directory / ".venv"
+    subprocess.run([mine / "bin/python", "-m", "venv", "--without-pip", lent], check=True)
+    (packages,) = mine.glob("lib/python*/site-packages")
+    (lent / packages.relative_to(mine) / "lent.pth").write_text(f"{packages}\n", encoding="utf-8")
+    # A script names its Python by its path, and the stamp says which place the environment was made for.
+    for path in (*(mine / "bin").iterdir(), mine / ".stamp-run"):
+        target = lent / path.relative_to(mine)
+        content = path.read_bytes()
+        if not target.exists() and str(ROOT).encode() in content:
+            target.write_bytes(content.replace(bytes(ROOT), bytes(place.directory)))
+            target.chmod(path.stat().st_mode)
+
+
 def create_host(place: Workplace) -> None:
     """The reader's own host: one of Molecule's, under another name."""
     folder = place.directory / ".cache/docs-test"

@@ -127,8 +127,9 @@ class Instance:
     def sql(self, statement: str, database: str = "postgres") -> str:
         """By the host's own psql where it has one, which costs half of the one in the container."""
         at_hand = "postgresql-client" in self.variables.get("test_host_packages", ())
-        # Not by the link in /run, which a restart of the host takes.
-        psql = f"psql -h {self.directory}/run" if at_hand else f"docker exec {self.container} psql"
+        # Itself, not Debian's wrapper in Perl; and not by the link in /run, which a restart of the host takes.
+        own = f"/usr/lib/postgresql/*/bin/psql -h {self.directory}/run"
+        psql = own if at_hand else f"docker exec {self.container} psql"
         quoted = shlex.quote(statement)
         return self.run(f"{psql} -qAtX -U {self.user} -d {database} -c {quoted}").strip()
 

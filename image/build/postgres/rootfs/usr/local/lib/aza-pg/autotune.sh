@@ -23,8 +23,8 @@ _tune_why=(
   '3, and one more for every 4 cores and 8 GB, at most 10'
   '3, and one more for every 4 cores and 2 GB, at most 32'
   'by workload (web 200, oltp 300, dw 100, mixed 120), of it 20 % below 1 GB, 40 % below 2 GB, 70 % below 3 GB'
-  'an equal share for every connection of what is left, at most 32 MB'
-  'web and oltp 2, mixed 3, dw 4'
+  'an equal share for every connection of what is left (dw a quarter of it), at most 32 MB'
+  'PostgreSQL'\''s default of 2 (dw 1)'
   'one for each core, as far as memory holds them (one for 256 MB), at most 128'
   'half of the cores, at most 2 (mixed 4, dw 16)'
   'half of the cores, at most 4 (dw 8)'
@@ -81,10 +81,10 @@ _tune_rules() {
   _n_floor_max_prepared_transactions=${tune_floor_max_prepared_transactions:-0}
   _n_floor_max_locks_per_transaction=${tune_floor_max_locks_per_transaction:-0}
   case $tune_workload in
-    web) _n_base_connections=200 _n_sessions_per_core=4 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
-    oltp) _n_base_connections=300 _n_sessions_per_core=4 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=8192 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
-    dw) _n_base_connections=100 _n_sessions_per_core=2 _n_hash_multiplier=4 _n_maintenance_kb=128 _n_wal_mb=16384 _n_gather_cap=16 _n_index_cap=8 _n_statistics=500 _n_jit_word=on _n_tuple_cost=0.02 ;;
-    mixed) _n_base_connections=120 _n_sessions_per_core=3 _n_hash_multiplier=3 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=4 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
+    web) _n_base_connections=200 _n_sessions_per_core=4 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
+    oltp) _n_base_connections=300 _n_sessions_per_core=4 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=8192 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
+    dw) _n_base_connections=100 _n_sessions_per_core=2 _n_nodes=4 _n_hash_multiplier=1 _n_maintenance_kb=128 _n_wal_mb=16384 _n_gather_cap=16 _n_index_cap=8 _n_statistics=500 _n_jit_word=on _n_tuple_cost=0.02 ;;
+    mixed) _n_base_connections=120 _n_sessions_per_core=3 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=4 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
   esac
   case $tune_storage in
     ssd) _n_random_cost=1.1 _n_io_depth=200 _n_maintenance_io_depth=200 ;;
@@ -113,7 +113,7 @@ _tune_rules() {
   tuned_max_connections=${_n_max_connections}
   _n_connection_line=$((_t4 = (_n_base_connections * (_t1 = (_n_memory_mb * 40), _t2 = (10240 + (_n_memory_mb * 30)), _t3 = (_t1 < _t2 ? _t1 : _t2), (_t3 < 102400 ? _t3 : 102400))), _t5 = (_n_floor_max_connections * 102400), (_t4 > _t5 ? _t4 : _t5)))
   tuned_connection_line=${_n_connection_line}
-  _n_work_mem=$((_t1 = (((((_n_query_pool * 102400) / _n_connection_line) - _n_connection_cost) / 64) * 64), (_t1 < 64 ? 64 : _t1 > 32768 ? 32768 : _t1)))
+  _n_work_mem=$((_t1 = ((((((_n_query_pool * 102400) / _n_connection_line) - _n_connection_cost) / _n_nodes) / 64) * 64), (_t1 < 64 ? 64 : _t1 > 32768 ? 32768 : _t1)))
   _tune_size tuned_work_mem $_n_work_mem
   _n_hash_mem_multiplier=$((_n_hash_multiplier))
   tuned_hash_mem_multiplier=${_n_hash_mem_multiplier}
@@ -174,7 +174,7 @@ _tune_rules() {
     $((_n_os_reserve))
   )
   _tune_budget=$((_tune_part_kb[0] + _tune_part_kb[1] + _tune_part_kb[2] + _tune_part_kb[3] + _tune_part_kb[4] + _tune_part_kb[5] + _tune_part_kb[6] + _tune_part_kb[7] + _tune_part_kb[8]))
-  _tune_exposure=$((_n_max_connections * _n_work_mem + _tune_part_kb[0] + _tune_part_kb[1] + _tune_part_kb[2] + _tune_part_kb[3] + _tune_part_kb[4] + _tune_part_kb[6] + _tune_part_kb[7] + _tune_part_kb[8]))
+  _tune_exposure=$(((_n_max_connections * _n_work_mem) * _n_nodes + _tune_part_kb[0] + _tune_part_kb[1] + _tune_part_kb[2] + _tune_part_kb[3] + _tune_part_kb[4] + _tune_part_kb[6] + _tune_part_kb[7] + _tune_part_kb[8]))
 }
 
 # How much memory, how many cores, how large a disk: read from what the kernel shows, without starting a process

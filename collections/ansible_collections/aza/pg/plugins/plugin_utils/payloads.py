@@ -70,8 +70,16 @@ def _copy(path: Path, target: str) -> None:
     try:
         packed = module_common._CachedModule.load(str(path))
         with_code = dataclasses.replace(packed, zip_data=_with_code(packed.zip_data))
-    except (pickle.UnpicklingError, AttributeError, TypeError, ValueError, zipfile.BadZipFile):
-        # Ansible packs in another way.
+    except (
+        pickle.PickleError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        SyntaxError,
+        zipfile.BadZipFile,
+    ):
+        # Another Ansible, which packs in another way.
         shutil.copyfile(path, target)
     else:
         with_code.dump(target)

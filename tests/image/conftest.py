@@ -251,6 +251,8 @@ class Launcher:
             environment.setdefault("POSTGRES_INITDB_ARGS", "--no-sync")
         if "volumes" not in options:
             options["volumes"] = {self.volume(): {"bind": str(VOLUME), "mode": "rw"}}
+        # Tests call the health check themselves; the engine would, once a second while a server starts.
+        options.setdefault("healthcheck", {"test": ["NONE"]})
         container = self.engine.containers.create(
             self.image, list(command), name=self.new_name(), environment=environment, **options
         )

@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import itertools
 import json
 import os
+import random
 import secrets
 import shutil
 import statistics
@@ -96,7 +96,15 @@ class Server:
         options = [option for name, value in given.items() for option in ("-c", f"{name}={value}")]
         limits = ["-m", f"{memory_mb}m", "--memory-swap", f"{memory_mb}m", "--cpus", str(cpus)]
         # Others say nothing about /dev/shm, and parallel joins fail in the engine's 64 MB; so all get enough.
-        limits += ["--shm-size", f"{memory_mb // 2}m", "-v", f"{work}:/bench", "--user", "postgres"]
+        limits += [
+            "--shm-size",
+            f"{memory_mb // 2}m",
+            "-v",
+            f"{work}:/bench",
+            "--user",
+            "postgres",
+            "--no-healthcheck",
+        ]
         run("docker", "run", "-d", "--name", self.name, *limits, "--entrypoint", f"{BIN}/postgres", image,
             "-D", "/bench/data", *options)  # fmt: skip
 
@@ -200,6 +208,28 @@ def ours(memory_mb: int, cpus: int, disk_gb: int, workload: str) -> Settings:
 
 
 Sample = dict[str, float | str]
+Samples = dict[str, list[Sample]]
+
+
+@contextlib.contextmanager
+def serving(
+    image: str, template: Path, memory_mb: int, cpus: int, tuner: str, workload: str
+) -> Iterator[Server]:
+    """A server with the settings of this tuner, on a copy of the data of its own."""
+    tune = ours if tuner == OURS else PEERS[tuner]
+    disk_gb = 40 if memory_mb <= 2048 else 80
+    with tempfile.TemporaryDirectory(dir=template.parent, prefix="run-") as directory:
+        work = Path(directory)
+        work.chmod(0o777)
+        run("cp", "-a", "--reflink=auto", str(template / "data"), str(work))
+        forget(template)
+        forget(work)
+        server = Server(image, work, memory_mb, cpus, tune(memory_mb, cpus, disk_gb, workload))
+        try:
+            server.wait()
+            yield server
+        finally:
+            server.remove()
 
 
 def oltp(server: Server, cpus: int) -> Iterator[tuple[str, float]]:
@@ -217,50 +247,72 @@ def oltp(server: Server, cpus: int) -> Iterator[tuple[str, float]]:
     yield "wal", (server.ask(WAL) - wal) / (writes * WRITE)
 
 
-def warehouse(server: Server, cpus: int) -> Iterator[tuple[str, float]]:
-    """Long queries one after the other, then four at once."""
-    server.timed("aggregate")  # reads the table into the cache
-    cpu, temp = server.cpu_seconds(), server.ask(TEMP)
-    total = 0.0
-    for name in ANALYTICS:
-        seconds = server.timed(name)
-        yield name, seconds
-        total += seconds
-    yield "analytics", total
-    yield "analytics cpu", server.cpu_seconds() - cpu
-    cpu = server.cpu_seconds()
-    yield "together", server.timed(*TOGETHER)
-    yield "together cpu", server.cpu_seconds() - cpu
-    yield "temp", (server.ask(TEMP) - temp) / 2**20
-
-
-WORKLOADS = {"oltp": oltp, "dw": warehouse}
-
-
-def measure(
-    image: str, template: Path, memory_mb: int, cpus: int, tuner: str, workloads: Sequence[str]
-) -> Sample:
-    """One sample: OLTP settings for reads and writes, warehouse settings for analytics."""
-    tune = ours if tuner == OURS else PEERS[tuner]
-    disk_gb = 40 if memory_mb <= 2048 else 80
-    sample: Sample = {}
-    with tempfile.TemporaryDirectory(dir=template.parent, prefix="run-") as directory:
-        work = Path(directory)
-        work.chmod(0o777)
-        run("cp", "-a", "--reflink=auto", str(template / "data"), str(work))
-        forget(template)
-        # pgbench's tables and those of the analytics are not the same, so one copy serves both.
-        for workload in workloads:
-            forget(work)
-            server = Server(image, work, memory_mb, cpus, tune(memory_mb, cpus, disk_gb, workload))
+def one_after_the_other(
+    image: str, template: Path, size: tuple[int, int], tuners: Sequence[str], rounds: int
+) -> Samples:
+    """OLTP settings for reads and writes: a server has the machine for itself, each tuner in each round."""
+    found: Samples = {tuner: [] for tuner in tuners}
+    for _ in range(rounds):
+        for tuner in tuners:
+            sample: Sample = {}
             try:
-                server.wait()
-                sample.update(WORKLOADS[workload](server, cpus))
+                with serving(image, template, *size, tuner, "oltp") as server:
+                    sample.update(oltp(server, size[1]))
             except RuntimeError as error:
-                sample[f"failed {workload}"] = str(error)
-            finally:
-                server.remove()
-    return sample
+                sample["failed oltp"] = str(error)
+            found[tuner].append(sample)
+            show(tuner, sample)
+    return found
+
+
+def side_by_side(
+    image: str, template: Path, size: tuple[int, int], tuners: Sequence[str], rounds: int
+) -> Samples:
+    """Warehouse settings for long queries. All servers are there from the beginning, and each query goes to each of
+    them in turn, so that a machine that is now fast and now slow is so to all of them."""
+    found: Samples = {tuner: [{} for _ in range(rounds)] for tuner in tuners}
+    with contextlib.ExitStack() as stack:
+        servers = {
+            tuner: stack.enter_context(serving(image, template, *size, tuner, "dw")) for tuner in tuners
+        }
+        for server in servers.values():
+            server.timed("aggregate", "join")  # reads the tables into the cache
+        for number in range(rounds):
+            for phase, names in (*(("analytics", (name,)) for name in ANALYTICS), ("together", TOGETHER)):
+                for tuner in random.sample(tuners, len(tuners)):
+                    long_queries(servers[tuner], phase, names, found[tuner][number])
+            for tuner in tuners:
+                show(tuner, found[tuner][number])
+    return found
+
+
+def long_queries(server: Server, phase: str, names: Sequence[str], sample: Sample) -> None:
+    """Add what these, all at once, take to the figures of the phase."""
+    if "failed dw" in sample:
+        return
+    cpu, temp = server.cpu_seconds(), server.ask(TEMP)
+    try:
+        seconds = server.timed(*names)
+    except RuntimeError as error:
+        sample["failed dw"] = str(error)
+        return
+    taken = {
+        phase: seconds,
+        f"{phase} cpu": server.cpu_seconds() - cpu,
+        "temp": (server.ask(TEMP) - temp) / 2**20,
+    }
+    for name, value in taken.items():
+        sample[name] = float(sample.get(name, 0.0)) + value
+    if "index" in names:
+        server.sql("drop index facts_note")
+
+
+def show(tuner: str, sample: Sample) -> None:
+    shown = {name: value if isinstance(value, str) else round(value, 1) for name, value in sample.items()}
+    print(f"{tuner}: {shown}", file=sys.stderr, flush=True)
+
+
+WORKLOADS = {"oltp": one_after_the_other, "dw": side_by_side}
 
 
 @contextlib.contextmanager
@@ -274,10 +326,7 @@ def alone(lock: Path | None) -> Iterator[None]:
         yield
 
 
-Samples = dict[str, dict[str, list[Sample]]]
-
-
-def report(samples: Samples) -> str:
+def report(samples: dict[str, Samples]) -> str:
     """Medians, with the least and the most of the rounds."""
     columns = {
         "reads": ("reads, tps", "{:.0f}"),
@@ -354,22 +403,20 @@ def main() -> int:
         template.mkdir(parents=True)
         with alone(given.lock):
             prepare(image, template)
-    samples: Samples = {}
-    # Every tuner in each round, so that whatever else the machine does meets all of them.
-    for number, size in itertools.product(range(given.rounds), given.size or ["1g/1", "4g/2"]):
-        memory, cpus = size.split("/")
-        with alone(given.lock):
-            for tuner in given.tuner or [OURS, *PEERS]:
-                workloads = given.workload or list(WORKLOADS)
-                sample = measure(image, template, parse_memory(memory), int(cpus), tuner, workloads)
-                samples.setdefault(size, {}).setdefault(tuner, []).append(sample)
-                shown = {
-                    name: value if isinstance(value, str) else round(value, 1)
-                    for name, value in sample.items()
-                }
-                print(f"round {number + 1}, {size}, {tuner}: {shown}", file=sys.stderr, flush=True)
-                if given.samples:
-                    given.samples.write_text(json.dumps(samples, indent=1))
+    samples: dict[str, Samples] = {}
+    tuners = given.tuner or [OURS, *PEERS]
+    for size in given.size or ["1g/1", "4g/2"]:
+        memory, _, cpus = size.partition("/")
+        for workload in given.workload or list(WORKLOADS):
+            with alone(given.lock):
+                found = WORKLOADS[workload](
+                    image, template, (parse_memory(memory), int(cpus)), tuners, given.rounds
+                )
+            for tuner in tuners:
+                before = samples.setdefault(size, {}).get(tuner) or [{}] * given.rounds
+                samples[size][tuner] = [one | more for one, more in zip(before, found[tuner], strict=True)]
+            if given.samples:
+                given.samples.write_text(json.dumps(samples, indent=1))
     print(report(samples))
     if given.keep is None:
         shutil.rmtree(base)

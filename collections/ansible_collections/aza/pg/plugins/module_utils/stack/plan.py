@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    differences,
     objects,
     pgbouncer,
     pool_drift,
@@ -134,10 +135,12 @@ def refuse(wanted: Desired, found: Observed) -> None:
 
 
 def _image(wanted: Desired, found: Observed) -> Iterator[Change]:
+    brought = set()
     for service in wanted.services:
-        if found.images.get(service.name):
-            continue
         image = service.image
+        if found.images.get(service.name) or image["pinned"] in brought:
+            continue
+        brought.add(image["pinned"])
         source = "from the control node's archive" if image.get("archive") else "from its registry"
         yield Change(
             "image",
@@ -204,7 +207,9 @@ def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
         if item.path == settings.STACK_PATH:
             yield from settings.stack_changes(item, str(is_now.get("text", "")), effect)
             return
-        why = "" if item.secret else _difference(str(is_now.get("text", "")), text or "")
+        why = ""
+        if not item.secret:
+            why = differences.of(str(is_now.get("text", "")), text or "") or "its text was changed"
         yield Change(kind, name, "change", effect=effect, why=why, origin=item.origin, detail=detail)
         return
     before, after = _rights(is_now["mode"], is_now["uid"], is_now["gid"]), _rights(item.mode, *owner)
@@ -218,20 +223,6 @@ def _rights(mode: int, uid: object, gid: object) -> str:
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _difference(before: str, after: str, limit: int = 4) -> str:
-    """The lines that differ, in a few words: ``mem_limit: 1024m → mem_limit: 2048m``."""
-    old, new = before.splitlines(), after.splitlines()
-    gone = [line.strip() for line in old if line not in new and "config-hash" not in line]
-    come = [line.strip() for line in new if line not in old and "config-hash" not in line]
-    if not gone and not come:
-        return "its text was changed"
-    parts = [f"{a} → {b}" for a, b in zip(gone, come)]
-    parts += [f"without {line}" for line in gone[len(come) :]] + [
-        f"with {line}" for line in come[len(gone) :]
-    ]
-    return "; ".join(parts[:limit]) + (f"; and {len(parts) - limit} more" if len(parts) > limit else "")
 
 
 def _link(wanted: Desired, found: Observed) -> Iterator[Change]:
@@ -290,9 +281,12 @@ def _container(service: Service, wanted: Desired, found: Observed) -> Iterator[C
     # Replacing or starting what does not run disconnects nobody.
     if _differs(service, found):
         compose = next(item for item in wanted.files if item.path == COMPOSE)
-        why = _difference(str(found.files.get(COMPOSE, {}).get("text", "")), compose.text or "")
-        if why == "its text was changed":
-            why = "it was not made from this compose.yml"
+        texts = str(found.files.get(COMPOSE, {}).get("text", "")), compose.text or ""
+        why = (
+            differences.of_service(service.name, *texts)
+            or differences.of(*texts)
+            or "it was not made from this compose.yml"
+        )
         disconnects = service.has_clients and is_now["state"] == "running"
         yield Change(
             "container",

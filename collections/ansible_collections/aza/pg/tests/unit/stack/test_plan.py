@@ -382,6 +382,21 @@ def test_all_containers_stop_and_start() -> None:
     ]
 
 
+def test_an_image_that_two_services_share_is_brought_once() -> None:
+    wanted = describe(exporter=METRICS)
+    shared = replace(wanted, services=(*wanted.services, replace(wanted.services[1], name="another")))
+    brought = [c.name for c in planning.plan(shared, Observed(host=HOST)).changes if c.kind == "image"]
+    assert brought == ["aza-pg/postgres:18", "aza-pg/exporter:1"]
+
+
+def test_the_reason_of_a_new_container_is_what_changed_of_it_alone() -> None:
+    wanted = describe(memory_mb=2048, exporter=replace(METRICS, port=9188))
+    plan = planning.plan(wanted, running(describe(exporter=METRICS)), EVERYTHING)
+    why = {c.detail["service"]: c.why for c in plan.changes if c.kind == "container"}
+    assert "mem_limit: 1024m → mem_limit: 2048m" in why[SERVER] and "9188" not in why[SERVER]
+    assert "9188" in why[EXPORTER] and "2048m" not in why[EXPORTER]
+
+
 def test_the_reason_of_a_new_container_is_the_line_that_changed() -> None:
     plan = planning.plan(describe(memory_mb=2048), running(describe()), EVERYTHING)
     assert "mem_limit: 1024m → mem_limit: 2048m" in plan.changes[-1].why

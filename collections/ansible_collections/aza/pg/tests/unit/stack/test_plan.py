@@ -389,14 +389,6 @@ def test_an_image_that_two_services_share_is_brought_once() -> None:
     assert brought == ["aza-pg/postgres:18", "aza-pg/exporter:1"]
 
 
-def test_the_reason_of_a_new_container_is_what_changed_of_it_alone() -> None:
-    wanted = describe(memory_mb=2048, exporter=replace(METRICS, port=9188))
-    plan = planning.plan(wanted, running(describe(exporter=METRICS)), EVERYTHING)
-    why = {c.detail["service"]: c.why for c in plan.changes if c.kind == "container"}
-    assert "mem_limit: 1024m → mem_limit: 2048m" in why[SERVER] and "9188" not in why[SERVER]
-    assert "9188" in why[EXPORTER] and "2048m" not in why[EXPORTER]
-
-
 def test_the_reason_of_a_new_container_is_the_line_that_changed() -> None:
     plan = planning.plan(describe(memory_mb=2048), running(describe()), EVERYTHING)
     assert "mem_limit: 1024m → mem_limit: 2048m" in plan.changes[-1].why

@@ -290,21 +290,18 @@ def long_queries(server: Server, phase: str, names: Sequence[str], sample: Sampl
     """Add what these, all at once, take to the figures of the phase."""
     if "failed dw" in sample:
         return
-    cpu, temp = server.cpu_seconds(), server.ask(TEMP)
     try:
-        seconds = server.timed(*names)
+        cpu, temp = server.cpu_seconds(), server.ask(TEMP)
+        taken = {phase: server.timed(*names)}
+        taken[f"{phase} cpu"] = server.cpu_seconds() - cpu
+        taken["temp"] = (server.ask(TEMP) - temp) / 2**20
+        if "index" in names:
+            server.sql("drop index facts_note")
     except RuntimeError as error:
         sample["failed dw"] = str(error)
         return
-    taken = {
-        phase: seconds,
-        f"{phase} cpu": server.cpu_seconds() - cpu,
-        "temp": (server.ask(TEMP) - temp) / 2**20,
-    }
     for name, value in taken.items():
         sample[name] = float(sample.get(name, 0.0)) + value
-    if "index" in names:
-        server.sql("drop index facts_note")
 
 
 def show(tuner: str, sample: Sample) -> None:

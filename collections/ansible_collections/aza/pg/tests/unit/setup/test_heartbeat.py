@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[7]
@@ -34,4 +35,7 @@ def test_only_a_long_task_is_announced(tmp_path):
         check=True,
         cwd=ROOT,
     )
-    assert re.findall(r"^ +\.\.\. (.*)$", done.stdout, re.MULTILINE) == ["A long one: 2 s"]
+    told = re.findall(r"^ +\.\.\. (.*): (\d+) s$", done.stdout, re.MULTILINE)
+    assert {name for name, _ in told} == {"A long one"}
+    # On a busy machine it takes longer, and is told of again.
+    assert all(int(later) - int(sooner) >= 2 for sooner, later in pairwise(["0", *(at for _, at in told)]))

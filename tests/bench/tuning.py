@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ OURS = "ours"
 # pgbench's 100 branches are 1.5 GB: more than shared_buffers at every size, more than all memory at 1 GB.
 SCALE = 100
 FACTS = 1_000_000
-WARM_UP, READ, WRITE = 3, 7, 12
+WARM_UP, READ, WRITE = 15, 6, 10
 PREPARE = f"""
 create table facts as
   select i as id, (hashint4(i) & 2147483647) % 400000 as customer, (hashint4(i + 1) & 2147483647) % 1000 as product,
@@ -232,84 +232,99 @@ def serving(
             server.remove()
 
 
-def oltp(server: Server, cpus: int) -> Iterator[tuple[str, float]]:
-    """pgbench's own transactions: single rows by key, then its TPC-B-like mix."""
-    common = ("-M", "prepared", "-c", str(8 * cpus), "-j", str(cpus))
-    server.pgbench("-S", "-T", str(WARM_UP), *common)
+def warm_up_oltp(server: Server, cpus: int) -> None:
+    """Long enough to fill shared_buffers: the first touch of a page of shared memory is not what is measured."""
+    server.pgbench("-S", "-T", str(WARM_UP), *_clients(cpus))
+
+
+def warm_up_dw(server: Server, cpus: int) -> None:
+    server.timed("aggregate", "join")
+
+
+def _clients(cpus: int) -> tuple[str, ...]:
+    return ("-M", "prepared", "-c", str(8 * cpus), "-j", str(cpus))
+
+
+def reads(server: Server, cpus: int) -> dict[str, float]:
+    """pgbench's single rows by key."""
     cpu = server.cpu_seconds()
-    reads = server.pgbench("-S", "-T", str(READ), *common)
-    yield "reads", reads
-    yield "reads cpu", (server.cpu_seconds() - cpu) * 1e6 / (reads * READ)
+    tps = server.pgbench("-S", "-T", str(READ), *_clients(cpus))
+    return {"reads": tps, "reads cpu": (server.cpu_seconds() - cpu) * 1e6 / (tps * READ)}
+
+
+def writes(server: Server, cpus: int) -> dict[str, float]:
+    """pgbench's TPC-B-like mix, from a checkpoint on, so that no server writes its pages in the time of another."""
+    server.sql("checkpoint")
     cpu, wal = server.cpu_seconds(), server.ask(WAL)
-    writes = server.pgbench("-T", str(WRITE), *common)
-    yield "writes", writes
-    yield "writes cpu", (server.cpu_seconds() - cpu) * 1e6 / (writes * WRITE)
-    yield "wal", (server.ask(WAL) - wal) / (writes * WRITE)
-
-
-def one_after_the_other(
-    image: str, template: Path, size: tuple[int, int], tuners: Sequence[str], rounds: int
-) -> Samples:
-    """OLTP settings for reads and writes: a server has the machine for itself, each tuner in each round."""
-    found: Samples = {tuner: [] for tuner in tuners}
-    for _ in range(rounds):
-        for tuner in tuners:
-            sample: Sample = {}
-            try:
-                with serving(image, template, *size, tuner, "oltp") as server:
-                    sample.update(oltp(server, size[1]))
-            except RuntimeError as error:
-                sample["failed oltp"] = str(error)
-            found[tuner].append(sample)
-            show(tuner, sample)
+    tps = server.pgbench("-T", str(WRITE), *_clients(cpus))
+    found = {"writes": tps, "writes cpu": (server.cpu_seconds() - cpu) * 1e6 / (tps * WRITE)}
+    found["wal"] = (server.ask(WAL) - wal) / (tps * WRITE)
+    server.sql("checkpoint")
     return found
 
 
+def long_queries(phase: str, *names: str) -> Phase:
+    """These, all at once, as a part of the phase."""
+
+    def measured(server: Server, cpus: int) -> dict[str, float]:
+        cpu, temp = server.cpu_seconds(), server.ask(TEMP)
+        found = {phase: server.timed(*names)}
+        found[f"{phase} cpu"] = server.cpu_seconds() - cpu
+        found["temp"] = (server.ask(TEMP) - temp) / 2**20
+        if "index" in names:
+            server.sql("drop index facts_note")
+        return found
+
+    return measured
+
+
+Phase = Callable[[Server, int], dict[str, float]]
+# What fills the caches, and what is measured in each round: each of it on each server in turn.
+WORKLOADS: dict[str, tuple[Callable[[Server, int], None], Sequence[Phase]]] = {
+    "oltp": (warm_up_oltp, (reads, writes)),
+    "dw": (
+        warm_up_dw,
+        (*(long_queries("analytics", name) for name in ANALYTICS), long_queries("together", *TOGETHER)),
+    ),
+}
+
+
 def side_by_side(
-    image: str, template: Path, size: tuple[int, int], tuners: Sequence[str], rounds: int
+    image: str, template: Path, size: tuple[int, int], tuners: Sequence[str], rounds: int, workload: str
 ) -> Samples:
-    """Warehouse settings for long queries. All servers are there from the beginning, and each query goes to each of
-    them in turn, so that a machine that is now fast and now slow is so to all of them."""
+    """The servers of all tuners are there from the beginning, and what is measured is measured on each of them in
+    turn, so that a machine that is now fast and now slow is so to all of them."""
+    warm_up, phases = WORKLOADS[workload]
     found: Samples = {tuner: [{} for _ in range(rounds)] for tuner in tuners}
     with contextlib.ExitStack() as stack:
         servers = {
-            tuner: stack.enter_context(serving(image, template, *size, tuner, "dw")) for tuner in tuners
+            tuner: stack.enter_context(serving(image, template, *size, tuner, workload)) for tuner in tuners
         }
         for server in servers.values():
-            server.timed("aggregate", "join")  # reads the tables into the cache
+            warm_up(server, size[1])
         for number in range(rounds):
-            for phase, names in (*(("analytics", (name,)) for name in ANALYTICS), ("together", TOGETHER)):
+            for phase in phases:
                 for tuner in random.sample(tuners, len(tuners)):
-                    long_queries(servers[tuner], phase, names, found[tuner][number])
+                    add(found[tuner][number], phase, servers[tuner], size[1], workload)
             for tuner in tuners:
                 show(tuner, found[tuner][number])
     return found
 
 
-def long_queries(server: Server, phase: str, names: Sequence[str], sample: Sample) -> None:
-    """Add what these, all at once, take to the figures of the phase."""
-    if "failed dw" in sample:
+def add(sample: Sample, phase: Phase, server: Server, cpus: int, workload: str) -> None:
+    """Add what the phase gives on this server; where the server fails, that it did."""
+    if f"failed {workload}" in sample:
         return
     try:
-        cpu, temp = server.cpu_seconds(), server.ask(TEMP)
-        taken = {phase: server.timed(*names)}
-        taken[f"{phase} cpu"] = server.cpu_seconds() - cpu
-        taken["temp"] = (server.ask(TEMP) - temp) / 2**20
-        if "index" in names:
-            server.sql("drop index facts_note")
+        for name, value in phase(server, cpus).items():
+            sample[name] = float(sample.get(name, 0.0)) + value
     except RuntimeError as error:
-        sample["failed dw"] = str(error)
-        return
-    for name, value in taken.items():
-        sample[name] = float(sample.get(name, 0.0)) + value
+        sample[f"failed {workload}"] = str(error)
 
 
 def show(tuner: str, sample: Sample) -> None:
     shown = {name: value if isinstance(value, str) else round(value, 1) for name, value in sample.items()}
     print(f"{tuner}: {shown}", file=sys.stderr, flush=True)
-
-
-WORKLOADS = {"oltp": one_after_the_other, "dw": side_by_side}
 
 
 @contextlib.contextmanager
@@ -353,7 +368,7 @@ def report(samples: dict[str, Samples]) -> str:
 def _cell(found: list[Sample], name: str, form: str) -> str:
     values = [float(sample[name]) for sample in found if name in sample]
     if not values:
-        return "killed"
+        return "killed" if any(key.startswith("failed") for sample in found for key in sample) else "–"
     middle = form.format(statistics.median(values))
     spread = (
         f" ({form.format(min(values))}–{form.format(max(values))})"
@@ -406,8 +421,8 @@ def main() -> int:
         memory, _, cpus = size.partition("/")
         for workload in given.workload or list(WORKLOADS):
             with alone(given.lock):
-                found = WORKLOADS[workload](
-                    image, template, (parse_memory(memory), int(cpus)), tuners, given.rounds
+                found = side_by_side(
+                    image, template, (parse_memory(memory), int(cpus)), tuners, given.rounds, workload
                 )
             for tuner in tuners:
                 before = samples.setdefault(size, {}).get(tuner) or [{}] * given.rounds

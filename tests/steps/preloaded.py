@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from importlib import import_module
 
@@ -25,3 +26,6 @@ for name in (
     "ansible_collections.aza.pg.plugins.action.stack",
 ):
     import_module(name)
+
+# All of this stays: no run need look through it for garbage, and copy its memory as it does.
+gc.freeze()

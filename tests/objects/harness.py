@@ -19,7 +19,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects as kinds
@@ -31,6 +30,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_fact
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, SERVER, Desired
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes
+from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 from ansible_collections.aza.pg.plugins.modules import stack_apply
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates
 
@@ -154,7 +154,7 @@ class Server:
         return describing.describe(
             describing.Parameters(**given),
             describing.Host(host["uid"], host["gid"], host["home"], self.image),
-            lambda document: yaml.safe_dump(document, sort_keys=False),
+            dump,
         )
 
     def describe_case(self, case: Case, days_ago: int = 0) -> Desired:

@@ -6,12 +6,14 @@ What it outlives (kills, drift, stops) and its removal are tested on hosts: mole
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 
 from .instance import Instance, docker
 
@@ -25,6 +27,28 @@ def test_check_mode_foretells_the_first_deploy_exactly(instance: Instance) -> No
     assert foretold.plan == real.plan
     assert len(real.plan) >= 12
     assert "is ready, first write after" in real.output
+
+
+def test_compose_reads_what_was_written(tmp_path: Path) -> None:
+    """A hash that it took for a number was a label, and the container was made again in each run."""
+    texts = [
+        "54953589697148e8",
+        "089",
+        "1_0e5",
+        "0o17",
+        "0X1F",
+        ".5e3",
+        "+1E-2",
+        "1:30",
+        "2026-11-27",
+        "no",
+        "~",
+        "1e5x",
+    ]
+    labels = {f"label{number}": text for number, text in enumerate(texts)}
+    (tmp_path / "compose.yml").write_text(dump({"services": {"one": {"image": "x", "labels": labels}}}))
+    command = ("compose", "--file", str(tmp_path / "compose.yml"), "config", "--format", "json")
+    assert json.loads(docker(*command))["services"]["one"]["labels"] == labels
 
 
 def test_a_second_deploy_changes_nothing_with_few_tasks(instance: Instance) -> None:

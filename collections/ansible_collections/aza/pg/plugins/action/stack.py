@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
@@ -34,6 +33,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import SECR
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import USERLIST as STATS_USER
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import PgBouncerExporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
+from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ROLES,
@@ -184,7 +184,7 @@ class ActionModule(StackAction):
                 home=host["home"],
                 image_reference=pinned[SERVER],
             ),
-            _to_yaml,
+            dump,
         )
         handed = {
             "desired": wanted.to_dict(),
@@ -470,14 +470,3 @@ def secret_names(wanted: Desired) -> list[str]:
 
 def _texts(plan: dict[str, Any]) -> set[str]:
     return {change["text"] for change in plan["changes"]}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Lists are indented below their key, as people write them."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
-def _to_yaml(document: Any) -> str:
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import pooled
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import text, truth
+from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 
 Values = Mapping[str, Any]
 RULES = "alerts.yml"
@@ -144,7 +144,7 @@ def render(found: Scrape, blackbox: str = "", alertmanager: str = "") -> str:
             for name, targets in found.jobs.items()
         ],
     }
-    return "\n".join([*_head(found.said), yaml.safe_dump(document, sort_keys=False)])
+    return "\n".join([*_head(found.said), dump(document)])
 
 
 def _through(blackbox: str) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.aza.pg.plugins.action import stack, stack_summary
+from ansible_collections.aza.pg.plugins.action import stack_summary
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.plugin_utils import stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
@@ -110,12 +109,6 @@ def test_a_damaged_archive_says_how_to_get_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_text("no tar")
     with pytest.raises(AzaError, match=r"build\.yml"):
         config_digest(tmp_path / "x.tar")
-
-
-def test_yaml_as_a_person_writes_it() -> None:
-    document = {"b": ["x"], "a": {"c": "1"}}
-    assert stack._to_yaml(document) == "b:\n  - x\na:\n  c: '1'\n"
-    assert yaml.safe_load(stack._to_yaml(document)) == document
 
 
 def test_the_password_argument_is_secret() -> None:

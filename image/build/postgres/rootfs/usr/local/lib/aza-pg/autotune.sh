@@ -113,7 +113,7 @@ _tune_rules() {
   tuned_max_connections=${_n_max_connections}
   _n_connection_line=$((_t4 = (_n_base_connections * (_t1 = (_n_memory_mb * 40), _t2 = (10240 + (_n_memory_mb * 30)), _t3 = (_t1 < _t2 ? _t1 : _t2), (_t3 < 102400 ? _t3 : 102400))), _t5 = (_n_floor_max_connections * 102400), (_t4 > _t5 ? _t4 : _t5)))
   tuned_connection_line=${_n_connection_line}
-  _n_work_mem=$((_t1 = ((((((_n_query_pool * 102400) / _n_connection_line) - _n_connection_cost) / _n_nodes) / 64) * 64), (_t1 < 64 ? 64 : _t1 > 32768 ? 32768 : _t1)))
+  _n_work_mem=$((_t1 = ((((_n_query_pool * 102400) / _n_connection_line) - _n_connection_cost) / _n_nodes), (_t1 < 64 ? 64 : _t1 > 32768 ? 32768 : _t1)))
   _tune_size tuned_work_mem $_n_work_mem
   _n_hash_mem_multiplier=$((_n_hash_multiplier))
   tuned_hash_mem_multiplier=${_n_hash_mem_multiplier}

@@ -51,6 +51,15 @@ def test_compose_reads_what_was_written(tmp_path: Path) -> None:
     assert json.loads(docker(*command))["services"]["one"]["labels"] == labels
 
 
+def test_no_name_is_a_variable_to_compose(fresh: Instance) -> None:
+    fresh.declare(postgres_database="sh$op", postgres_extra_preload_libraries=["$libdir/auto_explain"])
+    fresh.deploy()
+    assert docker("exec", fresh.container, "printenv", "POSTGRES_DB") == "sh$op"
+    assert "sh$op" in fresh.sql("select datname from pg_database").split()
+    assert "auto_explain" in fresh.sql("show shared_preload_libraries")
+    assert fresh.deploy().recap["changed"] == 0
+
+
 def test_a_second_deploy_changes_nothing_with_few_tasks(instance: Instance) -> None:
     facts = ("inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.RestartCount}}", instance.container)
     before = docker(*facts), instance.sql("select pg_conf_load_time()")

@@ -322,7 +322,8 @@ def _server(given: Parameters, host: Host, server: Service, passwd: str) -> dict
         "tmpfs": ["/tmp:mode=1777,size=64m", "/run/aza-pg:mode=1777,size=1m"],
         "mem_limit": f"{given.memory_mb}m",
         "shm_size": f"{given.shm_size_mb}m",
-        "environment": environment,
+        # Compose would put the value of a variable in the place of $NAME.
+        "environment": {name: value.replace("$", "$$") for name, value in environment.items()},
         "secrets": ["postgres_password"],
         "ports": [server.published(5432)],
         # Directories, not single files: a file that is replaced atomically would stay the old one in the container.

@@ -85,9 +85,13 @@ class Workshop:
 def workshop(tmp_path: Path) -> Iterator[Workshop]:
     made = Workshop(tmp_path)
     yield made
-    listing = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", f"{made.repository}/*"]
+    forget(made.repository)
+
+
+def forget(repository: str) -> None:
+    """Remove its images. By name: one that was built twice may have another name too, which others use."""
+    listing = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", f"{repository}/*"]
     found = subprocess.run(listing, capture_output=True, text=True, check=True)
-    # By name: one that was built twice may have another name too, which others use.
     for name in found.stdout.split():
         subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True, check=False)
 
@@ -190,6 +194,7 @@ def test_the_proof_finds_what_is_missing(
 def registry(tmp_path: Path) -> Iterator[str]:
     with serve(tmp_path) as address:
         yield address
+    forget(address)  # the base, which the build pulled into the engine
 
 
 def test_the_base_may_come_from_a_registry(workshop: Workshop, registry: str, tmp_path: Path) -> None:

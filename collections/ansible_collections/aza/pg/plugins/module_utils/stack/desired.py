@@ -265,11 +265,21 @@ def _services(
         if service.image["archive"]:
             # Built, not published: a registry has nothing of that name, and must not be asked.
             definition["pull_policy"] = "never"
+        definition = _literal(definition)
         fingerprint = hashlib.sha256(json.dumps([definition, beside], sort_keys=True).encode())
         services.append(replace(service, config_hash=fingerprint.hexdigest()[:16]))
         definition["labels"] = {**_labels(given), CONFIG_HASH: services[-1].config_hash}
         compose[service.name] = definition
     return tuple(services), compose
+
+
+def _literal(value: Any) -> Any:
+    """The same for Compose, which would put the value of a variable in the place of $NAME."""
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_literal(item) for item in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value
 
 
 def _labels(given: Parameters) -> dict[str, str]:
@@ -322,8 +332,7 @@ def _server(given: Parameters, host: Host, server: Service, passwd: str) -> dict
         "tmpfs": ["/tmp:mode=1777,size=64m", "/run/aza-pg:mode=1777,size=1m"],
         "mem_limit": f"{given.memory_mb}m",
         "shm_size": f"{given.shm_size_mb}m",
-        # Compose would put the value of a variable in the place of $NAME.
-        "environment": {name: value.replace("$", "$$") for name, value in environment.items()},
+        "environment": environment,
         "secrets": ["postgres_password"],
         "ports": [server.published(5432)],
         # Directories, not single files: a file that is replaced atomically would stay the old one in the container.

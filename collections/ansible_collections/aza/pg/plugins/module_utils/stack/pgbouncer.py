@@ -103,13 +103,12 @@ def _escaped(data: bytes) -> str:
 
 
 _HELLO = struct.pack("!i", 3 << 16) + f"user\0{HEALTH}\0database\0postgres\0\0".encode()
-# A query in a database, as a client asks it; the image has no psql. The answer ends with the words SELECT 1. Compose
-# would put something of its own in the place of a single dollar.
+# A query in a database, as a client asks it; the image has no psql. The answer ends with the words SELECT 1.
 _HEALTH = (
     f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && "
     f"printf '{_escaped(_message(b'', _HELLO) + _message(b'Q', b'select 1' + bytes(1)))}' >&3 && "
     "while IFS= LC_ALL=C read -rt 3 -d '' <&3; do "
-    f"[[ $$REPLY == *'SELECT 1' ]] && printf '{_escaped(_message(b'X', b''))}' >&3 && exit; done; exit 1"
+    f"[[ $REPLY == *'SELECT 1' ]] && printf '{_escaped(_message(b'X', b''))}' >&3 && exit; done; exit 1"
 )
 
 

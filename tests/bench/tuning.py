@@ -5,6 +5,7 @@
 Not a test: it takes minutes and its numbers depend on the machine. It prints a table and can keep its samples.
 
   tests/bench/tuning.py [--image IMAGE] [--size 1g/1 --size 4g/2] [--rounds 3] [--samples samples.json]
+  tests/bench/tuning.py --workload reads --size 4g/2 --rounds 30
   tests/bench/tuning.py --report samples.json
 """
 
@@ -16,6 +17,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import statistics
@@ -25,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
@@ -36,10 +39,14 @@ from bench.peers import PEERS, Settings  # noqa: E402
 
 BIN = "/usr/lib/postgresql/18/bin"
 OURS = "ours"
+# A second server with our settings: what lies between it and the first is no difference that settings make.
+CONTROL = "ours, a second server"
 # pgbench's 100 branches are 1.5 GB: more than shared_buffers at every size, more than all memory at 1 GB.
 SCALE = 100
 FACTS = 1_000_000
-WARM_UP, READ, WRITE = 15, 6, 10
+# Seconds. A session that has just begun maps shared_buffers page by page, which pooled sessions have behind them: what
+# it does meanwhile is not counted in the reads per second.
+WARM_UP, SETTLE, READ, WRITE = 15, 3, 3, 10
 PREPARE = f"""
 create table facts as
   select i as id, (hashint4(i) & 2147483647) % 400000 as customer, (hashint4(i + 1) & 2147483647) % 1000 as product,
@@ -124,12 +131,14 @@ class Server:
         run("docker", "exec", "-i", self.name, f"{BIN}/psql", "-qXh", "/tmp", "-U", "postgres", "-v", "ON_ERROR_STOP=1",
             stdin=text)  # fmt: skip
 
-    def pgbench(self, *options: str) -> float:
-        done = run(
-            "docker", "exec", self.name, f"{BIN}/pgbench", "-h", "/tmp", "-U", "postgres", "-n", *options
-        )
-        line = next(line for line in done.stdout.splitlines() if line.startswith("tps"))
-        return float(line.split()[2])
+    def pgbench(self, seconds: int, *options: str) -> tuple[list[float], int]:
+        """Transactions in each second, and in all."""
+        command = (f"{BIN}/pgbench", "-h", "/tmp", "-U", "postgres", "-n", "-P", "1", "-T", str(seconds))
+        done = run("docker", "exec", self.name, *command, *options)
+        each = re.findall(r"^progress: .* s, ([0-9.]+) tps", done.stderr, re.MULTILINE)
+        total = re.search(r"actually processed: (\d+)", done.stdout)
+        assert total
+        return [float(found) for found in each], int(total[1])
 
     def timed(self, *names: str) -> float:
         """Run queries, each in a session of its own, all at once; return the seconds until the last is done."""
@@ -216,7 +225,7 @@ def serving(
     image: str, template: Path, memory_mb: int, cpus: int, tuner: str, workload: str
 ) -> Iterator[Server]:
     """A server with the settings of this tuner, on a copy of the data of its own."""
-    tune = ours if tuner == OURS else PEERS[tuner]
+    tune = ours if tuner in (OURS, CONTROL) else PEERS[tuner]
     disk_gb = 40 if memory_mb <= 2048 else 80
     with tempfile.TemporaryDirectory(dir=template.parent, prefix="run-") as directory:
         work = Path(directory)
@@ -234,7 +243,7 @@ def serving(
 
 def warm_up_oltp(server: Server, cpus: int) -> None:
     """Long enough to fill shared_buffers: the first touch of a page of shared memory is not what is measured."""
-    server.pgbench("-S", "-T", str(WARM_UP), *_clients(cpus))
+    server.pgbench(WARM_UP, "-S", *_clients(cpus))
 
 
 def warm_up_dw(server: Server, cpus: int) -> None:
@@ -248,17 +257,20 @@ def _clients(cpus: int) -> tuple[str, ...]:
 def reads(server: Server, cpus: int) -> dict[str, float]:
     """pgbench's single rows by key."""
     cpu = server.cpu_seconds()
-    tps = server.pgbench("-S", "-T", str(READ), *_clients(cpus))
-    return {"reads": tps, "reads cpu": (server.cpu_seconds() - cpu) * 1e6 / (tps * READ)}
+    each, total = server.pgbench(SETTLE + READ, "-S", *_clients(cpus))
+    return {
+        "reads": statistics.mean(each[SETTLE:]),
+        "reads cpu": (server.cpu_seconds() - cpu) * 1e6 / total,
+    }
 
 
 def writes(server: Server, cpus: int) -> dict[str, float]:
     """pgbench's TPC-B-like mix, from a checkpoint on, so that no server writes its pages in the time of another."""
     server.sql("checkpoint")
     cpu, wal = server.cpu_seconds(), server.ask(WAL)
-    tps = server.pgbench("-T", str(WRITE), *_clients(cpus))
-    found = {"writes": tps, "writes cpu": (server.cpu_seconds() - cpu) * 1e6 / (tps * WRITE)}
-    found["wal"] = (server.ask(WAL) - wal) / (tps * WRITE)
+    _, total = server.pgbench(WRITE, *_clients(cpus))
+    found = {"writes": total / WRITE, "writes cpu": (server.cpu_seconds() - cpu) * 1e6 / total}
+    found["wal"] = (server.ask(WAL) - wal) / total
     server.sql("checkpoint")
     return found
 
@@ -279,10 +291,24 @@ def long_queries(phase: str, *names: str) -> Phase:
 
 
 Phase = Callable[[Server, int], dict[str, float]]
-# What fills the caches, and what is measured in each round: each of it on each server in turn.
-WORKLOADS: dict[str, tuple[Callable[[Server, int], None], Sequence[Phase]]] = {
-    "oltp": (warm_up_oltp, (reads, writes)),
-    "dw": (
+
+
+class Workload(NamedTuple):
+    """What is measured on the same servers."""
+
+    asked: str
+    """The workload that each tuner is asked for."""
+    warm_up: Callable[[Server, int], None]
+    """Fills the caches."""
+    phases: Sequence[Phase]
+    """What is measured in each round: each of it on each server in turn."""
+
+
+WORKLOADS = {
+    "reads": Workload("oltp", warm_up_oltp, (reads,)),
+    "writes": Workload("oltp", warm_up_oltp, (writes,)),
+    "analytics": Workload(
+        "dw",
         warm_up_dw,
         (*(long_queries("analytics", name) for name in ANALYTICS), long_queries("together", *TOGETHER)),
     ),
@@ -294,11 +320,11 @@ def side_by_side(
 ) -> Samples:
     """The servers of all tuners are there from the beginning, and what is measured is measured on each of them in
     turn, so that a machine that is now fast and now slow is so to all of them."""
-    warm_up, phases = WORKLOADS[workload]
+    asked, warm_up, phases = WORKLOADS[workload]
     found: Samples = {tuner: [{} for _ in range(rounds)] for tuner in tuners}
     with contextlib.ExitStack() as stack:
         servers = {
-            tuner: stack.enter_context(serving(image, template, *size, tuner, workload)) for tuner in tuners
+            tuner: stack.enter_context(serving(image, template, *size, tuner, asked)) for tuner in tuners
         }
         for server in servers.values():
             warm_up(server, size[1])
@@ -339,11 +365,13 @@ def alone(lock: Path | None) -> Iterator[None]:
 
 
 def report(samples: dict[str, Samples]) -> str:
-    """Medians, with the least and the most of the rounds."""
+    """Medians, with the least and the most of the rounds; and how far each is from ours in the same round."""
     columns = {
         "reads": ("reads, tps", "{:.0f}"),
+        "reads to ours": ("to ours", ""),
         "reads cpu": ("CPU µs each", "{:.0f}"),
         "writes": ("writes, tps", "{:.0f}"),
+        "writes to ours": ("to ours", ""),
         "writes cpu": ("CPU µs each", "{:.0f}"),
         "wal": ("WAL bytes each", "{:.0f}"),
         "analytics": ("analytics, s", "{:.1f}"),
@@ -360,7 +388,12 @@ def report(samples: dict[str, Samples]) -> str:
             f"|{'---|' * (len(columns) + 1)}",
         ]
         for tuner, found in tuners.items():
-            cells = [_cell(found, name, form) for name, (_, form) in columns.items()]
+            cells = [
+                _to_ours(found, tuners.get(OURS, []), name.split()[0])
+                if name.endswith(" to ours")
+                else _cell(found, name, form)
+                for name, (_, form) in columns.items()
+            ]
             lines.append(f"| {tuner} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -379,6 +412,18 @@ def _cell(found: list[Sample], name: str, form: str) -> str:
     return middle + spread + (f", killed {gone} of {len(found)}" if gone else "")
 
 
+def _to_ours(found: list[Sample], ours: list[Sample], name: str) -> str:
+    """The mean of the differences, round by round, with its standard error."""
+    pairs = zip(found, ours, strict=False)
+    differences = [
+        100 * (float(one[name]) / float(own[name]) - 1) for one, own in pairs if name in one and name in own
+    ]
+    if found is ours or len(differences) < 2:
+        return "–"
+    error = statistics.stdev(differences) / len(differences) ** 0.5
+    return f"{statistics.mean(differences):+.1f} % ± {error:.1f}"
+
+
 def built() -> str:
     """The image that `make build` made, if it did."""
     records = ROOT / ".cache" / "dist" / "images.json"
@@ -391,7 +436,7 @@ def main() -> int:
     )
     parser.add_argument("--image", help="instead of the image that was built last")
     parser.add_argument("--size", action="append", help="memory/CPUs, as in 4g/2")
-    parser.add_argument("--tuner", action="append", choices=[OURS, *PEERS])
+    parser.add_argument("--tuner", action="append", choices=[OURS, CONTROL, *PEERS])
     parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=Path)
@@ -416,7 +461,7 @@ def main() -> int:
         with alone(given.lock):
             prepare(image, template)
     samples: dict[str, Samples] = {}
-    tuners = given.tuner or [OURS, *PEERS]
+    tuners = given.tuner or [OURS, CONTROL, *PEERS]
     for size in given.size or ["1g/1", "4g/2"]:
         memory, _, cpus = size.partition("/")
         for workload in given.workload or list(WORKLOADS):

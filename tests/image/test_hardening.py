@@ -74,7 +74,7 @@ def inside(reference: str) -> Iterator[Any]:
         return done.stdout.strip()
 
     yield run
-    subprocess.run(["docker", "rm", "--force", name], check=True, capture_output=True)
+    subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
 
 
 def config_of(reference: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Instance:
 
     def remove(self) -> None:
         containers = [self.container, self.exporter, self.pgbouncer, f"{self.pgbouncer}-exporter"]
-        subprocess.run(["docker", "rm", "-f", *containers], capture_output=True, check=False)
+        subprocess.run(["docker", "rm", "-fv", *containers], capture_output=True, check=False)
         subprocess.run(["docker", "volume", "rm", "-f", self.volume], capture_output=True, check=False)
         subprocess.run(
             ["docker", "network", "rm", f"aza-pg-{self.cluster}-single"], capture_output=True, check=False

@@ -71,7 +71,7 @@ bench: setup-dev build ## How long a look at a large server takes, a deploy that
 	@tests/bench/observe.py
 	@tests/bench/inventory.py
 
-bench-tuning: setup-dev build ## Our tuning against others', measured here (takes half an hour; not a test)
+bench-tuning: setup-dev build ## Our tuning against others', measured here (takes the better part of an hour; not a test)
 	@tests/bench/tuning.py
 
 hooks: setup-dev ## Install the git hooks: format, lint and generate before each commit

@@ -182,6 +182,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     server,
     standby,
     trial,
+    verbs,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
@@ -202,11 +203,11 @@ _SCRAPES = {EXPORTER: exporter.scrape, PGBOUNCER_EXPORTER: pgbouncer_exporter.sc
 def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
     state = given["state"]
     if state == "stopped":
-        return planning.plan_stopped(wanted, found)
+        return verbs.stopped(wanted, found)
     if state == "started":
-        return planning.plan_started(wanted, found)
+        return verbs.started(wanted, found)
     if state == "absent":
-        return planning.plan_absent(wanted, found, given["remove_data"])
+        return verbs.absent(wanted, found, given["remove_data"])
     if given.get("clock"):
         found = replace(found, host={**found.host, "skew": found.host["time"] - given["clock"]})
     planning.refuse(wanted, found)

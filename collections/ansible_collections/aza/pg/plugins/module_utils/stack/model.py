@@ -341,6 +341,9 @@ class Desired:
     def service(self, name: str) -> Service | None:
         return next((item for item in self.services if item.name == name), None)
 
+    def is_clientless(self, container: str) -> bool:
+        return container in [container_name(self.project, name) for name in CLIENTLESS]
+
     def owner(self, item: File, host: tuple[Any, Any]) -> tuple[Any, Any]:
         """The user and group that a file belongs to. ``host``: those of whoever deploys."""
         service = self.service(item.owner)

@@ -22,7 +22,6 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
-    CLIENTLESS,
     PGBOUNCER,
     Change,
     Desired,
@@ -242,7 +241,7 @@ def _volume(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 def _containers(wanted: Desired, found: Observed) -> Iterator[Change]:
     for name in found.strangers:
-        effect = "none" if _is_clientless(wanted, name) else "restart"
+        effect = "none" if wanted.is_clientless(name) else "restart"
         why = "it is no longer part of the stack"
         yield Change("container", name, "remove", effect=effect, why=why, id=f"container {name}")
     for service in wanted.services:
@@ -261,10 +260,6 @@ def _containers(wanted: Desired, found: Observed) -> Iterator[Change]:
                 # Its files are in use while its container waits for a permission to go.
                 needs=(f"container {container_name(wanted.project, PGBOUNCER)}",),
             )
-
-
-def _is_clientless(wanted: Desired, container: str) -> bool:
-    return container in [container_name(wanted.project, name) for name in CLIENTLESS]
 
 
 def _container(service: Service, wanted: Desired, found: Observed) -> Iterator[Change]:
@@ -418,67 +413,3 @@ PLANNERS: tuple[Planner, ...] = (
     objects.plan,
     _activate_pgbouncer,
 )
-
-
-# -- the other verbs -------------------------------------------------------------------------------
-
-
-def plan_stopped(wanted: Desired, found: Observed) -> Plan:
-    """The containers stop, everything else stays. Whoever says stop means the disconnection."""
-    running = [
-        service
-        for service in reversed(wanted.services)
-        if service.name in found.containers
-        and found.containers[service.name]["state"] not in ("exited", "created", "dead")
-    ]
-    return Plan(
-        tuple(
-            Change(
-                "container",
-                service.container,
-                "stop",
-                effect="restart" if service.has_clients else "none",
-                detail={"service": service.name},
-            )
-            for service in running
-        )
-    )
-
-
-def plan_started(wanted: Desired, found: Observed) -> Plan:
-    if not found.container:
-        raise AzaError(
-            f"{wanted.instance} has no container on this host. Deploy it first (ansible-playbook deploy-single.yml).",
-            reason="not_deployed",
-        )
-    changes = []
-    for service in wanted.services:
-        state = found.containers.get(service.name, {}).get("state", "running")
-        if state != "running":
-            action = "restart" if state in ("paused", "restarting") else "start"
-            detail = {"service": service.name}
-            changes.append(
-                Change("container", service.container, action, why=f"it is {state}", detail=detail)
-            )
-    return Plan(tuple(changes))
-
-
-def plan_absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
-    """Containers, network, files on the host; the data only when it was named. Never an image, never a backup."""
-    changes = []
-    ours = [item.container for item in reversed(wanted.services) if item.name in found.containers]
-    for name in [*found.strangers, *ours]:
-        effect = "none" if _is_clientless(wanted, name) else "restart"
-        changes.append(Change("container", name, "remove", effect=effect))
-    if found.network:
-        changes.append(Change("network", wanted.network, "remove"))
-    if found.socket_link is not None:
-        changes.append(Change("link", wanted.socket_link, "remove"))
-    if found.files:
-        changes.append(
-            Change("directory", wanted.directory, "remove", why="the control node keeps the secrets")
-        )
-    if found.volume and remove_data:
-        risk = f"every database of {wanted.instance}"
-        changes.append(Change("volume", wanted.volume, "remove", effect="data", risk=risk))
-    return Plan(tuple(changes))

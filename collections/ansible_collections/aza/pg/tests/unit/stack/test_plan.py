@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, verbs
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.apply import APPLIERS
@@ -279,7 +279,7 @@ def test_every_kind_that_is_planned_can_be_applied() -> None:
     )
     kinds = {change.kind for change in planning.plan(wanted, found, EVERYTHING).changes}
     kinds |= {change.kind for change in planning.plan(wanted, Observed(host=HOST)).changes}
-    kinds |= {change.kind for change in planning.plan_absent(wanted, found, remove_data=True).changes}
+    kinds |= {change.kind for change in verbs.absent(wanted, found, remove_data=True).changes}
     assert kinds <= set(APPLIERS)
     assert {"setting", "role", "database", "server", "container", "file", "secret", "volume"} <= kinds
 
@@ -363,23 +363,6 @@ def test_two_services_on_one_port_are_refused() -> None:
     assert "postgres_port and postgres_exporter_port are both 5432" in said_once
     apart = with_metrics(port=5432, publish_address="127.0.0.2")
     assert not planning.problems(apart, Observed(host=HOST))
-
-
-def test_all_containers_stop_and_start() -> None:
-    wanted = with_metrics()
-    found = running(wanted)
-    assert said(planning.plan_stopped(wanted, found)) == [
-        ("stop", EXPORTER, "none"),
-        ("stop", SERVER, "restart"),
-    ]
-    down = {name: {**state, "state": "exited"} for name, state in found.containers.items()}
-    started = planning.plan_started(wanted, replace(found, containers=down))
-    assert [change.detail["service"] for change in started.changes] == [SERVER, EXPORTER]
-    gone = planning.plan_absent(wanted, found, remove_data=False)
-    assert [c.name for c in gone.changes if c.kind == "container"] == [
-        wanted.services[1].container,
-        wanted.container,
-    ]
 
 
 def test_an_image_that_two_services_share_is_brought_once() -> None:
@@ -469,30 +452,6 @@ def test_a_file_where_a_directory_should_be() -> None:
     found = Observed(host=HOST, files={"run": {"type": "other", "mode": 0, "uid": 0, "gid": 0}})
     with pytest.raises(AzaError, match="Move it away"):
         planning.plan(describe(), found)
-
-
-def test_absent_keeps_the_data_unless_it_is_named() -> None:
-    wanted = describe()
-    found = replace(running(wanted), network=True)
-    kept = planning.plan_absent(wanted, found, remove_data=False)
-    assert [c.kind for c in kept.changes] == ["container", "network", "link", "directory"]
-    assert kept.summary().endswith("nothing is lost")
-    gone = planning.plan_absent(wanted, found, remove_data=True)
-    assert gone.changes[-1].effect == "data"
-    assert "LOST: every database of shop-single" in gone.summary()
-    assert not planning.plan_absent(wanted, Observed(), remove_data=True)
-
-
-def test_stop_and_start() -> None:
-    wanted = describe()
-    found = running(wanted)
-    stopped = replace(found, containers={SERVER: {**(found.container or {}), "state": "exited"}})
-    assert [c.action for c in planning.plan_stopped(wanted, found).changes] == ["stop"]
-    assert not planning.plan_stopped(wanted, stopped)
-    assert [c.action for c in planning.plan_started(wanted, stopped).changes] == ["start"]
-    assert not planning.plan_started(wanted, found)
-    with pytest.raises(AzaError, match="Deploy it first"):
-        planning.plan_started(wanted, Observed())
 
 
 def test_desired_survives_json() -> None:

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plans of the verbs that need no declaration: stop, start, remove. Pure, and applied like every other plan."""
+
+from __future__ import annotations
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed, Plan
+
+
+def stopped(wanted: Desired, found: Observed) -> Plan:
+    """The containers stop, everything else stays. Whoever says stop means the disconnection."""
+    running = [
+        service
+        for service in reversed(wanted.services)
+        if service.name in found.containers
+        and found.containers[service.name]["state"] not in ("exited", "created", "dead")
+    ]
+    return Plan(
+        tuple(
+            Change(
+                "container",
+                service.container,
+                "stop",
+                effect="restart" if service.has_clients else "none",
+                detail={"service": service.name},
+            )
+            for service in running
+        )
+    )
+
+
+def started(wanted: Desired, found: Observed) -> Plan:
+    if not found.container:
+        raise AzaError(
+            f"{wanted.instance} has no container on this host. Deploy it first (ansible-playbook deploy-single.yml).",
+            reason="not_deployed",
+        )
+    changes = []
+    for service in wanted.services:
+        state = found.containers.get(service.name, {}).get("state", "running")
+        if state != "running":
+            action = "restart" if state in ("paused", "restarting") else "start"
+            detail = {"service": service.name}
+            changes.append(
+                Change("container", service.container, action, why=f"it is {state}", detail=detail)
+            )
+    return Plan(tuple(changes))
+
+
+def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
+    """Containers, network, files on the host; the data only when it was named. Never an image, never a backup."""
+    changes = []
+    ours = [item.container for item in reversed(wanted.services) if item.name in found.containers]
+    for name in [*found.strangers, *ours]:
+        effect = "none" if wanted.is_clientless(name) else "restart"
+        changes.append(Change("container", name, "remove", effect=effect))
+    if found.network:
+        changes.append(Change("network", wanted.network, "remove"))
+    if found.socket_link is not None:
+        changes.append(Change("link", wanted.socket_link, "remove"))
+    if found.files:
+        changes.append(
+            Change("directory", wanted.directory, "remove", why="the control node keeps the secrets")
+        )
+    if found.volume and remove_data:
+        risk = f"every database of {wanted.instance}"
+        changes.append(Change("volume", wanted.volume, "remove", effect="data", risk=risk))
+    return Plan(tuple(changes))

@@ -50,16 +50,21 @@ test-unit: setup-dev ## Unit and property tests: no container, no host
 # Whole files at once: the tests of a file may build on each other. Each worker has servers and hosts of its own.
 TOGETHER := pytest -q -p steps.progress -p steps.priority --dist loadfile
 
+# What changes the machine itself, with nothing beside it.
+ALONE := pytest -q tests/alone
+
 # Three workers, since each of them waits now and then. The longest files first: together they end when the last one does.
 test-containers: setup-dev build ## All that makes containers, side by side: Molecule, runbooks, stacks, images
 	@$(TOGETHER) -n 3 --no-loadscope-reorder tests/scenarios tests/docs/test_runbooks_local.py \
 		tests/docs/test_runbooks_cluster.py tests/docs/test_pages.py tests/objects tests/stack tests/image
+	@$(ALONE)
 
 test-image: setup-dev build ## Of these: the built images, in real containers
 	@$(TOGETHER) -n 2 tests/image
 
 test-stack: setup-dev build ## Of these: deploy, change, break and remove instances and what they hold, on this machine's engine
 	@$(TOGETHER) -n 2 tests/objects tests/stack
+	@$(ALONE)
 
 test-molecule: setup-dev build ## Of these: the stacks, on hosts that run their own Docker Engine
 	@pytest -q -s tests/scenarios

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.tuning import Inputs, evaluate, load_rules
+from ansible_collections.aza.pg.plugins.plugin_utils.prediction import Prediction
 
 ROOT = Path(__file__).parents[2]
 UNITS = {"kB": 1, "MB": 1024, "GB": 1024 * 1024, "TB": 1024**3}
@@ -50,7 +51,9 @@ def test_values_are_the_predicted_ones(
         storage=env.get("POSTGRES_STORAGE_TYPE", "ssd"),
         preload_workers=0 if "POSTGRES_SHARED_PRELOAD_LIBRARIES" in env else preload_workers(box),
     )
-    predicted = evaluate(load_rules(ROOT / "image" / "tuning.yml"), inputs).settings
+    rules = load_rules(ROOT / "image" / "tuning.yml")
+    result = evaluate(rules, inputs)
+    predicted = result.settings
     settings = box.settings()
     expected = {name: canonical(value) for name, value in predicted.items()}
     assert {name: canonical(settings[name]) for name in expected} == expected
@@ -58,6 +61,8 @@ def test_values_are_the_predicted_ones(
     assert box.sql(sources) == "/run/aza-pg/tuned.conf"
     for name in expected:
         assert re.search(rf"^  {name} ", box.logs(), re.M), f"{name} is not explained"
+    foretold = Prediction(inputs.memory_mb, inputs.cpus, 0, result, rules).shared_mb({}, {})
+    assert foretold * 0.85 < int(settings["shared_memory_size"].removesuffix("MB")) <= foretold
 
 
 def test_later_settings_win(run_container: Any) -> None:

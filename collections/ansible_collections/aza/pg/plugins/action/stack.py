@@ -13,6 +13,7 @@ from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F4
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import findings, replication, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
@@ -122,6 +123,7 @@ class ActionModule(StackAction):
         pool_address = given["pgbouncer_publish_address"] or address
         basedir = Path(self._loader.get_basedir())
         prediction = predict(given, engine, basedir)
+        floor = part.floor(role) if role else {}
         wanted = describing.describe(
             describing.Parameters(
                 cluster=given["cluster"],
@@ -130,6 +132,9 @@ class ActionModule(StackAction):
                 memory_mb=prediction.memory_mb,
                 shm_size_mb=prediction.shm_size_mb,
                 cpus=given["cpus"],
+                huge_pages_mb=prediction.shared_mb(pg.normalise(given["settings"]), floor)
+                if given["huge_pages"]
+                else 0,
                 workload=given["workload"],
                 storage=given["storage"],
                 autotune=given["autotune"],
@@ -176,7 +181,7 @@ class ActionModule(StackAction):
                 certificate=bundle.facts if bundle else {},
                 ca=bundle.authority if bundle else "",
                 role=role,
-                floor=part.floor(role) if role else {},
+                floor=floor,
             ),
             describing.Host(
                 uid=host["uid"],

@@ -79,6 +79,12 @@ options:
     description: Whether the server tunes itself to its container.
     type: bool
     default: true
+  huge_pages:
+    description:
+      - Whether the host keeps huge pages for the server's shared memory. Needs root on the host. Nobody else can use
+        what is kept, and the container's memory limit does not count it.
+    type: bool
+    default: false
   shm_size:
     description: Size of C(/dev/shm). Empty means what the tuning says that parallel queries need.
     type: str

@@ -3,17 +3,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes
-from ansible_collections.aza.pg.plugins.module_utils.tuning.evaluate import Inputs, Result, evaluate
+from ansible_collections.aza.pg.plugins.module_utils.tuning.evaluate import (
+    Inputs,
+    Result,
+    evaluate,
+    shared_kb,
+)
 from ansible_collections.aza.pg.plugins.module_utils.tuning.loader import load_rules
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_cpus, parse_memory
+from ansible_collections.aza.pg.plugins.module_utils.tuning.rules import Rules
 
 FACTS = Path("image/build/postgres/rootfs/usr/local/share/aza-pg")
+
+# What shared memory is made of, with PostgreSQL's own defaults; sizes in kB.
+_SHARED = {
+    "shared_buffers": 131072,
+    "wal_buffers": 4096,
+    "max_connections": 100,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 64,
+}
+_KB = {"": 8, "kb": 1, "mb": 2**10, "gb": 2**20, "tb": 2**30}
+_SIZE = re.compile(r"\s*([0-9]+)\s*([a-z]*)\s*", re.IGNORECASE)
+# Kept beyond what the rules give, for libraries that share memory of their own.
+_MORE_MB = 8
 
 
 @dataclass(frozen=True)
@@ -22,10 +42,31 @@ class Prediction:
     cpus: int
     shm_size_mb: int
     result: Result | None
+    rules: Rules
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The tuned settings as postgresql.conf writes them; none where nothing is tuned."""
+        return self.result.settings if self.result is not None else {}
 
     def setting(self, name: str, stock: int) -> int:
         """What the server will have, unless somebody sets it; ``stock``: PostgreSQL's own default."""
         return int(self.result.values[name].value) if self.result is not None else stock
+
+    def shared_mb(self, declared: Mapping[str, Any], floor: Mapping[str, int]) -> int:
+        """What the server will share, and a hundredth and 8 MB more.
+
+        :param declared: postgres_settings, which win over the tuned values.
+        :param floor: what a standby has at least.
+        """
+        values = {name: self.setting(name, stock) for name, stock in _SHARED.items()}
+        for name in values:
+            found = _SIZE.fullmatch(str(declared.get(name, "")))
+            factor = (_KB if name.endswith("buffers") else {"": 1}).get(found[2].lower()) if found else None
+            if found and factor:
+                values[name] = int(found[1]) * factor
+            values[name] = max(values[name], floor.get(name, 0))
+        return -(-shared_kb(self.rules, values) * 101 // 102400) + _MORE_MB
 
     def to_dict(self) -> dict[str, Any]:
         """Settings with their text and rule, and the memory budget, as facts for people and for checks."""
@@ -51,9 +92,10 @@ def predict(given: Mapping[str, Any], engine: Mapping[str, Any], start: Path) ->
     root = checkout(start)
     memory = parse_memory(given["memory"], "postgres_memory")
     cpus = parse_cpus(str(given["cpus"]), "postgres_cpus") if given["cpus"] else int(engine["cpus"])
+    # The render of the image has checked them.
+    rules = load_rules(root / "image" / "tuning.yml", checked=True)
     result = evaluate(
-        # The render of the image has checked them.
-        load_rules(root / "image" / "tuning.yml", checked=True),
+        rules,
         Inputs(
             memory_mb=memory,
             cpus=cpus,
@@ -65,7 +107,7 @@ def predict(given: Mapping[str, Any], engine: Mapping[str, Any], start: Path) ->
     )
     wanted = given["shm_size"]
     shm = megabytes("postgres_shm_size", wanted) if wanted else int(result.values["shm_size_mb"].value)
-    return Prediction(memory, cpus, shm, result if given["autotune"] else None)
+    return Prediction(memory, cpus, shm, result if given["autotune"] else None, rules)
 
 
 def checkout(start: Path) -> Path:

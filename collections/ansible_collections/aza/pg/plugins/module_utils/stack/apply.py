@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
     console,
+    huge_pages,
     objects,
     pgbouncer,
     pool_rules,
@@ -216,6 +217,32 @@ def _link(context: Context, change: Change) -> None:
         write_atomic(rule, text.encode(), 0o644, (0, 0))
 
 
+def _huge_pages(context: Context, change: Change) -> None:
+    """In such an order that the kernel never keeps more than the file says: that would be taken for somebody else's."""
+    with huge_pages.held():
+        seen = huge_pages.look()
+        should = huge_pages.parse(seen["text"], seen["kernel"]).having(
+            context.wanted.instance, change.detail["pages"]
+        )
+        if should.total < seen["kernel"]:
+            huge_pages.ask_kernel(should.total)
+            _huge_pages_file(should.render())
+            return
+        _huge_pages_file(should.render())
+        try:
+            huge_pages.ask_kernel(should.total)
+        except AzaError:
+            _huge_pages_file(seen["text"])
+            raise
+
+
+def _huge_pages_file(text: str) -> None:
+    if text:
+        write_atomic(huge_pages.PATH, text.encode(), 0o644, (os.geteuid(), os.getegid()))
+    else:
+        huge_pages.PATH.unlink(missing_ok=True)
+
+
 def _rule(context: Context, change: Change) -> None:
     """The whole file, with the first change in it: what lies between two of them was never meant."""
     item = context.file(change.detail["path"])
@@ -352,6 +379,7 @@ APPLIERS: dict[str, Applier] = {
     tls.KIND: _file,
     PGBOUNCER: _server,
     "link": _link,
+    huge_pages.KIND: _huge_pages,
     "volume": _volume,
     "network": _network,
     "setting": _setting,

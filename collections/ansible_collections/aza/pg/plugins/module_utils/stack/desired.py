@@ -55,6 +55,7 @@ class Parameters:
     memory_mb: int
     shm_size_mb: int
     cpus: float = 0
+    huge_pages_mb: int = 0
     workload: str = "web"
     storage: str = "ssd"
     autotune: bool = True
@@ -173,6 +174,7 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
         database=given.database,
         memory_mb=given.memory_mb,
         cpus=given.cpus,
+        huge_pages_mb=given.huge_pages_mb,
         stop_seconds=given.stop_seconds,
         origins=given.origins,
         certificate=given.certificate,

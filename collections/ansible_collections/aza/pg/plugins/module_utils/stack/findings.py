@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
     exporter,
+    huge_pages,
     objects,
     pgbouncer_exporter,
     pool_drift,
@@ -68,6 +69,7 @@ def judge(
         yield from server(found.server)
         yield from undeclared(wanted, found)
         yield from objects.findings(wanted, found)
+        yield from huge_pages.findings(wanted, found)
         yield from tuning(predicted, found.server)
 
 

@@ -293,6 +293,8 @@ class Desired:
     database: str = "postgres"
     memory_mb: int = 0
     cpus: float = 0
+    # What the host keeps of its memory in huge pages for this server.
+    huge_pages_mb: int = 0
     base_dir: str = ""
     socket_link: str = ""
     stop_seconds: int = 120
@@ -409,6 +411,8 @@ class Observed:
     # What PgBouncer says of itself (``console.py``); None when it does not answer, or is not asked.
     pgbouncer: Mapping[str, Any] | None = None
     port_problems: Mapping[str, str] = field(default_factory=dict)
+    # What ``huge_pages.look`` says; empty where they are nothing to the instance.
+    huge_pages: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import console, handshake, objects, server, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    console,
+    handshake,
+    huge_pages,
+    objects,
+    server,
+    tls,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import PROJECT, Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.host import engine_facts, host_facts
@@ -90,6 +97,7 @@ def observe(
             for service in wanted.services
             if (problem := _port_problem(service, containers.get(service.name)))
         },
+        huge_pages=huge_pages.observe(wanted),
         host={**host_facts(), **engine.result()},
     )
 
@@ -192,7 +200,7 @@ def _server(
 ) -> tuple[dict[str, Any] | None, str]:
     if not server.psycopg_version():
         return None, "this Python has no psycopg"
-    names = {*settings, *wanted.settings, *wanted.floor} | set(
+    names = {*settings, *wanted.settings, *wanted.floor, *huge_pages.questions(wanted)} | set(
         pg.parse(str(files.get(pg.PATH, {}).get("text", "")))
     )
     for kind in ("roles", "databases"):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
     differences,
+    huge_pages,
     objects,
     pgbouncer,
     pool_drift,
@@ -106,6 +107,8 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             f"the clock of this host is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the control node's; "
             "certificates, lag and logs cannot be judged by it: set one of them right (timedatectl, chrony)"
         )
+    if wanted.huge_pages_mb:
+        result += huge_pages.problems(wanted, found, _is_replaced(wanted.server, found))
     result += objects.problems(wanted, found)
     return result
 
@@ -236,6 +239,10 @@ def _volume(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield Change("volume", wanted.volume, "create")
 
 
+def _huge_pages(wanted: Desired, found: Observed) -> Iterator[Change]:
+    yield from huge_pages.changes(wanted, found, _is_replaced(wanted.server, found))
+
+
 # -- the containers --------------------------------------------------------------------------------
 
 
@@ -323,6 +330,10 @@ def _differs(service: Service, found: Observed) -> bool:
     return is_now["config_hash"] != service.config_hash or bool(image and is_now["image"] != image)
 
 
+def _is_replaced(service: Service, found: Observed) -> bool:
+    return service.name in found.containers and _differs(service, found)
+
+
 def _replaces(wanted: Desired, found: Observed) -> bool:
     """Whether clients are disconnected by a new container."""
     return any(
@@ -360,6 +371,10 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
     ]
     if behind and not waiting:
         why = f"its primary has {', '.join(behind)}, and with less it does not replay"
+        yield Change("server", wanted.instance, "restart", effect="restart", why=why)
+    fresh = waiting or behind or _is_replaced(wanted.server, found)
+    if not fresh and huge_pages.restarts(wanted, found):
+        why = "it was started before huge pages were reserved for it"
         yield Change("server", wanted.instance, "restart", effect="restart", why=why)
     for name, value in standby.shrinks(wanted, found).items():
         if name not in about and now[name].get("source") == "command line":
@@ -407,6 +422,7 @@ PLANNERS: tuple[Planner, ...] = (
     _files,
     _link,
     _volume,
+    _huge_pages,
     settings.changes,
     _containers,
     _activate,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed, Plan
 
 
@@ -62,6 +63,7 @@ def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
         changes.append(
             Change("directory", wanted.directory, "remove", why="the control node keeps the secrets")
         )
+    changes += huge_pages.changes(wanted, found, replaced=False)
     if found.volume and remove_data:
         risk = f"every database of {wanted.instance}"
         changes.append(Change("volume", wanted.volume, "remove", effect="data", risk=risk))

@@ -84,6 +84,11 @@ def size_text(value: int, unit: str) -> str:
     return f"{value}{unit}"
 
 
+def shared_kb(rules: Rules, values: Mapping[str, int]) -> int:
+    """What a server shares, in kB: the parts of the budget that are shared memory, for these values of its settings."""
+    return sum(expression.calculate(part.tree, values) for part in rules.budget if part.shared)
+
+
 def _check(rules: Rules, inputs: Inputs) -> tuple[dict[str, int], dict[str, str]]:
     """Return the numbers and the words that the rules start from, or say which input is wrong."""
     given = asdict(inputs)

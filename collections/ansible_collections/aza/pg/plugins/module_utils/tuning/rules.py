@@ -64,6 +64,8 @@ class Part:
     expression: str
     tree: Node
     text: str
+    # Whether it is a part of the server's shared memory.
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,13 @@ class _Builder:
         for entry in self.data["budget"]:
             text = " ".join(entry["expression"].split())
             budget.append(
-                Part(entry["name"], text, self.tree(f"budget.{entry['name']}", text), entry["text"])
+                Part(
+                    entry["name"],
+                    text,
+                    self.tree(f"budget.{entry['name']}", text),
+                    entry["text"],
+                    entry.get("shared", False),
+                )
             )
         entry = self.data["exposure"]
         for name in set(entry["without"]) - {part.name for part in budget}:

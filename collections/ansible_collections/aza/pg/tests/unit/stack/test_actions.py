@@ -117,21 +117,51 @@ def test_the_password_argument_is_secret() -> None:
     assert ARGUMENTS["state"]["choices"] == ["present", "checked", "stopped", "started", "absent"]
 
 
+GIVEN = {
+    "memory": "2g",
+    "cpus": 2.0,
+    "workload": "web",
+    "storage": "ssd",
+    "shm_size": "",
+    "autotune": True,
+    "extra_preload_libraries": [],
+}
+
+
 def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:
-    given = {
-        "memory": "2g",
-        "cpus": 2.0,
-        "workload": "web",
-        "storage": "ssd",
-        "shm_size": "",
-        "autotune": True,
-        "extra_preload_libraries": [],
-    }
     engine = {"cpus": 8, "disk_mb": 100_000}
-    found = predict(given, engine, Path.cwd())
+    found = predict(GIVEN, engine, Path.cwd())
     assert (found.memory_mb, found.cpus) == (2048, 2)
     assert found.shm_size_mb >= 64
     assert {value["name"] for value in found.to_dict()["values"]} >= {"shared_buffers", "work_mem"}
-    assert predict({**given, "cpus": 0}, engine, Path.cwd()).cpus == 8
-    assert predict({**given, "shm_size": "1g"}, engine, Path.cwd()).shm_size_mb == 1024
-    assert predict({**given, "autotune": False}, engine, Path.cwd()).to_dict()["values"] == []
+    assert predict({**GIVEN, "cpus": 0}, engine, Path.cwd()).cpus == 8
+    assert predict({**GIVEN, "shm_size": "1g"}, engine, Path.cwd()).shm_size_mb == 1024
+    assert predict({**GIVEN, "autotune": False}, engine, Path.cwd()).to_dict()["values"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "declared", "floor", "least"),
+    [
+        ({}, {}, {}, 512),
+        ({"autotune": False}, {}, {}, 144),
+        # What is declared wins, in every way that PostgreSQL has to write it.
+        ({}, {"shared_buffers": "1GB"}, {}, 1024),
+        ({}, {"shared_buffers": "131072"}, {}, 1024),
+        ({}, {"shared_buffers": 131072, "wal_buffers": "64MB"}, {}, 1088),
+        # A standby has what its primary has: 10,000 connections with 77 kB each.
+        ({}, {"max_connections": 20}, {"max_connections": 10000}, 512 + 750),
+    ],
+)
+def test_what_the_server_will_share(
+    changes: dict[str, Any], declared: dict[str, Any], floor: dict[str, int], least: int
+) -> None:
+    found = predict({**GIVEN, **changes}, {"cpus": 8, "disk_mb": 100_000}, Path.cwd())
+    assert least < found.shared_mb(declared, floor) < least * 1.15
+
+
+def test_what_nobody_can_read_is_left_to_the_server() -> None:
+    """It refuses such a value before anything is reserved."""
+    found = predict(GIVEN, {"cpus": 8, "disk_mb": 0}, Path.cwd())
+    assert found.shared_mb({"shared_buffers": "much", "max_connections": "1GB"}, {}) == found.shared_mb(
+        {}, {}
+    )

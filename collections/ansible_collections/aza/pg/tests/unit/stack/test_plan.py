@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, verbs
+from ansible_collections.aza.pg.plugins.module_utils.stack import huge_pages, objects, verbs
 from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.apply import APPLIERS
@@ -34,6 +34,9 @@ POSTMASTER = ("max_connections", "shared_buffers", "wal_level")
 SIGHUP = ("work_mem", "log_line_prefix", "autovacuum_naptime")
 HOST = {"uid": 0, "gid": 0, "home": "/root", "memory_mb": 65536, "cpus": 64, "disk_free_mb": 99999}
 EVERYTHING = ("restart", "recreate")
+# Somebody else on the host has 7 huge pages.
+PAGES = {"size_kb": 2048, "kernel": 7, "available_mb": 9999, "text": "", "modified": 0.0, "permitted": True}
+EMPTY = Observed(host=HOST, huge_pages=PAGES)
 METRICS = Exporter(
     {
         "reference": "aza-pg/exporter:1",
@@ -127,6 +130,12 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
             files[pg.PATH] = {**files[pg.PATH], "text": text, "sha256": digest, "modified": clock}
         elif change.kind == "link":
             now["socket_link"] = wanted.socket_dir
+        elif change.kind == huge_pages.KIND:
+            seen = found.huge_pages
+            kept = huge_pages.parse(seen["text"], seen["kernel"]).having(
+                wanted.instance, change.detail["pages"]
+            )
+            now["huge_pages"] = {**seen, "text": kept.render(), "kernel": kept.total, "modified": clock}
         elif change.kind == "image":
             now.setdefault("images", dict(found.images))[change.detail["service"]] = "sha256:" + "b" * 64
         elif change.kind == "volume":
@@ -151,15 +160,14 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
     effects = {change.effect for change in plan.changes}
     started = any(change.name == wanted.container and change.action != "remove" for change in plan.changes)
     if server and (started or effects & {"reload", "restart"}):
-        server["config_loaded"] = clock + 1
+        server["config_loaded"] = server["started"] = clock + 1
         server["pending_restart"] = []
     return replace(found, files=files, server=server, **now)
 
 
 def running(wanted: Desired, **server: Any) -> Observed:
     """A host on which exactly this was deployed."""
-    empty = Observed(host=HOST)
-    found = simulate(planning.plan(wanted, empty, EVERYTHING), wanted, empty)
+    found = simulate(planning.plan(wanted, EMPTY, EVERYTHING), wanted, EMPTY)
     contexts = dict.fromkeys(POSTMASTER, "postmaster") | dict.fromkeys(SIGHUP, "sighup")
     facts = {
         "settings": {
@@ -189,6 +197,7 @@ some_parameters = st.fixed_dictionaries(
         "settings": some_settings,
         "memory_mb": st.sampled_from((512, 1024, 4096)),
         "cpus": st.sampled_from((0, 1.5, 4)),
+        "huge_pages_mb": st.sampled_from((0, 300, 1200)),
         "port": st.integers(1024, 65535),
         "allow_from": st.lists(st.sampled_from(("10.0.0.0/8", "192.168.1.0/24")), unique=True),
         "workload": st.sampled_from(("web", "dw")),
@@ -201,7 +210,7 @@ some_parameters = st.fixed_dictionaries(
 
 @given(some_parameters)
 def test_a_new_host_needs_one_plan_and_disconnects_nobody(given_now: dict[str, Any]) -> None:
-    wanted, empty = describe(**given_now), Observed(host=HOST)
+    wanted, empty = describe(**given_now), EMPTY
     plan = planning.plan(wanted, empty)
     assert not plan.held
     assert {change.effect for change in plan.changes} == {"none"}
@@ -235,7 +244,7 @@ def test_without_permission_nobody_is_disconnected_and_nothing_is_done_twice(
 
 @given(some_parameters, st.lists(st.integers(0, 40), max_size=4))
 def test_an_interrupted_apply_is_continued(given_now: dict[str, Any], cuts: list[int]) -> None:
-    wanted, found = describe(**given_now), Observed(host=HOST)
+    wanted, found = describe(**given_now), EMPTY
     for cut in cuts:
         plan = planning.plan(wanted, found, EVERYTHING)
         found = simulate(Plan(plan.changes[:cut]), wanted, found)

@@ -5,7 +5,7 @@
 Not a test: it takes minutes and its numbers depend on the machine. It prints a table and can keep its samples.
 
   tests/bench/tuning.py [--image IMAGE] [--size 1g/1 --size 4g/2] [--rounds 3] [--samples samples.json]
-  tests/bench/tuning.py --workload reads --rounds 12
+  tests/bench/tuning.py --workload reads --rounds 12 [--huge-pages]
   tests/bench/tuning.py --report samples.json
 """
 
@@ -32,16 +32,19 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
 
+from ansible_collections.aza.pg.plugins.module_utils.stack import huge_pages  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning import Inputs, evaluate, load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory  # noqa: E402
+from ansible_collections.aza.pg.plugins.plugin_utils.prediction import Prediction  # noqa: E402
 
 from bench.peers import PEERS, Settings  # noqa: E402
+from bench.report import OURS, Sample, Samples, report  # noqa: E402
 
 BIN = "/usr/lib/postgresql/18/bin"
-OURS = "ours"
 # A second server with our settings: what lies between it and the first is no difference that settings make.
 CONTROL = "ours, a second server"
-# pgbench's 100 branches are 1.5 GB: more than shared_buffers at every size, more than all memory at 1 GB.
+# pgbench's 100 branches are 1.5 GB: more than shared_buffers at every size, more than all memory at 1 GB; 30 are
+# 450 MB, which a container of 1 GB can cache.
 SCALE = 100
 FACTS = 1_000_000
 # Seconds. A session that has just begun maps shared_buffers page by page, which pooled sessions have behind them: what
@@ -68,7 +71,6 @@ ANALYTICS = {
 TOGETHER = ("aggregate", "join", "join", "aggregate")
 WAL = "select wal_bytes from pg_stat_wal"
 TEMP = "select temp_bytes from pg_stat_database where datname = 'postgres'"
-PHASES = ("reads", "writes", "analytics", "together")
 
 
 def run(*command: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -91,14 +93,16 @@ def forget(directory: Path) -> None:
 class Server:
     """A PostgreSQL in a container with limits, on a copy of the prepared data."""
 
-    def __init__(self, image: str, work: Path, memory_mb: int, cpus: int, settings: Settings) -> None:
+    def __init__(
+        self, image: str, work: Path, memory_mb: int, cpus: int, settings: Settings, huge: bool = False
+    ) -> None:
         self.name = f"azatest-bench-{secrets.token_hex(4)}"
         given = {
             **settings,
             "listen_addresses": "",
             "unix_socket_directories": "/tmp",
             "logging_collector": "off",
-            "huge_pages": "off",
+            "huge_pages": "on" if huge else "off",
         }
         options = [option for name, value in given.items() for option in ("-c", f"{name}={value}")]
         limits = ["-m", f"{memory_mb}m", "--memory-swap", f"{memory_mb}m", "--cpus", str(cpus)]
@@ -172,7 +176,7 @@ class Server:
         run("docker", "rm", "-f", "-v", self.name, check=False)
 
 
-def prepare(image: str, work: Path) -> None:
+def prepare(image: str, work: Path, scale: int) -> None:
     """Make the data once, with a server of its own."""
     work.chmod(0o777)
     initdb = f"{BIN}/initdb -D /bench/data -U postgres -A trust --no-instructions -k --no-sync"
@@ -203,7 +207,7 @@ def prepare(image: str, work: Path) -> None:
             "-U",
             "postgres",
             "-qis",
-            str(SCALE),
+            str(scale),
         )
         server.sql(PREPARE)
         run("docker", "stop", "-t", "60", server.name)
@@ -211,29 +215,42 @@ def prepare(image: str, work: Path) -> None:
         server.remove()
 
 
-def ours(memory_mb: int, cpus: int, disk_gb: int, workload: str) -> Settings:
+def predicted(memory_mb: int, cpus: int, disk_gb: int, workload: str) -> Prediction:
+    rules = load_rules(ROOT / "image" / "tuning.yml")
     inputs = Inputs(memory_mb, cpus, workload, disk_mb=disk_gb * 1024)
-    return evaluate(load_rules(ROOT / "image" / "tuning.yml"), inputs).settings
+    return Prediction(memory_mb, cpus, 0, evaluate(rules, inputs), rules)
 
 
-Sample = dict[str, float | str]
-Samples = dict[str, list[Sample]]
+@contextlib.contextmanager
+def kept(megabytes: int) -> Iterator[None]:
+    """So much of this machine in huge pages, as postgres_huge_pages has it."""
+    if not megabytes:
+        yield
+        return
+    seen = huge_pages.look()
+    huge_pages.ask_kernel(seen["kernel"] + -(-megabytes * 1024 // seen["size_kb"]))
+    try:
+        yield
+    finally:
+        huge_pages.ask_kernel(seen["kernel"])
 
 
 @contextlib.contextmanager
 def serving(
-    image: str, template: Path, memory_mb: int, cpus: int, tuner: str, workload: str
+    image: str, template: Path, size: tuple[int, int], tuner: str, workload: str, huge: bool
 ) -> Iterator[Server]:
-    """A server with the settings of this tuner, on a copy of the data of its own."""
-    tune = ours if tuner in (OURS, CONTROL) else PEERS[tuner]
-    disk_gb = 40 if memory_mb <= 2048 else 80
-    with tempfile.TemporaryDirectory(dir=template.parent, prefix="run-") as directory:
+    """A server with the settings of this tuner, on a copy of the data of its own. Huge pages, which the container's
+    limit does not count, are taken off it, so that all have the same memory."""
+    asked = (*size, 40 if size[0] <= 2048 else 80, workload)
+    pages_mb = predicted(*asked).shared_mb({}, {}) if huge and tuner not in PEERS else 0
+    settings = PEERS[tuner](*asked) if tuner in PEERS else predicted(*asked).settings
+    with kept(pages_mb), tempfile.TemporaryDirectory(dir=template.parent, prefix="run-") as directory:
         work = Path(directory)
         work.chmod(0o777)
         run("cp", "-a", "--reflink=auto", str(template / "data"), str(work))
         forget(template)
         forget(work)
-        server = Server(image, work, memory_mb, cpus, tune(memory_mb, cpus, disk_gb, workload))
+        server = Server(image, work, size[0] - pages_mb, size[1], settings, pages_mb > 0)
         try:
             server.wait()
             yield server
@@ -316,7 +333,13 @@ WORKLOADS = {
 
 
 def side_by_side(
-    image: str, template: Path, size: tuple[int, int], tuners: Sequence[str], rounds: int, workload: str
+    image: str,
+    template: Path,
+    size: tuple[int, int],
+    tuners: Sequence[str],
+    rounds: int,
+    workload: str,
+    huge: bool,
 ) -> Samples:
     """The servers of all tuners are there from the beginning, and what is measured is measured on each of them in
     turn, so that a machine that is now fast and now slow is so to all of them."""
@@ -324,7 +347,7 @@ def side_by_side(
     found: Samples = {tuner: [{} for _ in range(rounds)] for tuner in tuners}
     with contextlib.ExitStack() as stack:
         servers = {
-            tuner: stack.enter_context(serving(image, template, *size, tuner, asked)) for tuner in tuners
+            tuner: stack.enter_context(serving(image, template, size, tuner, asked, huge)) for tuner in tuners
         }
         for server in servers.values():
             warm_up(server, size[1])
@@ -364,69 +387,6 @@ def alone(lock: Path | None) -> Iterator[None]:
         yield
 
 
-Column = Callable[[list[Sample], list[Sample]], str]
-"""What a column says of a tuner's samples, beside ours."""
-
-
-def report(samples: dict[str, Samples]) -> str:
-    """Medians, with the least and the most of the rounds; and how far each is from ours in the same round."""
-    columns: tuple[tuple[str, Column], ...] = (
-        ("reads, tps", _median("reads", "{:.0f}")),
-        ("to ours", _to_ours("reads")),
-        ("CPU µs each", _median("reads cpu", "{:.0f}")),
-        ("writes, tps", _median("writes", "{:.0f}")),
-        ("to ours", _to_ours("writes")),
-        ("CPU µs each", _median("writes cpu", "{:.0f}")),
-        ("WAL bytes each", _median("wal", "{:.0f}")),
-        ("analytics, s", _median("analytics", "{:.1f}")),
-        ("CPU s", _median("analytics cpu", "{:.1f}")),
-        ("four at once, s", _median("together", "{:.1f}")),
-        ("CPU s", _median("together cpu", "{:.1f}")),
-        ("temporary files, MB", _median("temp", "{:.0f}")),
-    )
-    lines: list[str] = []
-    for size, tuners in samples.items():
-        lines += ["", f"### {size.replace('/', ', ')} CPU", ""]
-        lines += [f"| | {' | '.join(title for title, _ in columns)} |", f"|{'---|' * (len(columns) + 1)}"]
-        for tuner, found in tuners.items():
-            cells = [column(found, tuners.get(OURS, [])) for _, column in columns]
-            lines.append(f"| {tuner} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _median(name: str, form: str) -> Column:
-    """The middle of the rounds, and of a phase the least and the most."""
-
-    def shown(found: list[Sample], _ours: list[Sample]) -> str:
-        values = [float(sample[name]) for sample in found if name in sample]
-        if not values:
-            return "killed" if any(key.startswith("failed") for sample in found for key in sample) else "–"
-        middle = form.format(statistics.median(values))
-        spread = (
-            f" ({form.format(min(values))}–{form.format(max(values))})"
-            if name in PHASES and len(values) > 1
-            else ""
-        )
-        gone = len(found) - len(values)
-        return middle + spread + (f", killed {gone} of {len(found)}" if gone else "")
-
-    return shown
-
-
-def _to_ours(name: str) -> Column:
-    """The mean of the differences, round by round, with its standard error."""
-
-    def shown(found: list[Sample], ours: list[Sample]) -> str:
-        pairs = [(one, own) for one, own in zip(found, ours, strict=False) if name in one and name in own]
-        differences = [100 * (float(one[name]) / float(own[name]) - 1) for one, own in pairs]
-        if found is ours or len(differences) < 2:
-            return "–"
-        error = statistics.stdev(differences) / len(differences) ** 0.5
-        return f"{statistics.mean(differences):+.1f} % ± {error:.1f}"
-
-    return shown
-
-
 def built() -> str:
     """The image that `make build` made, if it did."""
     records = ROOT / ".cache" / "dist" / "images.json"
@@ -442,6 +402,10 @@ def main() -> int:
     parser.add_argument("--tuner", action="append", choices=[OURS, CONTROL, *PEERS])
     parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=int, default=SCALE, help="pgbench's branches, 15 MB each")
+    parser.add_argument(
+        "--huge-pages", action="store_true", help="ours has some, as with postgres_huge_pages"
+    )
     parser.add_argument("--samples", type=Path)
     parser.add_argument("--lock", type=Path)
     parser.add_argument(
@@ -458,11 +422,11 @@ def main() -> int:
             "no image has been built (make build), so --image is needed: any with PostgreSQL 18 and pgbench"
         )
     base = given.keep or Path(tempfile.mkdtemp(prefix="azatest-bench-", dir="/var/tmp"))
-    template = base / "template"
+    template = base / f"template-{given.scale}"
     if not template.is_dir():
         template.mkdir(parents=True)
         with alone(given.lock):
-            prepare(image, template)
+            prepare(image, template, given.scale)
     samples: dict[str, Samples] = {}
     tuners = given.tuner or [OURS, CONTROL, *PEERS]
     for size in given.size or ["1g/1", "4g/2"]:
@@ -470,7 +434,13 @@ def main() -> int:
         for workload in given.workload or list(WORKLOADS):
             with alone(given.lock):
                 found = side_by_side(
-                    image, template, (parse_memory(memory), int(cpus)), tuners, given.rounds, workload
+                    image,
+                    template,
+                    (parse_memory(memory), int(cpus)),
+                    tuners,
+                    given.rounds,
+                    workload,
+                    given.huge_pages,
                 )
             for tuner in tuners:
                 before = samples.setdefault(size, {}).get(tuner) or [{}] * given.rounds

@@ -7,16 +7,18 @@ import statistics
 from collections.abc import Callable
 
 OURS = "ours"
+# A second server with our settings: what lies between it and the first is no difference that settings make.
+CONTROL = "ours, a second server"
 # What is measured, as against what it took.
 PHASES = ("reads", "writes", "analytics", "together")
 Sample = dict[str, float | str]
 Samples = dict[str, list[Sample]]
-Column = Callable[[list[Sample], list[Sample]], str]
-"""What a column says of a tuner's samples, beside ours."""
+Column = Callable[[list[Sample], list[list[Sample]]], str]
+"""What a column says of a tuner's samples, beside those of each server of ours."""
 
 
 def report(samples: dict[str, Samples]) -> str:
-    """Medians, with the least and the most of the rounds; and how far each is from ours in the same round."""
+    """Medians, with the least and the most of the rounds; and how far each is from the mean of ours in its round."""
     columns: tuple[tuple[str, Column], ...] = (
         ("reads, tps", _median("reads", "{:.0f}")),
         ("to ours", _to_ours("reads")),
@@ -36,7 +38,8 @@ def report(samples: dict[str, Samples]) -> str:
         lines += ["", f"### {size.replace('/', ', ')} CPU", ""]
         lines += [f"| | {' | '.join(title for title, _ in columns)} |", f"|{'---|' * (len(columns) + 1)}"]
         for tuner, found in tuners.items():
-            cells = [column(found, tuners.get(OURS, [])) for _, column in columns]
+            ours = [tuners[name] for name in (OURS, CONTROL) if name in tuners]
+            cells = [column(found, ours) for _, column in columns]
             lines.append(f"| {tuner} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -44,7 +47,7 @@ def report(samples: dict[str, Samples]) -> str:
 def _median(name: str, form: str) -> Column:
     """The middle of the rounds, and of a phase the least and the most."""
 
-    def shown(found: list[Sample], _ours: list[Sample]) -> str:
+    def shown(found: list[Sample], _ours: list[list[Sample]]) -> str:
         values = [float(sample[name]) for sample in found if name in sample]
         if not values:
             return "killed" if any(key.startswith("failed") for sample in found for key in sample) else "–"
@@ -63,10 +66,13 @@ def _median(name: str, form: str) -> Column:
 def _to_ours(name: str) -> Column:
     """The mean of the differences, round by round, with its standard error."""
 
-    def shown(found: list[Sample], ours: list[Sample]) -> str:
-        pairs = [(one, own) for one, own in zip(found, ours, strict=False) if name in one and name in own]
-        differences = [100 * (float(one[name]) / float(own[name]) - 1) for one, own in pairs]
-        if found is ours or len(differences) < 2:
+    def shown(found: list[Sample], ours: list[list[Sample]]) -> str:
+        differences = []
+        for one, *own in zip(found, *ours, strict=False):
+            if all(name in sample for sample in (one, *own)):
+                mean = statistics.mean(float(sample[name]) for sample in own)
+                differences.append(100 * (float(one[name]) / mean - 1))
+        if not ours or ours == [found] or len(differences) < 2:
             return "–"
         error = statistics.stdev(differences) / len(differences) ** 0.5
         return f"{statistics.mean(differences):+.1f} % ± {error:.1f}"

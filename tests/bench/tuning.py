@@ -38,11 +38,9 @@ from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_m
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import Prediction  # noqa: E402
 
 from bench.peers import PEERS, Settings  # noqa: E402
-from bench.report import OURS, Sample, Samples, report  # noqa: E402
+from bench.report import CONTROL, OURS, Sample, Samples, report  # noqa: E402
 
 BIN = "/usr/lib/postgresql/18/bin"
-# A second server with our settings: what lies between it and the first is no difference that settings make.
-CONTROL = "ours, a second server"
 # pgbench's 100 branches are 1.5 GB: more than shared_buffers at every size, more than all memory at 1 GB; 30 are
 # 450 MB, which a container of 1 GB can cache.
 SCALE = 100

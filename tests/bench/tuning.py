@@ -46,8 +46,8 @@ BIN = "/usr/lib/postgresql/18/bin"
 SCALE = 100
 FACTS = 1_000_000
 # Seconds. What is read at first is not counted: a new session maps shared_buffers page by page, which pooled sessions
-# have behind them, and while the others had their turn a kernel that reclaims idle memory (DAMON) has taken from this
-# server what it had cached.
+# have behind them, and while the others had their turn a kernel that reclaims idle memory (DAMON) may have taken from
+# this server what it had cached.
 WARM_UP, SETTLE, READ, WRITE = 15, 8, 3, 10
 PREPARE = f"""
 create table facts as

@@ -109,11 +109,28 @@ def test_more_memory_takes_more_and_less_gives_back(instance: Instance, before: 
     assert instance.sql("show huge_pages_status") == "on"
     assert kernel() == before + reserved(instance) > before + small * 1.5
     instance.declare(postgres_memory="512m")
-    instance.deploy()
+    foretold = instance.deploy("--check", "--diff")
+    assert foretold.plan == instance.deploy().plan
+    assert any("give back huge pages" in line for line in foretold.plan)
     assert instance.sql("show huge_pages_status") == "on"
     assert (reserved(instance), kernel()) == (small, before + small)
     assert instance.deploy().recap["changed"] == 0
-    instance.declare(postgres_allow_recreate=False)
+
+
+@needs_permission
+def test_less_that_a_restart_brings_is_given_back_after_it(instance: Instance, before: int) -> None:
+    had = reserved(instance)
+    instance.declare(postgres_settings={"shared_buffers": "64MB"}, postgres_allow_recreate=False)
+    assert not [line for line in instance.deploy().plan if "huge pages" in line]
+    assert reserved(instance) == had
+    instance.declare(postgres_allow_restart=True)
+    foretold = instance.deploy("--check", "--diff")
+    assert foretold.plan == instance.deploy().plan
+    assert any("give back huge pages" in line for line in foretold.plan)
+    assert instance.sql("show huge_pages_status") == "on"
+    assert kernel() == before + reserved(instance) < before + had
+    assert instance.deploy().recap["changed"] == 0
+    instance.declare(postgres_settings={}, postgres_allow_restart=False)
 
 
 @needs_permission

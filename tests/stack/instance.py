@@ -51,7 +51,9 @@ class Run:
         """The plan's lines, without the host in front of them."""
         lines = [line.removeprefix("[here] ") for line in self.output.splitlines()]
         return [
-            line for line in lines if re.match(r"  (create|change|add|remove|recreate|set|start|re)", line)
+            line
+            for line in lines
+            if re.match(r"  (create|change|add|remove|recreate|set|start|re|give back)", line)
         ]
 
 

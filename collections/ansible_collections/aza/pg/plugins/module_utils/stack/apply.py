@@ -95,7 +95,7 @@ def apply(plan: Plan, context: Context) -> list[str]:
     try:
         while pending:
             change = pending[0]
-            if change.kind in _AFTER_CONFIGURATION:
+            if change.kind in _AFTER_CONFIGURATION or change.detail.get("once_ready"):
                 started = _close(closing, context) or started
                 closing = "none"
                 if started:

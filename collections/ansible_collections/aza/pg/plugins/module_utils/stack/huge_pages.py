@@ -112,39 +112,64 @@ def _needed(found: Observed) -> int:
     return int(said) if said.isdigit() else 0
 
 
-def pages(wanted: Desired, found: Observed, replaced: bool) -> int:
+def _foretold(wanted: Desired, found: Observed) -> int:
+    """How many what the server will share takes, by its settings."""
+    return -(-wanted.huge_pages_mb * 1024 // int(found.huge_pages["size_kb"]))
+
+
+def _mine(wanted: Desired, found: Observed) -> int:
+    return parse(found.huge_pages["text"], found.huge_pages["kernel"]).of(wanted.instance)
+
+
+def pages(wanted: Desired, found: Observed, renewed: bool) -> int:
     """How many the instance should have: what is foretold, or more where the server says that it needs more.
 
-    Where no server can say so (it is about to be ``replaced``), it keeps what it has: pages are given back once nobody
+    Where no server can say so (it is about to be ``renewed``), it keeps what it has: pages are given back once nobody
     uses them.
     """
     if not wanted.huge_pages_mb:
         return 0
-    seen = found.huge_pages
-    mine = parse(seen["text"], seen["kernel"]).of(wanted.instance)
-    foretold = -(-wanted.huge_pages_mb * 1024 // int(seen["size_kb"]))
-    return max(foretold, mine if replaced or not _needed(found) else _needed(found))
+    needed = _needed(found)
+    return max(_foretold(wanted, found), _mine(wanted, found) if renewed or not needed else needed)
 
 
-def changes(wanted: Desired, found: Observed, replaced: bool) -> Iterator[Change]:
-    if not found.huge_pages or not found.huge_pages["size_kb"]:
+def afterwards(wanted: Desired, found: Observed) -> Iterator[Change]:
+    """What a renewed server gives back once it answers and says that it needs no more.
+
+    Where the one that runs needs all that it has, a library shares memory, and nobody knows how much before.
+    """
+    if not wanted.huge_pages_mb or not found.huge_pages.get("size_kb"):
+        return
+    foretold, mine = _foretold(wanted, found), _mine(wanted, found)
+    if mine > max(foretold, _needed(found)):
+        yield _change(wanted, found, mine, foretold, once_ready=True)
+
+
+def changes(wanted: Desired, found: Observed, renewed: bool) -> Iterator[Change]:
+    if not found.huge_pages.get("size_kb"):
         return
     seen = found.huge_pages
-    now, should = parse(seen["text"], seen["kernel"]), pages(wanted, found, replaced)
+    now, should = parse(seen["text"], seen["kernel"]), pages(wanted, found, renewed)
     mine = now.of(wanted.instance)
     # The kernel may have found fewer when the host started, or somebody has taken some back.
     missing = should > 0 and seen["kernel"] < now.total
-    if should == mine and not missing:
-        return
-    yield Change(
+    if should != mine or missing:
+        why = f"the host has {seen['kernel']} of {now.total}" if missing else ""
+        yield _change(wanted, found, mine, should, why)
+
+
+def _change(
+    wanted: Desired, found: Observed, mine: int, should: int, why: str = "", once_ready: bool = False
+) -> Change:
+    return Change(
         KIND,
         wanted.instance,
-        "reserve" if should > mine or missing else "give back",
+        "reserve" if should > mine or why else "give back",
         before=f"{mine}" if mine and should != mine else "",
-        after=f"{should} of {seen['size_kb'] // 1024} MB" if should else "",
-        why=f"the host has {seen['kernel']} of {now.total}" if missing else "",
+        after=f"{should} of {found.huge_pages['size_kb'] // 1024} MB" if should else "",
+        why=why,
         origin=wanted.origin(VARIABLE),
-        detail={"pages": should},
+        detail={"pages": should, "once_ready": once_ready},
     )
 
 
@@ -156,16 +181,16 @@ def restarts(wanted: Desired, found: Observed) -> bool:
         and _known(found, "huge_pages_status") == "off"
         and _known(found, "huge_pages") != "off"
         # One that was started since, and has none, would have none again.
-        and (started < found.huge_pages["modified"] or any(changes(wanted, found, replaced=False)))
+        and (started < found.huge_pages["modified"] or any(changes(wanted, found, renewed=False)))
     )
 
 
-def problems(wanted: Desired, found: Observed, replaced: bool) -> Iterator[str]:
+def problems(wanted: Desired, found: Observed, renewed: bool) -> Iterator[str]:
     seen = found.huge_pages
     if not seen["size_kb"]:
         yield f"{VARIABLE} is true and the kernel of this host has no huge pages; set it to false"
         return
-    change = next(changes(wanted, found, replaced), None)
+    change = next(changes(wanted, found, renewed), None)
     if change is None:
         return
     if not seen["permitted"]:

@@ -8,7 +8,7 @@ order of application. A new kind of object is a new pair.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
@@ -50,7 +50,20 @@ Planner = Callable[[Desired, Observed], Iterator[Change]]
 def plan(wanted: Desired, found: Observed, allowed: tuple[str, ...] = ()) -> Plan:
     """What a deploy has to do. ``allowed``: which of restart and recreate somebody has permitted."""
     changes = [change for planner in PLANNERS for change in planner(wanted, found)]
-    return hold(changes, allowed, wanted.objects.get("allow_loss") or ())
+    planned = hold(changes, allowed, wanted.objects.get("allow_loss") or ())
+    if _renews(wanted, planned.changes):
+        return Plan((*planned.changes, *huge_pages.afterwards(wanted, found)), planned.held)
+    return planned
+
+
+def _renews(wanted: Desired, changes: Iterable[Change]) -> bool:
+    """Whether the server that runs afterwards is another one."""
+    return any(
+        change.name == wanted.container and change.action != "remove"
+        if change.kind == "container"
+        else change.effect == "restart"
+        for change in changes
+    )
 
 
 def problems(wanted: Desired, found: Observed) -> list[str]:
@@ -108,7 +121,7 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             "certificates, lag and logs cannot be judged by it: set one of them right (timedatectl, chrony)"
         )
     if wanted.huge_pages_mb:
-        result += huge_pages.problems(wanted, found, _is_replaced(wanted.server, found))
+        result += huge_pages.problems(wanted, found, _is_renewed(wanted, found))
     result += objects.problems(wanted, found)
     return result
 
@@ -240,7 +253,15 @@ def _volume(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 
 def _huge_pages(wanted: Desired, found: Observed) -> Iterator[Change]:
-    yield from huge_pages.changes(wanted, found, _is_replaced(wanted.server, found))
+    if found.huge_pages:
+        yield from huge_pages.changes(wanted, found, _is_renewed(wanted, found))
+
+
+def _is_renewed(wanted: Desired, found: Observed) -> bool:
+    """Whether the server that runs shares what the next one will not, be that one permitted yet or not."""
+    return _is_replaced(wanted.server, found) or any(
+        change.effect == "restart" for change in settings.changes(wanted, found)
+    )
 
 
 # -- the containers --------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
         changes.append(
             Change("directory", wanted.directory, "remove", why="the control node keeps the secrets")
         )
-    changes += huge_pages.changes(wanted, found, replaced=False)
+    changes += huge_pages.changes(wanted, found, renewed=False)
     if found.volume and remove_data:
         risk = f"every database of {wanted.instance}"
         changes.append(Change("volume", wanted.volume, "remove", effect="data", risk=risk))

@@ -55,8 +55,8 @@ def kept(pages: int, others: int = 0) -> dict[str, Any]:
     return {"text": reservation.render(), "kernel": reservation.total}
 
 
-def said(wanted: Desired, now: Observed, replaced: bool = False) -> list[str]:
-    return [change.text() for change in huge_pages.changes(wanted, now, replaced)]
+def said(wanted: Desired, now: Observed, renewed: bool = False) -> list[str]:
+    return [change.text() for change in huge_pages.changes(wanted, now, renewed)]
 
 
 @given(numbers, st.dictionaries(names, st.integers(1, 10**6), min_size=1))
@@ -84,7 +84,7 @@ def test_what_the_kernel_has_beyond_the_file_is_somebody_elses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "now", "replaced", "words"),
+    ("wanted", "now", "renewed", "words"),
     [
         (WANTED, found(), False, ["reserve huge pages shop-single  150 of 2 MB"]),
         (WANTED, found(size_kb=524288), False, ["reserve huge pages shop-single  1 of 512 MB"]),
@@ -106,8 +106,27 @@ def test_what_the_kernel_has_beyond_the_file_is_somebody_elses() -> None:
         (NOTHING_WANTED, Observed(), False, []),
     ],
 )  # fmt: skip
-def test_what_is_reserved(wanted: Desired, now: Observed, replaced: bool, words: list[str]) -> None:
-    assert said(wanted, now, replaced) == words
+def test_what_is_reserved(wanted: Desired, now: Observed, renewed: bool, words: list[str]) -> None:
+    assert said(wanted, now, renewed) == words
+
+
+@pytest.mark.parametrize(
+    ("wanted", "now", "words"),
+    [
+        (WANTED, found(server("on", 295), **kept(300)), ["give back huge pages shop-single  300 → 150 of 2 MB"]),
+        (WANTED, found(**kept(300)), ["give back huge pages shop-single  300 → 150 of 2 MB"]),
+        (WANTED, found(server("on", 140), **kept(150)), []),
+        # A library takes what is more than foretold, and may do so again.
+        (WANTED, found(server("on", 300), **kept(300)), []),
+        (WANTED, found(size_kb=0), []),
+        (NOTHING_WANTED, found(server("on", 295), **kept(300)), []),
+        (NOTHING_WANTED, Observed(), []),
+    ],
+)  # fmt: skip
+def test_what_a_new_server_gives_back_is_said_before(
+    wanted: Desired, now: Observed, words: list[str]
+) -> None:
+    assert [change.text() for change in huge_pages.afterwards(wanted, now)] == words
 
 
 @pytest.mark.parametrize(
@@ -138,7 +157,7 @@ def test_a_server_without_its_pages_is_restarted_when_that_helps(now: dict[str, 
     ],
 )  # fmt: skip
 def test_what_the_host_cannot_do_is_said_first(seen: dict[str, Any], words: list[str]) -> None:
-    problems = list(huge_pages.problems(WANTED, found(**seen), replaced=False))
+    problems = list(huge_pages.problems(WANTED, found(**seen), renewed=False))
     assert len(problems) == len(words)
     assert all(problem.startswith(word) for problem, word in zip(problems, words))
 
@@ -187,7 +206,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Non
 
 def carry_out(wanted: Desired) -> list[str]:
     seen = Observed(huge_pages=huge_pages.observe(wanted))
-    plan = Plan(tuple(huge_pages.changes(wanted, seen, replaced=False)))
+    plan = Plan(tuple(huge_pages.changes(wanted, seen, renewed=False)))
     return apply(plan, Context(wanted, Docker()))
 
 

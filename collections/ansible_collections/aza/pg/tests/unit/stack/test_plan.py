@@ -321,6 +321,22 @@ def test_effects(changed: dict[str, Any], kind: str, effect: str) -> None:
     assert [(c.kind, c.effect) for c in plan.changes if c.effect != "none"] == [(kind, effect)]
 
 
+@pytest.mark.parametrize(
+    "less", [{"memory_mb": 512}, {"memory_mb": 1024, "settings": {"shared_buffers": "64MB"}}]
+)
+def test_what_a_smaller_server_gives_back_comes_last_and_waits_with_it(less: dict[str, Any]) -> None:
+    found = running(describe(memory_mb=1024, huge_pages_mb=600))
+    wanted = describe(huge_pages_mb=300, **less)
+    last = planning.plan(wanted, found, EVERYTHING).changes[-1]
+    assert (last.kind, last.action, last.before, last.after) == (
+        huge_pages.KIND,
+        "give back",
+        "300",
+        "150 of 2 MB",
+    )
+    assert not [c for c in planning.plan(wanted, found).changes if c.kind == huge_pages.KIND]
+
+
 def with_metrics(**changes: Any) -> Desired:
     return describe(exporter=replace(METRICS, **changes))
 

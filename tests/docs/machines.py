@@ -80,7 +80,7 @@ class Machines:
     def _described(self) -> dict[str, Any]:
         """Made as one of Molecule's, with names and a network of our own."""
         shown = subprocess.run(
-            ["ansible-inventory", "-i", "molecule/inventory", "--host", _LIKE],
+            ["ansible-inventory", "-i", "molecule/single/inventory", "--host", _LIKE],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -98,7 +98,7 @@ class Machines:
 
     def _play(self, name: str) -> None:
         subprocess.run(
-            ["ansible-playbook", "-i", str(self._inventory), f"molecule/default/{name}.yml"],
+            ["ansible-playbook", "-i", str(self._inventory), f"molecule/hosts/{name}.yml"],
             cwd=ROOT,
             check=True,
         )

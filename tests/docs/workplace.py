@@ -131,12 +131,12 @@ def create_host(place: Workplace) -> None:
     """The reader's own host: one of Molecule's, under another name."""
     folder = place.directory / ".cache/docs-test"
     folder.mkdir(parents=True)
-    hosts = (ROOT / "molecule/inventory/hosts.yml").read_text(encoding="utf-8")
+    hosts = (ROOT / "molecule/single/inventory/hosts.yml").read_text(encoding="utf-8")
     (folder / "hosts.yml").write_text(
         hosts.replace("azatest-debian13:", f"{place.remote}:"), encoding="utf-8"
     )
     subprocess.run(
-        ["ansible-playbook", "-i", str(folder), "molecule/default/create.yml", "--limit", place.remote],
+        ["ansible-playbook", "-i", str(folder), "molecule/hosts/create.yml", "--limit", place.remote],
         cwd=ROOT,
         check=True,
     )

@@ -16,9 +16,8 @@ from steps.diagnostics import collect
 from steps.instances import Instance
 from steps.playbooks import ROOT, Run, run_playbook
 
-SUMMARY = ROOT / "diagnostics/failed.txt"
-# A scenario with hosts of its own names it in its molecule.yml.
-INVENTORY = Path(os.environ.get("AZA_INVENTORY", ROOT / "molecule/inventory"))
+SUMMARY = ROOT / f"diagnostics/failed-{os.environ['MOLECULE_SCENARIO_NAME']}.txt"
+INVENTORY = Path(os.environ["AZA_INVENTORY"])
 
 
 def _instance(host: Any) -> Instance:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 SHIM = "#!/bin/bash\necho reached\n"
+SLOW_STAT = '#!/bin/bash\n/usr/bin/stat "$@"\nsleep 1\n'
 MEASURE = """#!/bin/bash
 TIMEFORMAT='%3U %3S'
 for _ in {1..20}; do
@@ -96,6 +97,16 @@ def test_docker_stop_does_not_wait_for_clients(run_container: Any) -> None:
     box.until(lambda: box.sql(busy) == "t", "a client that stays")
     box.container.stop(timeout=15)
     assert box.exit_code() == 0
+
+
+def test_what_the_entrypoint_asked_is_gone_when_the_server_starts(run_container: Any) -> None:
+    """Otherwise it would be a child of the server that it knows nothing of, and hold the lock of the data beside it."""
+    mounts = {run_container.volume(): {"bind": "/var/lib/postgresql", "mode": "rw"}}
+    run_container(volumes=mounts).container.stop(timeout=20)
+    twice = "export PATH=/shim:$PATH; docker-entrypoint.sh postgres && docker-entrypoint.sh postgres"
+    files = {"/shim/postgres": SHIM, "/shim/stat": SLOW_STAT}
+    box = run_container("bash", "-c", twice, volumes=mounts, files=files, wait="exit")
+    assert box.logs().count("reached") == 2, box.logs()
 
 
 def test_cost_of_the_entrypoint(run_container: Any) -> None:

@@ -491,7 +491,8 @@ _tune_detect_disk() {
   fi
   while [[ ! -d $dir && $dir == */* ]]; do dir=${dir%/*}; done
   tune_disk_mb=0 tune_disk_source='not known'
-  if read -r size blocks < <(stat -f -c '%S %b' -- "${dir:-/}" 2>/dev/null) &&
+  # Not from a process of its own (< <(stat …)), which might outlive us, with whatever the caller holds open.
+  if read -r size blocks <<<"$(stat -f -c '%S %b' -- "${dir:-/}" 2>/dev/null)" &&
     _tune_number size "$size" && _tune_number blocks "$blocks"; then
     # Not blocks × size / MB: the product may leave 64 bits. Blocks of a MB and more are nowhere in use.
     tune_disk_mb=$((size > 0 && size <= 1048576 ? blocks / (1048576 / size) : 0))
@@ -530,7 +531,7 @@ _tune_io_uring_works() {
   local dir=${TMPDIR:-/tmp}/aza-pg-io.$$ works=1 version
   # --check makes shared memory and the rings, as a start does, and ends. It wants what looks like a data directory.
   mkdir -m 700 -- "$dir" && mkdir -m 700 -- "$dir/pg_notify" || return 1
-  read -r _ _ version _ < <(postgres --version)
+  read -r _ _ version _ <<<"$(postgres --version)"
   printf '%s\n' "${version%%[!0-9]*}" >"$dir/PG_VERSION"
   : >"$dir/postgresql.conf"
   if postgres --check -D "$dir" -c io_method=io_uring -c shared_buffers=1MB -c huge_pages=off \

@@ -23,7 +23,7 @@ _tune_why=(
   '3, and one more for every 4 cores and 8 GB, at most 10'
   '3, and one more for every 4 cores and 2 GB, at most 32'
   'by workload (web 200, oltp 300, dw 100, mixed 120), of it 20 % below 1 GB, 40 % below 2 GB, 70 % below 3 GB'
-  'an equal share for every connection of what is left (dw a fifth of it), at most 32 MB'
+  'an equal share for every connection of what is left (dw a sixth of it), at most 32 MB'
   'PostgreSQL'\''s default of 2 (dw 1)'
   'one for each core, as far as memory holds them (one for 256 MB), at most 128'
   'half of the cores, at most 2 (mixed 4, dw 16)'
@@ -83,7 +83,7 @@ _tune_rules() {
   case $tune_workload in
     web) _n_base_connections=200 _n_sessions_per_core=4 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
     oltp) _n_base_connections=300 _n_sessions_per_core=4 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=8192 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
-    dw) _n_base_connections=100 _n_sessions_per_core=2 _n_nodes=5 _n_hash_multiplier=1 _n_maintenance_kb=128 _n_wal_mb=16384 _n_gather_cap=16 _n_index_cap=8 _n_statistics=500 _n_jit_word=on _n_tuple_cost=0.02 ;;
+    dw) _n_base_connections=100 _n_sessions_per_core=2 _n_nodes=6 _n_hash_multiplier=1 _n_maintenance_kb=128 _n_wal_mb=16384 _n_gather_cap=16 _n_index_cap=8 _n_statistics=500 _n_jit_word=on _n_tuple_cost=0.02 ;;
     mixed) _n_base_connections=120 _n_sessions_per_core=3 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=4 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
   esac
   case $tune_storage in

@@ -53,8 +53,7 @@ TOGETHER := pytest -q -p steps.progress -p steps.priority --dist loadfile
 # What changes the machine itself, with nothing beside it.
 ALONE := pytest -q tests/alone
 
-# Four workers, since on two processors each of them waits half of the time. The longest files first: together they
-# end when the last one does.
+# Four workers: the two scenarios, and two for the rest. The longest files first: together they end when the last one does.
 test-containers: setup-dev build ## All that makes containers, side by side: Molecule, runbooks, stacks, images
 	@$(TOGETHER) -n 4 --no-loadscope-reorder tests/scenarios tests/docs/test_runbooks_local.py \
 		tests/docs/test_runbooks_cluster.py tests/docs/test_pages.py tests/objects tests/stack tests/image

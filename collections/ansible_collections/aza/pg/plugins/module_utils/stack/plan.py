@@ -51,12 +51,12 @@ def plan(wanted: Desired, found: Observed, allowed: tuple[str, ...] = ()) -> Pla
     """What a deploy has to do. ``allowed``: which of restart and recreate somebody has permitted."""
     changes = [change for planner in PLANNERS for change in planner(wanted, found)]
     planned = hold(changes, allowed, wanted.objects.get("allow_loss") or ())
-    if _renews(wanted, planned.changes):
+    if _starts_another_server(wanted, planned.changes):
         return Plan((*planned.changes, *huge_pages.afterwards(wanted, found)), planned.held)
     return planned
 
 
-def _renews(wanted: Desired, changes: Iterable[Change]) -> bool:
+def _starts_another_server(wanted: Desired, changes: Iterable[Change]) -> bool:
     """Whether the server that runs afterwards is another one."""
     return any(
         change.name == wanted.container and change.action != "remove"

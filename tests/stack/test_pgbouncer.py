@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shlex
 import string
 import subprocess
 import time
@@ -109,6 +110,33 @@ def _started(instance: Instance) -> str:
 
 def test_a_second_run_changes_nothing(pooled: Instance) -> None:
     assert pooled.deploy().recap["changed"] == 0
+
+
+def test_the_printed_line_works_as_it_is_pasted(pooled: Instance) -> None:
+    """The administrator has one line in the passfile, with the administrator's own password."""
+    line = re.search(r"connect\s+(.+)", pooled.deploy().output)
+    assert line
+    words = [word for word in shlex.split(line.group(1)) if word != "-it"]
+    done = subprocess.run(
+        [*words, "-Atc", "select session_user"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "postgres", done.stderr
+    passfile = pooled.inventory / "secrets" / pooled.cluster / "pgpass"
+    found = dict(row.split(":")[3:5] for row in passfile.read_text().splitlines())
+    names = {"shop", "chief", "aza_monitor", "aza_pgbouncer", "aza_health"}
+    assert found == {"postgres": _secret(pooled, "postgres_password")} | {
+        name: _secret(pooled, f"roles/{name}") for name in names
+    }
+    kept = {path.name for path in passfile.parent.iterdir()}
+    assert kept == {"pgpass", "postgres_password", "roles", "tls"}
+
+
+def test_the_passfile_opens_both_ports(pooled: Instance) -> None:
+    passfile = pooled.inventory / "secrets" / pooled.cluster / "pgpass"
+    for port in ("postgres_port", "postgres_pgbouncer_port"):
+        more = {"password": None, "passfile": str(passfile), "port": pooled.variables[port]}
+        with _connect(pooled, **more) as client:
+            assert _ask(client, "select session_user::text") == "shop"
 
 
 @pytest.mark.parametrize(

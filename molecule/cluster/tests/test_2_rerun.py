@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import subprocess
 from collections.abc import Callable
 
 from steps.checks import assert_second_run_changes_nothing
@@ -20,6 +24,21 @@ def test_second_deploy_changes_nothing_and_restarts_nothing(
     tasks = max(len(again.of(name)) for name in instances)
     figures.append(f"rerun of three hosts, two clusters: {again.seconds:.1f} s, {tasks} tasks per host")
     assert again.seconds < SECONDS
+    if shutil.which("psql"):
+        _paste(again.output, {f"{found.address}:{found.port}" for found in instances.values()})
+
+
+def _paste(output: str, members: set[str]) -> None:
+    """Runs the line that a deploy prints for each member, on the control node as it is."""
+    reached = set()
+    for line in re.findall(r"connect\s+(psql \".+\")", output):
+        done = subprocess.run(
+            [*shlex.split(line), "-Atc", "select session_user"], capture_output=True, text=True, check=False
+        )
+        where = dict(part.split("=", 1) for part in shlex.split(shlex.split(line)[1]))
+        assert done.stdout.strip() == where["user"], f"{line}: {done.stderr}"
+        reached.add(f"{where['host']}:{where['port']}")
+    assert reached == members
 
 
 def test_a_check_finds_nothing(playbook: Callable[..., Run], figures: list[str]) -> None:

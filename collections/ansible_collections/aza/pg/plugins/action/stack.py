@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import secon
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
+    ADMINISTRATOR,
     ROLES,
     InstanceSecrets,
     SecretStore,
@@ -50,7 +51,6 @@ from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGU
 
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
-_PASSWORD = "postgres_password"
 _OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
 
 
@@ -191,23 +191,16 @@ class ActionModule(StackAction):
             ),
             dump,
         )
+        composed = _composed(given, wanted, secrets, bundle.pem if bundle else "")
         handed = {
             "desired": wanted.to_dict(),
             "state": "present",
-            "secrets": {name: secrets.get(name) for name in secret_names(wanted)},
+            "secrets": {name: secrets.get(name) for name in secret_names(wanted, composed)} | composed,
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
             "only": given["only"],
             # What was seen in this run is not compared: some file systems have another size at each look.
             "host": {} if certain else {**host, **engine},
         }
-        if bundle:
-            handed["secrets"][tls.SECRET] = bundle.pem
-        if role and role.standby:
-            password = pgpass_escape(secrets.get(replication.PASSWORD))
-            handed["secrets"][replication.PASSFILE] = f"*:*:*:{replication.REPLICATOR}:{password}\n"
-        if given["pgbouncer"]:
-            values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
-            handed["secrets"][USERLIST] = f"{userlist(values)}{STATS_USER}\n"
         if given["state"] == "checked":
             answer = self._apply(
                 phase="check",
@@ -222,18 +215,18 @@ class ActionModule(StackAction):
             return answer
         result = self._converge(handed, images, given)
         pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []
-        passfile = secrets.settle([given["port"], *pool], given["user"], wanted.standby)
+        passfile = secrets.settle(given["user"], wanted.standby)
         result["changed"] |= secrets.created or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
         result["certificate"] = {**facts, "told": tls.told(facts)}
-        kept = _PASSWORD in secrets.kept
+        kept = ADMINISTRATOR in secrets.kept
         result["connection"] = {
             "host": address,
             "port": given["port"],
             "database": given["database"],
             "user": given["user"],
             "pool": f"{pool_address} port {pool[0]}" if pool else "",
-            "password_file": str(secrets.store.path(_PASSWORD)) if kept else "",
+            "password_file": str(secrets.store.path(ADMINISTRATOR)) if kept else "",
             "passfile": passfile if kept else "",
             "sslrootcert": bundle.root if bundle else "",
             "verifiable": bundle is not None and tls.covers(bundle.facts["names"], address),
@@ -465,12 +458,28 @@ def published(given: str, role: replication.Role | None) -> str:
     return given or (role.me.address if role else "127.0.0.1")
 
 
-def secret_names(wanted: Desired) -> list[str]:
-    """What the host has to know. A standby's roles come from its primary: it needs the secrets of its files alone."""
-    composed = (tls.SECRET, replication.PASSFILE)
+def _composed(
+    given: Mapping[str, Any], wanted: Desired, secrets: InstanceSecrets, certificate: str
+) -> dict[str, str]:
+    """Returns the secret files that are made of passwords or of a certificate, by the name of the secret."""
+    found = {}
+    if certificate:
+        found[tls.SECRET] = certificate
+    if wanted.standby:
+        password = pgpass_escape(secrets.get(replication.PASSWORD))
+        found[replication.PASSFILE] = f"*:*:*:{replication.REPLICATOR}:{password}\n"
+    if given["pgbouncer"]:
+        values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
+        found[USERLIST] = f"{userlist(values)}{STATS_USER}\n"
+    return found
+
+
+def secret_names(wanted: Desired, composed: Collection[str]) -> list[str]:
+    """Returns the passwords that the host needs. ``composed``: the secret files that are no password themselves.
+    A standby's roles come from its primary: it needs the secrets of its files alone."""
     files = [item.secret for item in wanted.files if item.secret and item.secret not in composed]
     declared = [] if wanted.standby else [f"{ROLES}{name}" for name in roles.with_password(wanted)]
-    return list(dict.fromkeys([_PASSWORD, *files, *declared]))
+    return list(dict.fromkeys([ADMINISTRATOR, *files, *declared]))
 
 
 def _texts(plan: dict[str, Any]) -> set[str]:

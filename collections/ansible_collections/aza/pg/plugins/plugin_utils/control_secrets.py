@@ -29,7 +29,8 @@ _LENGTH = 32  # 190 bits
 # A sign that no file's name of a secret has otherwise.
 _NEXT = "+next"
 # What lies in a cluster's directory itself, besides the directory of the roles. What others keep there is theirs.
-_KNOWN = ("postgres_password",)
+ADMINISTRATOR = "postgres_password"
+_KNOWN = (ADMINISTRATOR,)
 _PASSFILE = "pgpass"
 ROLES = "roles/"
 SHORTEST = 12
@@ -119,12 +120,11 @@ class SecretStore:
         if not self.dry:
             self.path(_PASSFILE).unlink(missing_ok=True)
 
-    def write_pgpass(self, ports: Iterable[int], users: Mapping[str, str]) -> Path:
-        """A passfile for libpq beside the secrets: for these users, at these ports of whatever host."""
+    def write_pgpass(self, users: Mapping[str, str]) -> Path:
+        """Writes a passfile for libpq beside the secrets and returns its path. One file serves every member of the
+        cluster and its poolers, so its lines name no host and no port."""
         text = "".join(
-            f"*:{port}:*:{pgpass_escape(user)}:{pgpass_escape(value)}\n"
-            for port in ports
-            for user, value in users.items()
+            f"*:*:*:{pgpass_escape(user)}:{pgpass_escape(value)}\n" for user, value in users.items()
         )
         path = self.path(_PASSFILE)
         if not self.dry and (not path.exists() or path.read_text(encoding="utf-8") != text):
@@ -233,6 +233,11 @@ class InstanceSecrets:
         return bool(self._store and self._store.created)
 
     def get(self, name: str) -> str:
+        """The password of that name.
+
+        :raises ValueError: no value is made for a name that is not a password's.
+        """
+        role_of(name, "")
         if name in self.given:
             check_secret("the password", self.given[name], _variable(name))
             return self.given[name]
@@ -244,19 +249,29 @@ class InstanceSecrets:
         for name in names if self.store.dry else ():
             self.store.renew(name)
 
-    def settle(self, ports: Iterable[int], administrator: str, standby: bool = False) -> str:
-        """Once every value is where it belongs: the new ones take their place. Returns the passfile of psql, which the
-        primary of a cluster writes: a standby knows only some of the values."""
+    def settle(self, administrator: str, standby: bool = False) -> str:
+        """Puts new values into their place, once each is where it belongs. Returns the passfile of psql. The primary of
+        a cluster writes it: a standby knows only some of the values, and writes them if there is no file yet."""
         if not self.kept:
             return ""
         self.store.promote(self.kept)
-        if standby:
-            return str(self.store.path(_PASSFILE))
-        users = {
-            name.partition("/")[2] if name.startswith(ROLES) else administrator: value
-            for name, value in self.kept.items()
-        }
-        return str(self.store.write_pgpass(ports, users))
+        path = self.store.path(_PASSFILE)
+        if standby and path.exists():
+            return str(path)
+        users = {role_of(name, administrator): value for name, value in self.kept.items()}
+        return str(self.store.write_pgpass(users))
+
+
+def role_of(name: str, administrator: str) -> str:
+    """Returns the role whose password the secret is.
+
+    :raises ValueError: the secret is not the password of a role.
+    """
+    if name == ADMINISTRATOR:
+        return administrator
+    if name.startswith(ROLES) and name != ROLES:
+        return name[len(ROLES) :]
+    raise ValueError(f"the secret {name} is not the password of a role")
 
 
 def inventory_passwords(password: str, roles: Iterable[object]) -> dict[str, str]:
@@ -266,7 +281,7 @@ def inventory_passwords(password: str, roles: Iterable[object]) -> dict[str, str
         for item in roles
         if isinstance(item, Mapping) and item.get("name") and item.get("password")
     }
-    return {**given, **({"postgres_password": password} if password else {})}
+    return {**given, **({ADMINISTRATOR: password} if password else {})}
 
 
 def _variable(name: str) -> str:

@@ -13,13 +13,13 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer, replication
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
+    ADMINISTRATOR,
     ROLES,
     SecretStore,
     inventory_passwords,
 )
 
 _DAY = 24 * 60 * 60
-PASSWORD = "postgres_password"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Entry:
 
 def uses(given: Mapping[str, Any]) -> dict[str, str]:
     """Secret → what it is for, of everything that is declared."""
-    listed = {PASSWORD: f"administrator {given['user']}"}
+    listed = {ADMINISTRATOR: f"administrator {given['user']}"}
     for name in roles.password_names(roles.normalise(given["roles"]), given["user"]):
         listed[f"{ROLES}{name}"] = f"role {name}"
     if given["exporter"]:

@@ -14,6 +14,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     InstanceSecrets,
     SecretStore,
     pgpass_escape,
+    role_of,
 )
 
 
@@ -44,7 +45,7 @@ def test_many_runs_at_once_agree(tmp_path: Path) -> None:
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
     store = SecretStore(str(tmp_path), "shop", dry=True)
     assert store.get("postgres_password")
-    store.write_pgpass([5432], {"postgres": "x"})
+    store.write_pgpass({"postgres": "x"})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,11 +70,10 @@ def test_a_useless_secret_is_refused_without_showing_it(tmp_path: Path, text: st
 def test_pgpass(tmp_path: Path) -> None:
     store = SecretStore(str(tmp_path), "shop")
     store.get("x")
-    path = store.write_pgpass([5432], {"me": "a:b\\c", "x:y": "plain"})
-    assert path.read_text() == "*:5432:*:me:a\\:b\\\\c\n*:5432:*:x\\:y:plain\n"
+    path = store.write_pgpass({"me": "a:b\\c", "x:y": "plain"})
+    assert path.read_text() == "*:*:*:me:a\\:b\\\\c\n*:*:*:x\\:y:plain\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert pgpass_escape("plain'\"") == "plain'\""
-    assert store.write_pgpass([1, 2], {"me": "x"}).read_text() == "*:1:*:me:x\n*:2:*:me:x\n"
 
 
 def test_where_ansible_would_read_secrets_as_hosts_none_is_made(
@@ -136,11 +136,36 @@ def test_what_the_inventory_gives_is_not_written_down(tmp_path: Path) -> None:
     )
     assert given.get("postgres_password") == "the administrator's"
     assert given.get("roles/web") == "that of web, long"
-    assert given.settle([5432], "postgres") == ""
+    assert given.settle("postgres") == ""
     assert list(tmp_path.iterdir()) == []
     assert given.get("roles/other") and given.created
-    passfile = Path(given.settle([5432], "postgres"))
-    assert passfile.read_text().startswith("*:5432:*:other:") and len(passfile.read_text().splitlines()) == 1
+    passfile = Path(given.settle("postgres"))
+    assert passfile.read_text().startswith("*:*:*:other:") and len(passfile.read_text().splitlines()) == 1
+
+
+def test_a_secret_that_is_no_password_is_neither_made_nor_given_to_a_role(tmp_path: Path) -> None:
+    given = instance(tmp_path)
+    for name in ("pgbouncer/userlist", "tls/server.pem", "roles/", "postgres_passwords", ""):
+        with pytest.raises(ValueError, match="not the password of a role"):
+            given.get(name)
+        with pytest.raises(ValueError, match="not the password of a role"):
+            role_of(name, "boss")
+    assert not list(tmp_path.iterdir())
+    assert [role_of(name, "boss") for name in ("postgres_password", "roles/a/b")] == ["boss", "a/b"]
+
+
+def test_a_standby_leaves_the_passfile_of_its_primary_alone(tmp_path: Path) -> None:
+    standby = instance(tmp_path)
+    standby.get("postgres_password")
+    path = Path(standby.settle("boss", standby=True))
+    assert path.read_text().startswith("*:*:*:boss:"), "there was none yet"
+    primary = instance(tmp_path)
+    primary.get("roles/web"), primary.get("postgres_password")
+    primary.settle("boss")
+    written = path.read_text()
+    assert len(written.splitlines()) == 2
+    standby.settle("boss", standby=True)
+    assert path.read_text() == written
 
 
 def test_too_short_a_password_of_the_inventory_is_not_shown(tmp_path: Path) -> None:

@@ -182,6 +182,26 @@ def test_whoever_does_not_come_in(pooled: Instance) -> None:
         _connect(pooled, host="no-such-name.example", hostaddr="127.0.0.1")
 
 
+def test_who_needs_a_certificate_at_the_server_does_not_come_in_by_a_password(pooled: Instance) -> None:
+    """The rule is about the address that clients of this machine have, which is not PgBouncer's own."""
+    network = json.loads(docker("network", "inspect", f"aza-pg-{pooled.cluster}-single"))[0]
+    gateway = network["IPAM"]["Config"][0]["Gateway"]
+    rule = {"roles": ["shop"], "addresses": [gateway], "options": {"clientcert": "verify-full"}}
+    pooled.declare(postgres_hba=[rule])
+    assert ", 0 restarts" in pooled.deploy("--diff").output
+    for port in ("postgres_port", "postgres_pgbouncer_port"):
+        with pytest.raises(psycopg.OperationalError, match=r"valid client certificate|login rejected"):
+            _connect(pooled, port=pooled.variables[port])
+        _connect(pooled, "awkward", password=AWKWARD, port=pooled.variables[port]).close()
+    said = " ".join(pooled.play("check").output.split())
+    assert f"hostssl all shop {gateway}/32 scram-sha-256 clientcert=verify-full" in said
+    pooled.declare(postgres_hba=[{"roles": ["+shop"], "addresses": ["all"], "method": "reject"}])
+    refused = pooled.play("deploy-single")
+    assert refused.code != 0 and "postgres_hba[0]: PgBouncer cannot tell" in " ".join(refused.output.split())
+    pooled.declare(postgres_hba=[])
+    pooled.deploy()
+
+
 def test_only_pgbouncer_may_look_up_a_verifier(pooled: Instance) -> None:
     with (
         _connect(pooled, dbname="postgres") as client,

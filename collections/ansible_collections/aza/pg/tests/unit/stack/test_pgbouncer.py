@@ -292,25 +292,6 @@ def test_declared_clients_are_the_servers() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        {"roles": ["+staff"], "addresses": ["10.0.0.0/8"]},
-        {"roles": ["/^app"], "addresses": ["10.0.0.0/8"]},
-        {"databases": ["samerole"], "addresses": ["10.0.0.0/8"]},
-        {"addresses": ["db.example.org"]},
-        {"addresses": ["samehost"]},
-        {"addresses": ["10.0.0.0/8"], "method": "cert"},
-    ],
-)
-def test_what_pgbouncer_cannot_be_told(rule: dict[str, Any]) -> None:
-    """Who would be let in stays outside; who would be kept out must not come in by it."""
-    assert rules(rule)[7].startswith("# not through the pool: hostssl ")
-    if "method" not in rule:
-        with pytest.raises(AzaError, match=r"postgres_hba\[0\]: PgBouncer knows no"):
-            rules({**rule, "method": "reject"})
-
-
 def test_samenet_is_the_network_of_the_containers() -> None:
     text_now = (
         "host all all samenet scram-sha-256\n# host all all samenet reject\nhost all all samenet reject\n"
@@ -321,6 +302,10 @@ def test_samenet_is_the_network_of_the_containers() -> None:
         "# host all all samenet reject",
         "host all all 172.20.0.0/16 reject",
         "host all all fd01::/64 reject",
+        # What else samenet is to the server.
+        "host all all 127.0.0.0/8 reject",
+        "host all all ::1/128 reject",
+        "host all all fe80::/64 reject",
     ]
     assert "samenet" not in pool_rules.expand("host all all samenet reject\n", [])
 

@@ -36,8 +36,10 @@ DEFAULTS: dict[str, Any] = {
 }
 IDENT_DEFAULTS: dict[str, Any] = {"system": "", "role": ""}
 
-_DATABASE_WORDS = ("all", "sameuser", "samerole", "replication")
+DATABASE_WORDS = ("all", "sameuser", "samerole", "replication")
 _ADDRESS_WORDS = ("all", "samenet", "samehost")
+# Names that the server would take for keywords. samegroup is its old word for samerole.
+_KEYWORDS = (*DATABASE_WORDS, "samegroup", *_ADDRESS_WORDS)
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _TOKEN = re.compile(r'(?:[^\s"#]|"(?:[^"]|"")*")+')
 
@@ -57,7 +59,7 @@ class Rule:
 
     def text(self) -> str:
         """``hostssl shop shop 10.0.0.0/24 scram-sha-256``."""
-        databases = ",".join(_name(item, _DATABASE_WORDS) for item in self.databases)
+        databases = ",".join(_name(item, DATABASE_WORDS) for item in self.databases)
         roles = ",".join(_role(item) for item in self.roles)
         options = [_option(name, value) for name, value in self.options]
         return " ".join(filter(None, [self.type, databases, roles, self.address, self.method, *options]))
@@ -223,9 +225,7 @@ def _name(name: str, words: Sequence[str] = ()) -> str:
     """Quoted, a name is only itself: no keyword, no group, no file, and commas and blanks are its own."""
     if name in words:
         return name
-    return (
-        name if _PLAIN.fullmatch(name) and name not in (*_DATABASE_WORDS, *_ADDRESS_WORDS) else _quoted(name)
-    )
+    return name if _PLAIN.fullmatch(name) and name not in _KEYWORDS else _quoted(name)
 
 
 def _role(name: str) -> str:

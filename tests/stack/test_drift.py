@@ -28,6 +28,9 @@ DECLARED: dict[str, Any] = {
     "postgres_databases": [{"name": "shop", "owner": "shop", "extensions": ["hstore"]}],
 }
 NAUGHTY = "<b>x</b>"
+# It clears the screen, turns the reading direction, adds a line and hides a character.
+INJECTED = "in\x1b[2J\x9b2J\u202eje\u200bct\ned"
+SHOWN = "in\\x1b[2J\\x9b2J\\u202eje\\u200bct"
 
 
 @dataclass
@@ -79,6 +82,7 @@ def hurt(instance: Instance, well: Checked, other_image: str) -> Checked:
         "alter system set work_mem = '64MB'",
         "create role mallory superuser login",
         f'create role "{NAUGHTY}"',
+        f"comment on role shop is '{INJECTED}'",
         "alter role app password 'somebody else knows it'",
         "alter database shop owner to postgres",
     ):
@@ -161,6 +165,20 @@ def test_what_waits_is_yellow_and_says_what_for(hurt: Checked) -> None:
     waiting = [item for item in hurt.findings if item["what"] == "waiting"]
     assert {item["state"] for item in waiting} == {"yellow"}
     assert any("postgres_allow_recreate: true" in item["todo"] for item in waiting)
+
+
+def test_nothing_of_a_server_is_interpreted_by_a_terminal_or_a_page(
+    instance: Instance, hurt: Checked
+) -> None:
+    planned = instance.play("deploy-single", "--check", "--diff", "-v")
+    for text in (
+        hurt.run.output,
+        hurt.page.read_text(),
+        json.dumps(hurt.report, ensure_ascii=False),
+        planned.output,
+    ):
+        assert SHOWN in unescape(text).replace("\\\\", "\\"), text
+        assert not [char for char in text if not char.isprintable() and char != "\n"]
 
 
 def test_no_secret_is_in_a_report(hurt: Checked) -> None:

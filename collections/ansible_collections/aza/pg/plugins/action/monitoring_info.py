@@ -11,6 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import with_defaults
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs
 from ansible_collections.aza.pg.plugins.module_utils.monitoring import scrape
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import role_directories
 
 
@@ -44,7 +45,7 @@ class ActionModule(ActionBase):
         blackbox, alertmanager = str(given["blackbox_exporter"]), str(given["alertmanager"])
         found = scrape.scrape(hosts, bool(blackbox), given["node_exporter_port"])
         lines = [f"{name}: {', '.join(targets)}" for name, targets in found.jobs.items()]
-        Display().display("\n" + "\n".join(f"  {line}" for line in (*lines, *found.said)) + "\n")
+        Display().display("\n" + "\n".join(f"  {plain(line)}" for line in (*lines, *found.said)) + "\n")
         return {
             **result,
             "changed": False,

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 
 # The values that people ask for first; all of them are in docs/reference/tuning.md.
 _HEADLINES = (
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):
         )
         deployed = json.loads(json.dumps(given["result"]))
         host = str((task_vars or {}).get("inventory_hostname", ""))
-        lines = list(_lines(deployed, str(given["instance"]), host))
+        lines = list(map(plain, _lines(deployed, str(given["instance"]), host)))
         if not self._task.check_mode:
             Display().display("\n" + "\n".join(f"  {line}".rstrip() for line in lines) + "\n")
         return {**result, "changed": False, "lines": lines}

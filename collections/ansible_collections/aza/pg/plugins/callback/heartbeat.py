@@ -35,6 +35,7 @@ from ansible.executor.stats import AggregateStats
 from ansible.playbook.task import Task
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import action_loader
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 
 
 class CallbackModule(CallbackBase):
@@ -72,4 +73,4 @@ class CallbackModule(CallbackBase):
                 told = elapsed
                 # Straight to the terminal: Ansible forks its workers, and a lock of its display that this thread
                 # held at that moment would never be released in the child.
-                os.write(sys.stdout.fileno(), f"        ... {name}: {elapsed} s\n".encode())
+                os.write(sys.stdout.fileno(), f"        ... {plain(name)}: {elapsed} s\n".encode())

@@ -7,9 +7,13 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data, plain_lines
+
 
 class AzaError(Exception):
     """A failure that is explained in one sentence: where, what, what was expected, what to do.
+
+    Its text may quote a server or a host: what a terminal would interpret is escaped.
 
     :param msg: the sentence, ready to print.
     :param reason: a stable machine-readable word (``lock_stale``, ``unknown_extension`` …).
@@ -17,10 +21,10 @@ class AzaError(Exception):
     """
 
     def __init__(self, msg: str, reason: str, **details: object) -> None:
-        super().__init__(msg)
-        self.msg = msg
+        self.msg = plain_lines(msg)
+        super().__init__(self.msg)
         self.reason = reason
-        self.details: dict[str, Any] = details
+        self.details: dict[str, Any] = plain_data(details)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -145,6 +145,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.checks import proof
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 
 
 def main() -> None:
@@ -167,7 +168,7 @@ def main() -> None:
         told, made = proof.replication(**given)
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
-    module.exit_json(changed=made, **told)
+    module.exit_json(changed=made, **plain_data(told))
 
 
 if __name__ == "__main__":

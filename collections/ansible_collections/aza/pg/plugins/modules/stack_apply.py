@@ -172,6 +172,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
     exporter,
@@ -422,7 +423,7 @@ def main() -> None:
     wanted = Desired.from_dict(module.params["desired"])
     run = {"ready": run_ready, "check": run_check}.get(module.params["phase"], run_apply)
     try:
-        module.exit_json(**run(module, wanted, Docker()))
+        module.exit_json(**plain_data(run(module, wanted, Docker())))
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
 

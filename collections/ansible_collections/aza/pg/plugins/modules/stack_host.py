@@ -72,6 +72,7 @@ member:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS, base_directory, identity
@@ -103,7 +104,7 @@ def main() -> None:
             result["member"] = membership.member_facts(names, docker, given["user"])
     except AzaError as error:
         result["engine_error"] = error.msg
-    module.exit_json(changed=False, **result)
+    module.exit_json(changed=False, **plain_data(result))
 
 
 if __name__ == "__main__":

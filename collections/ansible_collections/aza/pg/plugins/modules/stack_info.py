@@ -80,6 +80,7 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 from ansible_collections.aza.pg.plugins.module_utils.stack.desired import skeleton
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.host import engine_facts, host_facts
@@ -112,7 +113,7 @@ def main() -> None:
             result["observed"] = observe(wanted, docker).to_dict()
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
-    module.exit_json(changed=False, **result)
+    module.exit_json(changed=False, **plain_data(result))
 
 
 if __name__ == "__main__":

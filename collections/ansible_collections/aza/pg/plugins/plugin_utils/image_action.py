@@ -16,6 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock
 from ansible_collections.aza.pg.plugins.module_utils.image.render import Tree, render
 from ansible_collections.aza.pg.plugins.module_utils.image.resolve import Question
 from ansible_collections.aza.pg.plugins.module_utils.image.source import Source, load_source
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 
 SUPPLY_ARGUMENTS: dict[str, dict[str, Any]] = {
     "image_dir": {"type": "path", "required": True},
@@ -62,7 +63,7 @@ class ImageAction(ActionBase):
 
     def say(self, text: str) -> None:
         """Print a line at once."""
-        Display().display(f"        {text}")
+        Display().display(f"        {plain(text)}")
 
 
 def rendered(image_dir: Path, source: Source, catalog: Catalog, selection: Selection) -> Tree:

@@ -12,6 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.stack.ready import STAGES
 from ansible_collections.aza.pg.plugins.plugin_utils import payloads
 
@@ -47,7 +48,7 @@ class StackAction(ActionBase):
         return bool(self._task.check_mode) or self._task.args.get("state") == "checked"
 
     def say(self, text: str) -> None:
-        Display().display(f"[{self.host}] {text}")
+        Display().display(plain(f"[{self.host}] {text}"))
 
     def on_target(self, module: str, **arguments: Any) -> dict[str, Any]:
         """Run one of our modules there; its failure becomes ours, word for word."""

@@ -11,7 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.checks import words
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import PRIMARY, REPLICA, Declared, View
 from ansible_collections.aza.pg.plugins.module_utils.checks.pgbouncer import CONSOLE
 from ansible_collections.aza.pg.plugins.module_utils.checks.replication import judge
-from ansible_collections.aza.pg.plugins.module_utils.report.plain import plain
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES, Finding
 
 NONE = "–"

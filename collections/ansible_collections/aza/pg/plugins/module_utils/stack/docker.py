@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 
 _Answer = TypeVar("_Answer")
 _NO_DAEMON = ("cannot connect to the docker daemon", "is the docker daemon running")
@@ -92,11 +93,9 @@ class Docker:
         try:
             done = subprocess.run(
                 [self.binary, *arguments],
-                input=stdin,
+                input=None if stdin is None else stdin.encode(),
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
-                text=True,
-                errors="replace",
                 timeout=timeout,
                 check=False,
             )
@@ -111,9 +110,15 @@ class Docker:
                 f"`docker {' '.join(arguments[:3])}` did not finish within {timeout:.0f} s.",
                 reason="docker_timeout",
             ) from None
-        if check and done.returncode:
-            raise self.error(arguments, done)
-        return done
+        # Not read as text by Python, which takes a carriage return within a message for the end of a line.
+        text = subprocess.CompletedProcess(
+            done.args,
+            done.returncode,
+            *(part.decode("utf-8", "replace") for part in (done.stdout, done.stderr)),
+        )
+        if check and text.returncode:
+            raise self.error(arguments, text)
+        return text
 
     def error(self, arguments: tuple[str, ...], done: subprocess.CompletedProcess[str]) -> AzaError:
         said = done.stderr.strip() or done.stdout.strip()
@@ -190,5 +195,7 @@ class Docker:
         done = self.run("logs", "--timestamps", "--tail", str(lines), container, check=False)
         if done.returncode:
             return []
-        stamped = sorted((done.stdout + done.stderr).splitlines(), key=lambda line: line.split(" ", 1)[0])
-        return [line.partition(" ")[2] for line in stamped if line.partition(" ")[2].strip()]
+        stamped = sorted((done.stdout + done.stderr).split("\n"), key=lambda line: line.split(" ", 1)[0])
+        # PostgreSQL indents the further lines of a message with a tab.
+        said = (line.partition(" ")[2].replace("\t", "    ") for line in stamped)
+        return [plain(line) for line in said if line.strip()]

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
+
 # From the most to the least drastic: the order in which a person should read a plan.
 EFFECTS = ("data", "recreate", "restart", "reload", "sql", "none")
 EFFECT_MEANING = {
@@ -71,18 +73,20 @@ class Change:
             parts.append(f"because {self.why}")
         if self.risk:
             parts.append(f"RISK: {self.risk}")
-        return "  ".join(part for part in parts if part)
+        return plain("  ".join(part for part in parts if part))
 
     def line(self) -> str:
         """The text with its effect and origin: ``setting work_mem  4MB → 16MB  reload  (group_vars/all.yml: …)``."""
         parts = [self.text(), "" if self.effect == "none" else self.effect]
         if self.origin:
-            parts.append(f"({self.origin})")
+            parts.append(f"({plain(self.origin)})")
         return "  ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
         hidden = ("detail", "id", "needs")
-        shown = {key: value for key, value in asdict(self).items() if key not in hidden and value != ""}
+        shown = {
+            key: plain(value) for key, value in asdict(self).items() if key not in hidden and value != ""
+        }
         return {**shown, "text": self.text()}
 
 
@@ -125,7 +129,7 @@ class Plan:
                 reason = f"postgres_allow_{change.effect}: true"
             else:
                 reason = ", ".join(name for name in change.needs if name in kept)
-            result.setdefault(reason, []).append(change)
+            result.setdefault(plain(reason), []).append(change)
         return result
 
     def counts(self) -> dict[str, int]:
@@ -162,7 +166,7 @@ class Plan:
         if counts["none"]:
             parts.append(f"{counts['none']} without effect on what runs")
         lost = [change.risk or change.object for change in self.changes if change.effect == "data"]
-        loss = f"LOST: {'; '.join(lost)}" if lost else "nothing is lost"
+        loss = f"LOST: {plain('; '.join(lost))}" if lost else "nothing is lost"
         return "; ".join(filter(None, (", ".join(parts), loss, waiting)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -437,7 +441,8 @@ SEVERITIES = ("red", "yellow", "green")
 @dataclass(frozen=True)
 class Finding:
     """What a check has to say about one thing. ``state``: red is not as declared or does not work, yellow waits or
-    deserves a look, green is well. ``todo`` is what helps, empty when nothing has to be done."""
+    deserves a look, green is well. ``todo`` is what helps, empty when nothing has to be done. Each becomes one line,
+    whatever a server or a host put into it."""
 
     what: str
     state: str
@@ -447,6 +452,8 @@ class Finding:
     def __post_init__(self) -> None:
         if self.state not in SEVERITIES:
             raise ValueError(f"unknown severity {self.state!r}")
+        for name in ("what", "said", "todo"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
     def to_dict(self) -> dict[str, str]:
         return {key: str(value) for key, value in asdict(self).items() if value}

@@ -192,5 +192,5 @@ def _rules(said: Mapping[str, str], wanted: Desired, texts: Mapping[str, str]) -
         if not number.isdecimal():
             continue
         path = hba.PATH if kind == "hba" else hba.IDENT_PATH
-        text = texts[path].splitlines()[int(number) - 1]
+        text = texts[path].split("\n")[int(number) - 1]
         yield f"{_where(wanted, f'postgres_{kind}')}: PostgreSQL refuses ‘{text}’: {error}"

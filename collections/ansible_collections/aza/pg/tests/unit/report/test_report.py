@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from ansible_collections.aza.pg.plugins.action import findings_table
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.report import html, text
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, instance
-from ansible_collections.aza.pg.plugins.module_utils.report.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES
 from hypothesis import given
 from hypothesis import strategies as st

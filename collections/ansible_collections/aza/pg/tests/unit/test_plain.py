@@ -61,8 +61,8 @@ def test_data_keeps_its_form(data: Any) -> None:
 
 
 def test_every_way_into_a_plan() -> None:
-    words = ("name", "before", "after", "why", "risk", "origin")
-    change = Change("role", action="change", effect="sql", **dict.fromkeys(words, NASTY))
+    words: dict[str, Any] = dict.fromkeys(("name", "before", "after", "why", "risk", "origin"), NASTY)
+    change = Change("role", action="change", effect="sql", **words)
     lost = Change("database", NASTY, "drop", effect="data", risk=NASTY, id="database x")
     waits = Change("setting", NASTY, "change", awaits=NASTY)
     plan = hold([change, lost, waits], ())

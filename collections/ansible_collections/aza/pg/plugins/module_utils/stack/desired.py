@@ -10,8 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    container_drift,
+    objects,
+    pool_rules,
+    replication,
+    tls,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack import exporter as exporters
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, pool_rules, replication, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer as poolers
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
@@ -267,9 +273,10 @@ def _services(
         if service.image["archive"]:
             # Built, not published: a registry has nothing of that name, and must not be asked.
             definition["pull_policy"] = "never"
+        expected = container_drift.expected(definition, names["volume"], names["network"])
         definition = _literal(definition)
         fingerprint = hashlib.sha256(json.dumps([definition, beside], sort_keys=True).encode())
-        services.append(replace(service, config_hash=fingerprint.hexdigest()[:16]))
+        services.append(replace(service, config_hash=fingerprint.hexdigest()[:16], expected=expected))
         definition["labels"] = {**_labels(given), CONFIG_HASH: services[-1].config_hash}
         compose[service.name] = definition
     return tuple(services), compose

@@ -178,17 +178,25 @@ class Docker:
         except ValueError:
             raise self.error(("inspect", *names), done) from None
 
-    def containers(self, project: str) -> list[str]:
-        """The names of all of a Compose project, running or not."""
+    def containers(self, project: str) -> dict[str, dict[str, Any]]:
+        """The containers of a Compose project by name, running or not, with ``state`` and names of ``volumes``."""
         label = f"{PROJECT}={project}"
         query = urlencode({"all": 1, "filters": json.dumps({"label": [label]})})
         asked = self._by_socket(
-            lambda: [found["Names"][0].lstrip("/") for found in _answer(f"/containers/json?{query}")]
+            lambda: {
+                found["Names"][0].lstrip("/"): {
+                    "state": found["State"],
+                    "volumes": [mount["Name"] for mount in found["Mounts"] if mount.get("Name")],
+                }
+                for found in _answer(f"/containers/json?{query}")
+            }
         )
         if asked is not None:
             return asked
-        done = self.run("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
-        return done.stdout.split()
+        form = "{{.Names}}\t{{.State}}\t{{.Mounts}}"
+        done = self.run("ps", "--all", "--no-trunc", "--filter", f"label={label}", "--format", form)
+        rows = (line.split("\t") for line in done.stdout.splitlines() if line)
+        return {name: {"state": state, "volumes": mounts.split(",")} for name, state, mounts in rows}
 
     def logs(self, container: str, lines: int = 200) -> list[str]:
         """The last lines of both streams, in the order of their time."""

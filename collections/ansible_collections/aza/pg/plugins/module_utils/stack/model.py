@@ -258,6 +258,8 @@ class Service:
     container: str
     image: Mapping[str, str]
     config_hash: str = ""
+    # What the engine should show of its container (``container_drift.py``); empty where nothing is known.
+    expected: Mapping[str, str] = field(default_factory=dict)
     uid: int = 999
     gid: int = 999
     publish_address: str = "127.0.0.1"
@@ -391,13 +393,13 @@ class Observed:
     ``files``: path → type, mode, uid, gid, sha256 and text, or for a secret ``matches`` (never a value, and
     never a hash of one: a hash of a weak password gives it away).
     ``containers``, ``images`` (their id) and ``port_problems``: by the name of the service, as far as there are any.
-    ``strangers``: further containers of the project. ``server`` is None when nobody answered; ``server_error`` says
-    why.
+    ``orphans``: further containers of the project, each with its ``state`` and the names of its ``volumes``. ``server``
+    is None when nobody answered; ``server_error`` says why.
     """
 
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     containers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    strangers: tuple[str, ...] = ()
+    orphans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     volume: bool = False
     network: bool = False
     # The addresses of the containers' network.

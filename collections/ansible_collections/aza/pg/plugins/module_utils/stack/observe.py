@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import hmac
-import socket
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,11 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
     console,
+    container_drift,
     handshake,
     huge_pages,
     objects,
+    ports,
     server,
     tls,
 )
@@ -69,18 +70,18 @@ def observe(
         server.driver()
     inspected = asked.result()
     containers = {
-        service.name: _container(item)
+        service.name: _container(item) | {"edited": _edited(service, item, inspected, wanted.directory)}
         for service in wanted.services
         for item in inspected
         if item.get("Name") == f"/{service.container}"
     }
-    strangers = tuple(sorted(name for name in listed.result() if name not in names))
+    orphans = {name: item for name, item in sorted(listed.result().items()) if name not in names}
     running = containers.get(SERVER, {}).get("state") == "running"
     answer, error = _server(wanted, files, secrets, settings) if running else (None, "")
     return Observed(
         files=files,
         containers=containers,
-        strangers=strangers,
+        orphans=orphans,
         volume=any(item.get("Name") == wanted.volume and "Mountpoint" in item for item in inspected),
         network=any(item.get("Name") == wanted.network and "IPAM" in item for item in inspected),
         subnets=subnets(wanted, inspected),
@@ -95,7 +96,7 @@ def observe(
         port_problems={
             service.name: problem
             for service in wanted.services
-            if (problem := _port_problem(service, containers.get(service.name)))
+            if (problem := ports.problem(service, containers))
         },
         huge_pages=huge_pages.observe(wanted),
         host={**host_facts(), **engine.result()},
@@ -185,6 +186,16 @@ def _container(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _edited(
+    service: Service, container: Mapping[str, Any], inspected: Iterable[Mapping[str, Any]], directory: str
+) -> list[str]:
+    """In which ways it is not what its definition says."""
+    image = next((item for item in inspected if item.get("Id") == container["Image"]), {})
+    return container_drift.differences(
+        service.expected, container, image, (directory, os.path.realpath(directory))
+    )
+
+
 def _seconds(moment: str) -> float:
     """``2026-01-31T12:00:00.123456789Z`` → seconds since 1970; 0 for what never started."""
     whole, _, fraction = moment.rstrip("Z").partition(".")
@@ -236,20 +247,3 @@ def _link(path: str) -> str | None:
     if not path or not Path(path).is_symlink():
         return None
     return str(Path(path).readlink())
-
-
-def _port_problem(wanted: Service, container: Mapping[str, Any] | None) -> str:
-    """``taken`` or ``no_address`` when our container could not publish there; asked by trying, so that any
-    program counts. What our own container publishes already is no problem."""
-    address, port = wanted.publish_address, wanted.port
-    alive = bool(container) and (container or {}).get("state") in ("running", "restarting", "paused")
-    if alive and f"{address}:{port}" in (container or {}).get("published", ()):
-        return ""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            return {errno.EADDRINUSE: "taken", errno.EADDRNOTAVAIL: "no_address"}.get(error.errno or 0, "")
-    return ""

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    containers,
     differences,
     huge_pages,
     objects,
     pgbouncer,
     pool_drift,
     pool_rules,
+    ports,
     standby,
     tls,
 )
@@ -29,10 +31,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     File,
     Observed,
     Plan,
-    Service,
     container_name,
     hold,
-    short,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba, settings
 
@@ -41,8 +41,6 @@ DISK_FLOOR_MB = 1024
 SOCKET_PATH_MAX = 107
 # A call takes seconds to get there; clocks that are kept by NTP differ by far less than this.
 MOST_SKEW_SECONDS = 60
-
-COMPOSE = "compose.yml"
 
 Planner = Callable[[Desired, Observed], Iterator[Change]]
 
@@ -71,18 +69,24 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
     host, where = found.host, f"instance {wanted.instance}"
     result = []
     for service in wanted.services:
-        here, problem = found.containers.get(service.name), found.port_problems.get(service.name)
+        here, problem = found.containers.get(service.name), found.port_problems.get(service.name, "")
         if here and here["project"] != wanted.project:
             result.append(
                 f"a container named {service.container} exists already and is not part of {where}; remove or rename "
                 "it"
             )
-        if problem == "taken":
+        if problem.startswith(ports.OF_SERVICE):
+            other = wanted.service(problem[len(ports.OF_SERVICE) :])
+            result.append(
+                f"{service.port_variable} {service.port}: {other.container if other else problem} of this instance "
+                "still publishes that port. Give it another port and deploy, then deploy this one"
+            )
+        if problem == ports.TAKEN:
             result.append(
                 f"something else on this host listens on {service.publish_address}:{service.port} already; choose "
                 f"another {service.port_variable} or stop it (ss -ltnp shows it)"
             )
-        if problem == "no_address":
+        if problem == ports.NO_ADDRESS:
             result.append(
                 f"{service.address_variable} {service.publish_address} is no address of this host; "
                 "`ip -brief address` lists those it has"
@@ -171,7 +175,7 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
     for item in wanted.files:
         if item.path == pg.PATH and item.path in found.files and found.server is not None:
             continue  # its settings are changes of their own
-        if item.path == COMPOSE and _replaces(wanted, found):
+        if item.path == containers.COMPOSE and containers.replaces(wanted, found):
             continue  # written when the container is replaced, not while that waits for a permission
         if item.path == pgbouncer.HBA:
             continue  # written when there is a network, whose addresses stand in it
@@ -259,7 +263,7 @@ def _huge_pages(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 def _is_renewed(wanted: Desired, found: Observed) -> bool:
     """Whether the server that runs shares what the next one will not, be that one permitted yet or not."""
-    return _is_replaced(wanted.server, found) or any(
+    return containers.is_replaced(wanted.server, found) or any(
         change.effect == "restart" for change in settings.changes(wanted, found)
     )
 
@@ -268,15 +272,12 @@ def _is_renewed(wanted: Desired, found: Observed) -> bool:
 
 
 def _containers(wanted: Desired, found: Observed) -> Iterator[Change]:
-    for name in found.strangers:
-        effect = "none" if wanted.is_clientless(name) else "restart"
-        why = "it is no longer part of the stack"
-        yield Change("container", name, "remove", effect=effect, why=why, id=f"container {name}")
+    yield from containers.orphans(wanted, found)
     for service in wanted.services:
         if service.name == PGBOUNCER:
             rules = next(item for item in wanted.files if item.path == pgbouncer.HBA)
             yield from _file(rules, wanted, found)
-        yield from _container(service, wanted, found)
+        yield from containers.changes(service, wanted, found)
     for item in wanted.leftovers:
         if item.is_directory and item.path in found.files:
             yield Change(
@@ -288,81 +289,6 @@ def _containers(wanted: Desired, found: Observed) -> Iterator[Change]:
                 # Its files are in use while its container waits for a permission to go.
                 needs=(f"container {container_name(wanted.project, PGBOUNCER)}",),
             )
-
-
-def _container(service: Service, wanted: Desired, found: Observed) -> Iterator[Change]:
-    is_now, pinned = found.containers.get(service.name), service.image["pinned"]
-    # compose.yml waits with the server's container, and whatever else stands in it waits for compose.yml.
-    together = "recreate" if _replaces(wanted, found) else "none"
-    detail = {"service": service.name}
-    if is_now is None:
-        yield Change(
-            "container", service.container, "create", effect=together, after=short(pinned), detail=detail
-        )
-        return
-    alive = is_now["state"] in ("running", "restarting", "paused")
-    # Replacing or starting what does not run disconnects nobody.
-    if _differs(service, found):
-        compose = next(item for item in wanted.files if item.path == COMPOSE)
-        texts = str(found.files.get(COMPOSE, {}).get("text", "")), compose.text or ""
-        why = (
-            differences.of_service(service.name, *texts)
-            or differences.of(*texts)
-            or "it was not made from this compose.yml"
-        )
-        disconnects = service.has_clients and is_now["state"] == "running"
-        yield Change(
-            "container",
-            service.container,
-            "recreate",
-            effect="recreate" if disconnects else together,
-            before=short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
-            after=short(pinned) if is_now["image_reference"] != pinned else "",
-            why=why,
-            detail={**detail, "path": COMPOSE},
-            id=f"container {service.name}",
-        )
-    elif is_now["state"] != "running":
-        words = {"restarting": "it fails and is started again and again"}
-        why = words.get(is_now["state"], f"it is {is_now['state']}")
-        action = "restart" if alive else "start"
-        yield Change("container", service.container, action, why=why, detail=detail)
-    elif _is_stale(service, wanted, found):
-        why = "what it was started with is not its password any more"
-        yield Change("container", service.container, "restart", why=why, detail=detail)
-
-
-def _is_stale(service: Service, wanted: Desired, found: Observed) -> bool:
-    """Whether its secret is replaced now, or was since it started: what is mounted stays what it was.
-
-    The server itself reads its secret only once, at the first start.
-    """
-    files = [
-        found.files.get(item.path) for item in wanted.files if item.secret and item.owner == service.name
-    ]
-    since = float(found.containers[service.name].get("since") or 0)
-    return not service.has_clients and any(
-        now is None or now["matches"] is False or (since and float(now["modified"]) > since) for now in files
-    )
-
-
-def _differs(service: Service, found: Observed) -> bool:
-    is_now, image = found.containers[service.name], found.images.get(service.name)
-    return is_now["config_hash"] != service.config_hash or bool(image and is_now["image"] != image)
-
-
-def _is_replaced(service: Service, found: Observed) -> bool:
-    return service.name in found.containers and _differs(service, found)
-
-
-def _replaces(wanted: Desired, found: Observed) -> bool:
-    """Whether clients are disconnected by a new container."""
-    return any(
-        service.has_clients
-        and found.containers.get(service.name, {}).get("state") == "running"
-        and _differs(service, found)
-        for service in wanted.services
-    )
 
 
 def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
@@ -393,7 +319,7 @@ def _activate(wanted: Desired, found: Observed) -> Iterator[Change]:
     if behind and not waiting:
         why = f"its primary has {', '.join(behind)}, and with less it does not replay"
         yield Change("server", wanted.instance, "restart", effect="restart", why=why)
-    fresh = waiting or behind or _is_replaced(wanted.server, found)
+    fresh = waiting or behind or containers.is_replaced(wanted.server, found)
     if not fresh and huge_pages.restarts(wanted, found):
         why = "it was started before huge pages were reserved for it"
         yield Change("server", wanted.instance, "restart", effect="restart", why=why)

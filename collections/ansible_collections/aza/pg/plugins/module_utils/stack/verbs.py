@@ -52,7 +52,7 @@ def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
     """Containers, network, files on the host; the data only when it was named. Never an image, never a backup."""
     changes = []
     ours = [item.container for item in reversed(wanted.services) if item.name in found.containers]
-    for name in [*found.strangers, *ours]:
+    for name in [*found.orphans, *ours]:
         effect = "none" if wanted.is_clientless(name) else "restart"
         changes.append(Change("container", name, "remove", effect=effect))
     if found.network:

@@ -50,8 +50,8 @@ class FakeDocker(Docker):
     def inspect(self, *names: str) -> list[dict[str, Any]]:
         return []
 
-    def containers(self, project: str) -> list[str]:
-        return []
+    def containers(self, project: str) -> dict[str, Any]:
+        return {}
 
 
 @pytest.fixture

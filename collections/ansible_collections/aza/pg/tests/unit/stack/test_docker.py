@@ -142,8 +142,15 @@ def test_things_are_inspected_over_the_socket_whatever_they_are(engine: Engine) 
 
 
 def test_containers_are_listed_over_the_socket(engine: Engine) -> None:
-    engine.answer(body='[{"Names": ["/shop-postgres"]}, {"Names": ["/shop-exporter", "/other/link"]}]')
-    assert Docker().containers("a b") == ["shop-postgres", "shop-exporter"]
+    mounts = '[{"Type": "bind"}, {"Type": "volume", "Name": "data"}]'
+    engine.answer(
+        body=f'[{{"Names": ["/shop-postgres"], "State": "running", "Mounts": {mounts}}}, '
+        '{"Names": ["/shop-exporter", "/other/link"], "State": "created", "Mounts": []}]'
+    )
+    assert Docker().containers("a b") == {
+        "shop-postgres": {"state": "running", "volumes": ["data"]},
+        "shop-exporter": {"state": "created", "volumes": []},
+    }
     url = urlsplit(engine.asked[0])
     assert url.path == "/containers/json"
     assert parse_qs(url.query) == {"all": ["1"], "filters": ['{"label": ["com.docker.compose.project=a b"]}']}

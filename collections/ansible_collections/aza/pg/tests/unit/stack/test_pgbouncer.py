@@ -449,7 +449,7 @@ def test_it_goes_with_everything_that_it_had() -> None:
     assert {item.path for item in wanted.leftovers} >= {"pgbouncer", "run-pgbouncer"}
     stranger = f"{wanted.project}-{PGBOUNCER}"
     found = Observed(
-        strangers=(stranger,),
+        orphans={stranger: {"state": "running", "volumes": []}},
         files={"pgbouncer": {"type": "directory", "foreign": True}},
         host={"uid": 0, "gid": 0},
     )

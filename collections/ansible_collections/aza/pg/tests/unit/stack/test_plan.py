@@ -37,6 +37,7 @@ EVERYTHING = ("restart", "recreate")
 # Somebody else on the host has 7 huge pages.
 PAGES = {"size_kb": 2048, "kernel": 7, "available_mb": 9999, "text": "", "modified": 0.0, "permitted": True}
 EMPTY = Observed(host=HOST, huge_pages=PAGES)
+RUNS = {"state": "running", "volumes": []}
 METRICS = Exporter(
     {
         "reference": "aza-pg/exporter:1",
@@ -141,7 +142,7 @@ def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
         elif change.kind == "volume":
             now["volume"] = True
         elif change.kind == "container" and change.action == "remove":
-            now["strangers"] = ()
+            now["orphans"] = {}
         elif change.kind == "role" and server:
             server["password_matches"] = {"postgres": True}
         elif change.kind == "database" and server:
@@ -357,7 +358,7 @@ def test_the_exporter_comes_changes_and_goes_without_asking() -> None:
     assert said(planning.plan(with_metrics(port=9188), found)) == [("recreate", EXPORTER, "none")]
     newer = replace(found, images={**found.images, EXPORTER: "sha256:newer"})
     assert said(planning.plan(with_metrics(), newer)) == [("recreate", EXPORTER, "none")]
-    off = replace(found, strangers=(f"{describe().project}-exporter",))
+    off = replace(found, orphans={f"{describe().project}-exporter": RUNS})
     assert said(planning.plan(describe(), off)) == [("remove", f"{describe().project}-exporter", "none")]
 
 
@@ -418,7 +419,7 @@ def test_drift_is_found() -> None:
             "postgres/conf.d/99-mine.conf", foreign=True, type="file", modified=0
         ),
         "reload server shop-single": edited("postgres/pg_hba.conf", modified=2e6),
-        "remove container stray": replace(found, strangers=("stray",)),
+        "remove container stray": replace(found, orphans={"stray": RUNS}),
         "start container aza-pg-shop-single-postgres": replace(
             found, server=None, containers={SERVER: {**(found.container or {}), "state": "exited"}}
         ),

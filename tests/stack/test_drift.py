@@ -218,6 +218,39 @@ def test_a_deploy_repairs_it_and_what_nobody_declared_is_named_to_go(
     assert (after.run.code, after.report["state"]) == (0, "green"), after.findings
 
 
+def test_a_container_that_somebody_changed_and_what_an_interrupted_recreate_left(
+    instance: Instance, well: Checked
+) -> None:
+    """The hash label says nothing of either; and the same port on another address is no obstacle."""
+    half_made = f"0123456789ab_{instance.container}"
+    image = docker("inspect", "--format", "{{.Image}}", instance.exporter)
+    docker("update", "--memory", "600m", "--memory-swap", "1200m", "--restart", "no", instance.container)
+    docker("network", "connect", "bridge", instance.exporter)
+    project = f"com.docker.compose.project=aza-pg-{instance.cluster}-single"
+    service = "com.docker.compose.service=postgres"
+    docker("create", "--name", half_made, "--label", project, "--label", service, image)
+    found = check(instance, "changed")
+    for words in (
+        (instance.container, "memory limit is 600 MB", "restart policy is no"),
+        (instance.exporter, "networks is", "bridge"),
+        (half_made, "interrupted"),
+    ):
+        assert found.tells("red", *words), found.findings
+    before = docker("inspect", "--format", "{{.Id}}", instance.container)
+    instance.declare(postgres_publish_address="0.0.0.0", postgres_allow_from=["127.0.0.0/8"])
+    waits = instance.deploy()
+    assert "postgres_allow_recreate: true" in waits.output
+    assert docker("inspect", "--format", "{{.Id}}", instance.container) == before
+    names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"label={project}").split()
+    assert half_made not in names
+    instance.deploy("-e", "postgres_allow_recreate=true")
+    inspected = json.loads(docker("inspect", instance.container))[0]["HostConfig"]
+    assert (inspected["Memory"], inspected["RestartPolicy"]["Name"]) == (512 * 2**20, "unless-stopped")
+    assert inspected["PortBindings"]["5432/tcp"][0]["HostIp"] == "0.0.0.0"
+    after = check(instance, "declared")
+    assert (after.run.code, after.report["state"]) == (0, "green"), after.findings
+
+
 def test_a_host_or_an_engine_that_is_gone_hides_no_other(
     instance: Instance, well: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

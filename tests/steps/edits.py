@@ -41,8 +41,9 @@ SETTINGS = {"work_mem": "8MB", "log_min_duration_statement": "500ms"}
 @dataclass(frozen=True)
 class Edit:
     """``touches``: what two edits of one round must not both do. ``sql``: database and statement, in order.
-    ``file``: what is done to which file, and how. ``state`` and ``words``: a finding of this severity that has all of
-    these words must be there. ``absent``: what a repair has to declare, since nothing undeclared is removed on its own.
+    ``file``: what is done to which file, and how. ``engine``: what the engine is told. ``state`` and ``words``: a
+    finding of this severity that has all of these words must be there. ``absent``: what a repair has to declare, since
+    nothing undeclared is removed on its own.
     """
 
     touches: str
@@ -50,11 +51,12 @@ class Edit:
     words: tuple[str, ...]
     sql: tuple[tuple[str, str], ...] = ()
     file: tuple[str, str, str] | None = None
+    engine: str = ""
     absent: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         done = "; ".join(f"{database}: {statement}" for database, statement in self.sql)
-        return done or " ".join(self.file or ())
+        return done or self.engine or " ".join(self.file or ())
 
 
 @dataclass
@@ -219,6 +221,21 @@ def _mode(draw: Draw) -> Edit:
     return Edit(path, "red", ("set rights of", path), file=("mode", path, mode))
 
 
+def _container(draw: Draw) -> Edit:
+    which = draw.one("container", "exporter")
+    command, words = draw.one(
+        ("update --memory 700m --memory-swap 1400m", "memory limit is 700 MB"),
+        ("update --memory-reservation 100m", "memory reservation"),
+        ("update --cpu-shares 512", "processor shares is 512"),
+        ("update --restart no", "restart policy is no"),
+        ("update --pids-limit 900", "process limit is 900"),
+        ("network connect bridge", "networks is"),
+    )
+    # compose.yml is written when the server's container is replaced, so that an edit of it is no change of its own.
+    touches = "compose.yml" if which == "container" else which
+    return Edit(touches, "red", (f"recreate container {{{which}}}", words), engine=f"{command} {{{which}}}")
+
+
 EDITS: tuple[Callable[[Draw], Edit], ...] = (
     _alter_system,
     _stray_role,
@@ -236,6 +253,7 @@ EDITS: tuple[Callable[[Draw], Edit], ...] = (
     _hba,
     _file,
     _mode,
+    _container,
 )
 
 

@@ -56,7 +56,7 @@ def test_round(plain: Instance, playbook: Playbook, tmp_path: Path, number: int)
     told = "\n".join([f"AZA_DRIFT_SEED={SEED}, round {number}:", *(f"  {edit}" for edit in edits)])
     plain.run("set -e\n" + "\n".join(command(plain, edit) for edit in edits))
     found = findings(playbook, tmp_path / "before.json", expect_failure=True)
-    missed = [str(edit) for edit in edits if not any(tells(item, edit) for item in found)]
+    missed = [str(edit) for edit in edits if not any(tells(plain, item, edit) for item in found)]
     assert not missed, f"{told}\nnot found: {missed}\nfound: {json.dumps(found, indent=1)}"
     allowed = {"allow_restart": True, "allow_recreate": True}
     playbook("deploy-single.yml", extra=variables(repair(DECLARED, edits), **allowed), limit=[HOST])
@@ -72,14 +72,21 @@ def findings(playbook: Playbook, path: Path, expect_failure: bool = False) -> li
     return [item for item in instance["findings"] if item["state"] != "green"]
 
 
-def tells(item: dict[str, str], edit: Edit) -> bool:
-    return item["state"] == edit.state and all(word in item["said"] for word in edit.words)
+def tells(instance: Instance, item: dict[str, str], edit: Edit) -> bool:
+    words = [_named(instance, word) for word in edit.words]
+    return item["state"] == edit.state and all(word in item["said"] for word in words)
+
+
+def _named(instance: Instance, text: str) -> str:
+    return text.replace("{container}", instance.container).replace("{exporter}", instance.exporter)
 
 
 def command(instance: Instance, edit: Edit) -> str:
     """The edit as somebody types it on the host."""
     psql = f"docker exec {instance.container} psql -qX -U postgres -v ON_ERROR_STOP=1"
     lines = [f"{psql} -d {database} -c {shlex.quote(statement)}" for database, statement in edit.sql]
+    if edit.engine:
+        lines.append(f"docker {_named(instance, edit.engine)}")
     if edit.file:
         how, name, text = edit.file
         path, quoted = shlex.quote(f"{instance.directory}/{name}"), shlex.quote(text)

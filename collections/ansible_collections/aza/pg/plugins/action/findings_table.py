@@ -126,7 +126,13 @@ def instances(
         if known.get("postgres_cluster"):
             name = f"{known['postgres_cluster']}-{known.get('postgres_stack', 'single')}"
             mine = next((one for one in found if str(host) in (one.of_member or {})), None)
-            yield instance(str(host), name, _bare(known.get("stack_result")), mine)
+            result = _bare(known.get("stack_result"))
+            error = str(_unseen(known).get("error", ""))
+            if error and not result.get("findings"):
+                result["findings"] = [
+                    {"what": "host", "state": "red", "said": error, "todo": "start the host"}
+                ]
+            yield instance(str(host), name, result, mine)
 
 
 def _unseen(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -236,7 +236,7 @@ class ActionModule(StackAction):
             "psql": host["psql"],
             "local": self._connection.transport == "local",
         }
-        result["tuning"] = prediction.to_dict()
+        result["tuning"] = {**prediction.to_dict(), "own": pg.normalise(given["settings"])}
         result["notes"] = list(role.notes) if role else []
         result["role"] = (replication.REPLICA if role.standby else replication.PRIMARY) if role else "single"
         return result

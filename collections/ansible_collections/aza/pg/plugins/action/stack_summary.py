@@ -78,11 +78,16 @@ def _tuning(tuning: Mapping[str, Any]) -> Iterator[str]:
         return
     budget = f"{tuning['budget_mb']} MB of it are planned for"
     yield f"Tuned to {tuning['memory_mb']} MB of memory ({budget}) and {tuning['cpus']} processors:"
-    found = {value["name"]: value for value in tuning["values"]}
+    own = tuning["own"]
+    found = {value["name"]: value for value in tuning["values"] if value["name"] not in own}
     for name in _HEADLINES:
         if name in found:
             yield f"  {name:<22}{found[name]['value']:<9}{found[name]['rule']}"
-    yield f"  and {len(found) - len(_HEADLINES)} more. Your own values win: postgres_settings in the inventory."
+    more = len(found) - sum(name in found for name in _HEADLINES)
+    yield f"  and {more} more. Your own values win: postgres_settings in the inventory."
+    replaced = [f"{value['name']} {own[value['name']]}" for value in tuning["values"] if value["name"] in own]
+    if replaced:
+        yield f"  Not tuned, because postgres_settings has them: {', '.join(replaced)}"
 
 
 def connect_line(where: Mapping[str, Any]) -> str:

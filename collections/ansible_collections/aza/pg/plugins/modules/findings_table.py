@@ -12,7 +12,7 @@ description:
   - Takes what M(aza.pg.stack) with O(aza.pg.stack#module:state=checked) left in C(stack_result) of each host of the
     play that has a C(postgres_cluster), prints it instance by instance, worst first, with one line for the fleet, and
     fails when anything is red.
-  - A host without a result could not be looked at, which is red as well.
+  - A host without a result was not looked at, which is red as well.
   - Of a cluster, what M(aza.pg.replication_check) and M(aza.pg.pgbouncer_check) said of each member is judged as well.
     It is in C(stack_result) too, or where these modules ran by themselves, in C(replication_result) and
     C(pgbouncer_result). Each cluster gets a table of its members, and in the page a

@@ -9,12 +9,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.stack.ready import STAGES
-from ansible_collections.aza.pg.plugins.plugin_utils import payloads
+from ansible_collections.aza.pg.plugins.plugin_utils import answers, payloads
 
 # How long one call to the target may wait, and after how long the same stage is named again.
 SLICE_SECONDS = 3
@@ -58,12 +59,16 @@ class StackAction(ActionBase):
             module_name=f"aza.pg.{module}", module_args=arguments, task_vars=self.task_vars
         )
         payloads.keep()
+        if answers.silent(answer):
+            raise AnsibleConnectionFailure(
+                f"{answers.complaint(answer)}. Start the host, or correct how it is reached."
+            )
         if answer.get("failed"):
             details = {
                 key: answer[key] for key in ("done", "not_done", "problems", "exception") if answer.get(key)
             }
             raise AzaError(
-                str(answer.get("msg") or "the host did not answer"),
+                answers.complaint(answer),
                 reason=str(answer.get("reason", "module_failed")),
                 **details,
             )

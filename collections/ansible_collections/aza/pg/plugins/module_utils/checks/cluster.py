@@ -17,7 +17,7 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.words import lsn, ma
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
 
 PRIMARY, REPLICA = "primary", "replica"
-NOT_LOOKED_AT = "it could not be looked at"
+NOT_LOOKED_AT = "it was not looked at"
 NOT_ASKED = "it was not asked: --limit leaves it out"
 Facts = Mapping[str, Any]
 

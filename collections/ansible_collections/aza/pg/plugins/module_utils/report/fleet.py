@@ -64,7 +64,7 @@ def instance(host: str, name: str, result: Mapping[str, Any], cluster: Cluster |
         plain(host),
         plain(name),
         tuple(sorted(said, key=lambda item: SEVERITIES.index(item.state)))
-        or (Finding("host", "red", "it could not be looked at"),),
+        or (Finding("host", "red", "it was not looked at: the run ended before"),),
         plain(result.get("version", "")).split(" ")[0],
         plain(plan["summary"]) if plan and (plan["changes"] or plan["held"]) else "",
         plan,

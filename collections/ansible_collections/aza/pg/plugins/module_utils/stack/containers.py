@@ -15,6 +15,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Observed,
     Service,
     short,
+    title,
 )
 
 COMPOSE = "compose.yml"
@@ -49,7 +50,7 @@ def changes(service: Service, wanted: Desired, found: Observed) -> Iterator[Chan
             service.container,
             "create",
             effect=together,
-            after=short(pinned),
+            after=title(service.image),
             detail=detail,
             needs=first,
         )
@@ -73,7 +74,7 @@ def changes(service: Service, wanted: Desired, found: Observed) -> Iterator[Chan
             "recreate",
             effect="recreate" if disconnects else together,
             before=short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
-            after=short(pinned) if is_now["image_reference"] != pinned else "",
+            after=title(service.image) if is_now["image_reference"] != pinned else "",
             why=why,
             detail={**detail, "path": COMPOSE} | ({"edited": True} if edited else {}),
             id=f"container {service.name}",

@@ -26,6 +26,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Observed,
     Plan,
     short,
+    title,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.ready import Readiness
 
@@ -127,12 +128,12 @@ def image(wanted: Desired, found: Observed) -> Finding:
     here = found.container or {}
     runs = short(here["image_reference"])
     if found.image and here["image"] != found.image:
-        said = f"runs {runs}, declared is {short(wanted.image['pinned'])}"
+        said = f"runs {runs}, declared is {title(wanted.image)}"
         if here["config_hash"] == wanted.config_hash:
             said += ": somebody made the container anew from another image"
             return Finding("image", "red", said, "deploy with postgres_allow_recreate: true")
         return Finding("image", "yellow", said, "deploy with postgres_allow_recreate: true")
-    return Finding("image", "green", f"runs {runs}")
+    return Finding("image", "green", f"runs {title(wanted.image) if found.image else runs}")
 
 
 def server(now: Mapping[str, object]) -> Iterator[Finding]:

@@ -464,6 +464,15 @@ class Finding:
 CONFIG_HASH = "io.aza-pg.config-hash"
 
 
+def title(image: Mapping[str, str]) -> str:
+    """Return how people know a declared image: by its name and the digest of its record.
+
+    Engines with the classic image store call it by another digest, of which nothing else speaks.
+    """
+    digest = image.get("digest", "")
+    return short(f"{image['reference']}@{digest}" if digest else image["pinned"])
+
+
 def short(reference: str) -> str:
     """A digest in 12 characters is enough for a person."""
     head, separator, digest = reference.rpartition("sha256:")

@@ -33,6 +33,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Plan,
     container_name,
     hold,
+    title,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba, settings
 
@@ -165,7 +166,7 @@ def _image(wanted: Desired, found: Observed) -> Iterator[Change]:
             "image",
             image["reference"],
             "load" if image.get("archive") else "pull",
-            after=image["pinned"],
+            after=title(image),
             why=f"not here; {source}",
             detail={"service": service.name},
         )
@@ -228,7 +229,12 @@ def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
             return
         why = ""
         if not item.secret:
-            why = differences.of(str(is_now.get("text", "")), text or "") or "its text was changed"
+            before = str(is_now.get("text", ""))
+            why = (
+                tls.replaced(before, text or "")
+                or differences.of(before, text or "")
+                or "its text was changed"
+            )
         yield Change(kind, name, "change", effect=effect, why=why, origin=item.origin, detail=detail)
         return
     before, after = _rights(is_now["mode"], is_now["uid"], is_now["gid"]), _rights(item.mode, *owner)

@@ -191,6 +191,20 @@ def files(tls: bool, origin: str = "", ca: str = "") -> list[File]:
     ]
 
 
+def replaced(before: str, after: str) -> str:
+    """Return what a file of certificates says of its first one before and after; nothing of another file."""
+    one, two = read(before.encode()), read(after.encode())
+    if not (one or two):
+        return ""
+    if one.get("fingerprint") == two.get("fingerprint"):
+        return "the certificates that follow the first one are others"
+    return f"another certificate: {_said(one)} → {_said(two)}"
+
+
+def _said(facts: Mapping[str, Any]) -> str:
+    return f"{facts['fingerprint'][:12]}, valid until {date(facts['expires'])}" if facts else "none"
+
+
 def change(item: File, wanted: Desired, is_now: Mapping[str, Any] | None, effect: str) -> Change:
     """``certificate server  expires 2026-12-20 → 2028-01-21  because it expires in 20 days``."""
     there, facts = (is_now or {}).get("certificate") or {}, wanted.certificate

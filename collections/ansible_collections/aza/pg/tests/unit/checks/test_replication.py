@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
         "db1",
         "server",
         "red",
-        "it could not be looked at",
+        "it was not looked at",
     ),
     "its slot waits": (
         gone,

@@ -163,7 +163,7 @@ def test_the_action_takes_what_the_checks_left() -> None:
     one = findings_table.cluster(given_now, list(known), known)
     assert {member.host: member.state for member in one.members} == {"db0": "green", "db1": "red"}
     found = {item.host: item for item in findings_table.instances(list(known), known, [one])}
-    assert next(item.said for item in found["db1"].of("red")) == "it could not be looked at"
+    assert next(item.said for item in found["db1"].of("red")) == "it was not looked at"
 
 
 @pytest.mark.parametrize("left_out", ["db0", "db1", "db2"])
@@ -180,7 +180,7 @@ def test_who_is_left_out_by_limit_is_not_red(left_out: str) -> None:
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        ({}, "it could not be looked at"),
+        ({}, "it was not looked at"),
         ({"facts": {}, "error": "its server does not answer: no"}, "its server does not answer: no"),
         ({"unreachable": True, "msg": "ssh: no route"}, "it cannot be reached: ssh: no route"),
         ({"failed": True, "msg": "no psycopg"}, "no psycopg"),

@@ -64,7 +64,9 @@ def test_worst_first_and_counted() -> None:
 
 def test_a_host_that_left_nothing_is_red() -> None:
     (found,) = [one for one in fleet().instances if one.host == "db3"]
-    assert [(item.state, item.said) for item in found.findings] == [("red", "it could not be looked at")]
+    assert [(item.state, item.said) for item in found.findings] == [
+        ("red", "it was not looked at: the run ended before")
+    ]
 
 
 def test_text_is_what_a_person_reads() -> None:
@@ -166,4 +168,17 @@ def test_only_hosts_with_a_cluster_are_judged() -> None:
     assert {host: (one.name, one.state) for host, one in found.items()} == {
         "db1": ("shop-single", "green"),
         "db2": ("shop-replica", "red"),
+    }
+
+
+def test_why_a_host_was_not_looked_at() -> None:
+    """A host that failed before its instance was judged says why, and is not only one without a result."""
+    known: dict[str, dict[str, Any]] = {
+        "db1": {"postgres_cluster": "shop", "stack_host": {"msg": "no such container", "unreachable": True}},
+        "db2": {"postgres_cluster": "crm"},
+    }
+    found = {item.host: item.findings[0].said for item in findings_table.instances(list(known), known)}
+    assert found == {
+        "db1": "it could not be looked at: no such container",
+        "db2": "it was not looked at: the run ended before",
     }

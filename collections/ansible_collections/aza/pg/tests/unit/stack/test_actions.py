@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.aza.pg.plugins.action import stack_summary
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.plugin_utils import stack_images
+from ansible_collections.aza.pg.plugins.plugin_utils import answers, stack_images
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
@@ -165,3 +165,37 @@ def test_what_nobody_can_read_is_left_to_the_server() -> None:
     assert found.shared_mb({"shared_buffers": "much", "max_connections": "1GB"}, {}) == found.shared_mb(
         {}, {}
     )
+
+
+def test_a_value_of_the_inventory_is_not_called_tuned() -> None:
+    names = ("shared_buffers", "work_mem", "max_connections", "jit")
+    tuning = {
+        "memory_mb": 1024,
+        "budget_mb": 800,
+        "cpus": 2,
+        "values": [{"name": name, "value": "tuned", "rule": "a rule"} for name in names],
+        "own": {"work_mem": "64MB", "log_statement": "ddl"},
+    }
+    lines = list(stack_summary._tuning(tuning))
+    assert [line.split()[0] for line in lines if "a rule" in line] == ["shared_buffers", "max_connections"]
+    assert "and 1 more" in " ".join(lines)
+    assert "work_mem 64MB" in lines[-1] and "log_statement" not in lines[-1]
+    assert not any("Not tuned" in line for line in stack_summary._tuning({**tuning, "own": {}}))
+
+
+SILENT = {"failed": True, "msg": "No start of json char found", "module_stdout": "", "rc": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "silent", "said"),
+    [
+        ({**SILENT, "module_stderr": "a warning\nNo such container: db1\n"}, True, "No such container: db1"),
+        ({**SILENT, "module_stderr": ""}, True, "said nothing"),
+        ({**SILENT, "module_stderr": "", "module_stdout": "Welcome!\nno shell\n"}, False, "no shell"),
+        ({"failed": True, "msg": "no psycopg", "reason": "no_psycopg"}, False, "no psycopg"),
+        ({"failed": True}, False, "did not answer"),
+    ],
+)
+def test_a_host_that_did_not_run_a_module(answer: dict[str, Any], silent: bool, said: str) -> None:
+    assert answers.silent(answer) is silent
+    assert said in answers.complaint(answer) and "json" not in answers.complaint(answer)

@@ -37,3 +37,10 @@ def test_no_more_than_a_person_reads() -> None:
 
 def test_hashes_say_nothing() -> None:
     assert differences.of(COMPOSE, COMPOSE.replace("config-hash: x", "config-hash: y")) == ""
+
+
+def test_nothing_that_nobody_reads() -> None:
+    """Neither a certificate nor a long line is a reason."""
+    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    assert differences.of(pem, pem.replace("MIIB", "MIIC")) == "its certificates are other ones"
+    assert len(differences.of("a" * 9999, "b" * 9999)) < 300

@@ -226,3 +226,15 @@ def test_tuned_values_are_information_and_the_users_own_are_named() -> None:
 )
 def test_values_are_compared_as_values(one: str, two: str, equal: bool) -> None:
     assert findings.same(one, two) is equal
+
+
+def test_an_image_has_one_digest_whatever_the_engine_calls_it() -> None:
+    """The classic store calls it by its configuration, the containerd store by its manifest."""
+    record = {"reference": "aza-pg/postgres:18", "digest": "sha256:" + "d" * 64, "archive": "/x.tar"}
+    said = set()
+    for pinned in ("sha256:" + "c" * 64, "aza-pg/postgres@sha256:" + "d" * 64):
+        wanted = replace(WANTED, services=(replace(WANTED.server, image={**record, "pinned": pinned}),))
+        here = {**(FOUND.container or {}), "image_reference": pinned, "image": "sha256:id"}
+        found = replace(FOUND, containers={"postgres": here}, images={"postgres": "sha256:id"})
+        said.add(findings.image(wanted, found).said)
+    assert said == {"runs aza-pg/postgres:18@sha256:dddddddddddd"}

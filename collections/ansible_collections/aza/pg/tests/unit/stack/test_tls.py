@@ -374,3 +374,13 @@ def test_a_certificate_in_words() -> None:
     )
     assert tls.told({**facts, "own": True}).endswith("; your own")
     assert tls.told({}) == "no TLS (postgres_tls is false)"
+
+
+def test_another_authority_is_said_by_fingerprint_and_date(root: Path) -> None:
+    one, two = (control_node(root / name).server(WISH).authority for name in ("a", "b"))
+    said = tls.replaced(one, two)
+    for text in (one, two):
+        assert tls.read(text.encode())["fingerprint"][:12] in said
+    assert "valid until 20" in said and "BEGIN" not in said and len(said) < 120
+    assert "others" in tls.replaced(one, one + two)
+    assert tls.replaced("work_mem = 1", "work_mem = 2") == ""

@@ -195,3 +195,46 @@ def test_bad_settings_are_refused(run_container: Any, env: dict[str, str], said:
     box = run_container(password=None, env={**replica_env("primary"), **env}, wait="exit")
     assert box.exit_code() == 78
     assert said in box.logs()
+
+
+SPACE = "/var/lib/postgresql/space"
+# A copy that takes seconds, so that it can be killed in the middle.
+SLOW = '#!/bin/bash\nexec /usr/lib/postgresql/18/bin/pg_basebackup --max-rate=4M "$@"\n'
+
+
+def test_a_copy_that_is_killed_begins_again_also_in_tablespaces(run_container: Any) -> None:
+    """pg_basebackup refuses a directory that is not empty, and clears only the data directory."""
+    primary, network = start_primary(run_container)
+    primary.check("mkdir", SPACE)
+    primary.sql(f"CREATE TABLESPACE space LOCATION '{SPACE}'")
+    primary.sql(
+        "CREATE TABLE big TABLESPACE space AS SELECT repeat('x', 1000) FROM generate_series(1, 16000)"
+    )
+
+    path = primary.check("printenv", "PATH").strip()
+    env = replica_env(primary.name, PATH=f"/slow:{path}")
+    files = {"/slow/pg_basebackup": SLOW}
+    replica = run_container(password=None, env=env, network=network, files=files, wait="none")
+    replica.until(
+        lambda: replica.run("sh", "-c", f"ls {SPACE}/PG_18_*/*/*")[0] == 0, "files of the tablespace"
+    )
+    replica.container.kill("KILL")
+    replica.exit_code()
+    replica.start().wait_ready()
+    assert f"removing what an unfinished copy left in {SPACE}" in replica.logs()
+    assert replica.sql("SELECT pg_is_in_recovery(), count(*) FROM big") == "t|16000"
+    assert replica.check("ls", "-A", "/var/lib/postgresql/18").split() == ["docker"]
+
+    # What no copy of its own has left there is not touched, even where it looks so.
+    foreign = {f"{SPACE}/PG_18_202506291/1/PG_VERSION": "18\n"}
+    other = run_container(
+        password=None,
+        env=replica_env(primary.name, POSTGRES_REPLICATION_SLOT="third"),
+        network=network,
+        files=foreign,
+        wait="exit",
+        user="root",
+    )
+    assert other.exit_code() == 1
+    assert f"has a tablespace in {SPACE}, and here this directory is not empty" in other.logs()
+    assert other.files(f"{SPACE}/PG_18_202506291/1") == {"PG_VERSION"}

@@ -10,6 +10,8 @@
 # are, the variables above are not, and the copy keeps no connection of its own.
 
 readonly passfile=$run_dir/replication.passfile
+# When a copy began and was going on, in microseconds. The file outlives what a copy that is killed leaves.
+readonly copy_times=${PGDATA%/*}/.${PGDATA##*/}.copy-times
 
 replica_settings() {
     : "${POSTGRES_PRIMARY_PORT:=5432}" "${POSTGRES_PRIMARY_USER:=replicator}" "${POSTGRES_PRIMARY_TIMEOUT:=300}"
@@ -108,18 +110,61 @@ replica_clone() { # runs in the worker
     if [[ -z $configured_conninfo ]]; then arguments+=(--write-recovery-conf); fi
     conninfo
     say "copying the primary's data"
-    pg_basebackup -d "$REPLY" --pgdata="$work" --wal-method=stream --checkpoint=fast \
-        --no-password --no-sync --progress "${arguments[@]}" 2> >(copy_progress)
+    until copy_primary "${arguments[@]}"; do
+        # pg_basebackup clears its own directory alone, and refuses a tablespace's that is not empty.
+        [[ $(<"$socket_dir/copy-error") =~ directory\ \"(.+)\"\ exists\ but\ is\ not\ empty ]] || return 1
+        clear_tablespace "${BASH_REMATCH[1]}"
+    done
     : >>"$work/standby.signal"
     publish
+    rm -f "$copy_times"
 }
+
+copy_primary() { # ARGUMENT…: its last error is in copy-error
+    conninfo
+    : >"$socket_dir/copy-error"
+    copying
+    LC_ALL=C pg_basebackup -d "$REPLY" --pgdata="$work" --wal-method=stream --checkpoint=fast \
+        --no-password --no-sync --progress "$@" 2>&1 | copy_progress
+}
+
+clear_tablespace() { # DIRECTORY: of what an unfinished copy left in it; refuses when there is anything else
+    local entry
+    for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        if [[ (-e $entry || -L $entry) ]] && ! copied "$entry"; then
+            refuse "the primary has a tablespace in $1, and here this directory is not empty: no unfinished copy left ${entry##*/} in it" \
+                "Empty the directory, or mount another one there."
+        fi
+    done
+    say "removing what an unfinished copy left in $1"
+    rm -rf "${1:?}/PG_${PG_MAJOR}_"*
+}
+
+copied() { # DIRECTORY: whether a copy made it
+    local born moment
+    [[ -d $1 && ! -L $1 && ${1##*/} == "PG_${PG_MAJOR}_"* && -s $copy_times ]] || return 1
+    born=$(stat -c %.6W "$1")
+    [[ $born != 0* ]] || born=$(stat -c %.6Y "$1") # a file system that keeps no time of birth
+    born=${born/./}
+    while read -r moment; do
+        # Nothing is copied before a copy begins (the time of a file is that of the last tick); then it is said once a
+        # second, on a busy machine later.
+        if ((born > moment - 20000 && born < moment + 5000000)); then return 0; fi
+    done <"$copy_times"
+    return 1
+}
+
+copying() { printf '%s\n' "${EPOCHREALTIME/./}" >>"$copy_times" || true; } 2>/dev/null
 
 copy_progress() { # pg_basebackup reports every second: one line in ten seconds is enough
     local line next=$((SECONDS + 10))
     while IFS= read -r line; do
         if [[ $line == *%* ]]; then
+            copying
             ((SECONDS >= next)) || continue
             next=$((SECONDS + 10))
+        elif [[ $line == *' error: '* ]]; then
+            printf '%s\n' "$line" >"$socket_dir/copy-error"
         fi
         say "copy: $line" >&2
     done

@@ -11,6 +11,8 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, pooled, published
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import Path, text, truth
 from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import is_address
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import derived_names
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME, STACKS, identity
 from ansible_collections.aza.pg.plugins.module_utils.stack.replication import slot_name
 
 
@@ -25,20 +27,9 @@ class Instance:
 
 def collisions(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
     """(host, place, sentence), said of the later one."""
-    named: dict[tuple[str, str], Instance] = {}
     published: dict[tuple[str, str], list[tuple[str, Instance]]] = {}
+    yield from _names(instances)
     for one in instances:
-        cluster, stack = text(one.values.get("postgres_cluster")), text(one.values.get("postgres_stack"))
-        # A cluster has many replicas, and one of everything else.
-        where = one.machine if stack == "replica" else ""
-        other = named.setdefault((f"{stack} {where}", cluster), one)
-        if other is not one:
-            yield (
-                one.host,
-                ("postgres_cluster",),
-                f"'{cluster}' is the cluster of the host {other.host} too, whose stack is {stack} as well: they would "
-                'share secrets and name; give each its own (group_vars: "shop-{{ inventory_hostname_short }}")',
-            )
         for port, address in _ports(one):
             for said, neighbour in published.setdefault((one.machine, text(one.values.get(port))), []):
                 if neighbour is not one and overlap(said, address):
@@ -50,6 +41,52 @@ def collisions(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]
                     )
                     break
             published[one.machine, text(one.values.get(port))].append((address, one))
+
+
+def _names(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
+    """What would be called alike: secrets and certificates on the control node, everything else on a machine."""
+    named: dict[str, list[Instance]] = {}
+    on_machines: dict[str, list[tuple[Instance, dict[str, str]]]] = {}
+    for one in instances:
+        cluster = text(one.values.get("postgres_cluster"))
+        if not CLUSTER_NAME.fullmatch(cluster) or _stack(one) not in STACKS:
+            continue
+        known = named.setdefault(cluster, [])
+        said = next((why for other in known if (why := _same_cluster(other, one))), "")
+        known.append(one)
+        derived = derived_names(identity(cluster, _stack(one), "", 0))
+        neighbours = on_machines.setdefault(one.machine, [])
+        for other, taken in neighbours if not said else ():
+            same = sorted(taken.keys() & derived.keys())
+            if same and text(other.values.get("postgres_cluster")) == cluster:
+                said = (
+                    f"'{cluster}' is the cluster of the host {other.host} too, which is the same machine: a machine "
+                    "carries one member of a cluster, because both would have the same names. Take one of them out"
+                )
+            elif same:
+                said = (
+                    f"'{cluster}' ({_stack(one)}) would call its {derived[same[0]]} '{same[0]}', and on the same "
+                    f"machine the host {other.host} calls its {taken[same[0]]} so. Rename one of the clusters"
+                )
+            if said:
+                break
+        neighbours.append((one, derived))
+        if said:
+            yield one.host, ("postgres_cluster",), said
+
+
+def _same_cluster(first: Instance, one: Instance) -> str:
+    """Why two hosts cannot both belong to a cluster of one name, empty when they can."""
+    stacks = (_stack(first), _stack(one))
+    if "single" not in stacks and stacks != ("primary", "primary"):
+        return ""
+    cluster = text(one.values.get("postgres_cluster"))
+    whose = f"whose stack is {stacks[0]}" + (" as well" if stacks[0] == stacks[1] else "")
+    return (
+        f"'{cluster}' is the cluster of the host {first.host} too, {whose}: they would share secrets"
+        f"{' and name' if stacks[0] == stacks[1] else ''}; give each its own "
+        '(group_vars: "shop-{{ inventory_hostname_short }}")'
+    )
 
 
 def _ports(one: Instance) -> Iterator[tuple[str, str]]:

@@ -246,6 +246,17 @@ def container_name(project: str, service: str) -> str:
     return f"{project}-{service}"
 
 
+def derived_names(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return every name that an instance may take on its engine, with what is called so. Containers, volumes and
+    networks are looked for by their names alone, so two instances of one machine can share none of them."""
+    services = (SERVER, EXPORTER, PGBOUNCER, PGBOUNCER_EXPORTER)
+    return {
+        **{container_name(identity["project"], name): "container" for name in services},
+        identity["volume"]: "volume",
+        identity["network"]: "network",
+    }
+
+
 @dataclass(frozen=True)
 class Service:
     """One container of the stack, by its name in the Compose project.

@@ -306,6 +306,16 @@ def hosts(*given: dict[str, Any]) -> list[str]:
 
 
 SAME = {"machine": "10.0.0.9"}
+PORTS = {
+    "postgres_port": 1,
+    "postgres_exporter_port": 2,
+    "postgres_pgbouncer_port": 3,
+    "postgres_pgbouncer_exporter_port": 4,
+}
+
+
+def member(stack: str, **more: Any) -> dict[str, Any]:
+    return {"postgres_cluster": "a", "postgres_stack": stack, **more}
 
 
 @pytest.mark.parametrize(
@@ -351,6 +361,46 @@ SAME = {"machine": "10.0.0.9"}
             ],
             "db1 postgres_cluster: 'a' is the cluster",
         ),
+        (
+            [SAME | PORTS | member("primary"), SAME | member("replica")],
+            "db1 postgres_cluster: 'a' is the cluster of the host db0 too, which is the same machine",
+        ),
+        (
+            [SAME | PORTS | member("replica"), {"postgres_cluster": "b"}, SAME | member("primary")],
+            "db2 postgres_cluster: 'a' is the cluster of the host db0 too, which is the same machine",
+        ),
+        (
+            [member("replica"), member("primary"), member("primary")],
+            "db2 postgres_cluster: 'a' is the cluster of the host db1 too, whose stack is primary as well",
+        ),
+        # Each is fine on a machine of its own.
+        (
+            [member("primary"), {"postgres_cluster": "a"}],
+            "db1 postgres_cluster: 'a' is the cluster of the host db0",
+        ),
+        (
+            [
+                SAME | PORTS | member("primary", postgres_cluster="shop-single"),
+                SAME | {"postgres_cluster": "shop"},
+            ],
+            "db1 postgres_cluster: 'shop' (single) would call its network 'aza-pg-shop-single'",
+        ),
+        (
+            [
+                SAME | PORTS | member("primary", postgres_cluster="shop"),
+                SAME | member("primary", postgres_cluster="shop-pgbouncer"),
+            ],
+            "db1 postgres_cluster: 'shop-pgbouncer' (primary) would call its network 'aza-pg-shop-pgbouncer', and on "
+            "the same machine the host db0 calls its container so",
+        ),
+        (
+            [
+                SAME | PORTS | member("primary", postgres_cluster="shop-data"),
+                SAME | member("primary", postgres_cluster="shop"),
+            ],
+            "db1 postgres_cluster: 'shop' (primary) would call its volume 'aza-pg-shop-data', and on the same machine "
+            "the host db0 calls its network so",
+        ),
     ],
 )
 def test_what_two_hosts_cannot_both_have(given: list[dict[str, Any]], words: str) -> None:
@@ -363,6 +413,8 @@ def test_what_two_hosts_cannot_both_have(given: list[dict[str, Any]], words: str
     [
         [{}, {}],
         [SAME, SAME | {"postgres_port": 1, "postgres_exporter_port": 2}],
+        [member("primary", postgres_cluster="shop-single"), {"postgres_cluster": "shop"}],
+        [SAME | PORTS | member("primary"), SAME | member("primary", postgres_cluster="b")],
         [SAME, SAME | {"postgres_publish_address": "127.0.0.2", "postgres_exporter": False}],
         [
             {"postgres_cluster": "a", "postgres_stack": "primary"},
@@ -386,10 +438,6 @@ def test_what_two_hosts_cannot_both_have(given: list[dict[str, Any]], words: str
 )
 def test_what_two_hosts_can_both_have(given: list[dict[str, Any]]) -> None:
     assert hosts(*given) == []
-
-
-def member(stack: str, **more: Any) -> dict[str, Any]:
-    return {"postgres_cluster": "a", "postgres_stack": stack, **more}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,13 @@ OLD, NEW, OTHER = "azatest-db1", "azatest-db2", "azatest-db3"
 Deploy = Callable[..., Run]
 
 
+# As if the host of the new primary, the one that is reached by SSH, were away.
+AWAY = {
+    "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes -o ControlPath=none"
+}
+BOTH = {"confirm": "shop", "remove_data": "shop"}
+
+
 @pytest.fixture(scope="module")
 def promoted(shop: Members) -> None:
     shop[OLD].run(f"docker stop {shop[OLD].container}")
@@ -50,10 +57,48 @@ def test_the_other_replica_follows_the_promoted_one_and_the_old_primary_is_refus
 
 
 @pytest.mark.usefixtures("promoted")
+@pytest.mark.parametrize(
+    ("name", "words", "more"),
+    [
+        ("deploy.yml", (), {}),
+        ("deploy.yml", ("--check",), {}),
+        ("start.yml", (), {}),
+        ("secrets.yml", (), {"rotate": "shop_app"}),
+        ("remove.yml", (), BOTH),
+    ],
+)
+def test_the_old_primary_is_left_alone_while_the_new_one_cannot_be_asked(
+    shop: Members,
+    playbook: Deploy,
+    declared: dict[str, Any],
+    name: str,
+    words: tuple[str, ...],
+    more: dict[str, Any],
+) -> None:
+    """As an operator finds it who does not know of the failover."""
+    before = shop[OLD].facts()
+    run = playbook(name, *words, extra=declared | AWAY | more, limit=[OLD], expect_failure=True)
+    failed = next(task for task in run.of(OLD) if task.status != "ok")
+    assert failed.result["reason"] == "cluster", run.output
+    assert f"{NEW} (it cannot be reached)" in run.failure(OLD), run.failure(OLD)
+    assert shop[OLD].facts() == before
+    assert shop[OLD].inspect()["State"]["Status"] == "exited"
+    assert shop[OLD].volume in shop[OLD].run("docker volume ls -q").split()
+
+
+@pytest.mark.usefixtures("promoted")
+def test_the_old_primary_is_not_started_beside_the_new_one(shop: Members, playbook: Deploy) -> None:
+    """Whatever the operator says of who writes."""
+    for more in ({}, {"not_primary": NEW}, {"start_primary": OLD}):
+        run = playbook("start.yml", extra=more, limit=[OLD], expect_failure=True)
+        assert f"{NEW} writes" in run.failure(OLD), run.failure(OLD)
+        assert shop[OLD].inspect()["State"]["Status"] == "exited"
+
+
+@pytest.mark.usefixtures("promoted")
 def test_the_data_of_the_live_primary_is_not_removed(shop: Members, playbook: Deploy) -> None:
     before = shop[NEW].facts()
-    both = {"confirm": "shop", "remove_data": "shop"}
-    run = playbook("remove.yml", extra=both, limit=[NEW], expect_failure=True)
+    run = playbook("remove.yml", extra=BOTH, limit=[NEW], expect_failure=True)
     assert NEW in run.failure(NEW) and "primary" in run.failure(NEW), run.failure(NEW)
     assert shop[NEW].facts() == before
 
@@ -79,8 +124,19 @@ def test_the_old_primary_without_its_data_becomes_a_replica(
 ) -> None:
     """Although the new one kept nothing for it any more."""
     _give_up(shop[NEW], slot(OLD))
-    both = {"confirm": "shop", "remove_data": "shop"}
-    playbook("remove.yml", extra=both, limit=[OLD])
+    old = shop[OLD]
+    # It was shut down in order, so the one that was promoted has everything.
+    plan = playbook("remove.yml", "--check", extra=BOTH, limit=[OLD]).plan(OLD)
+    assert "data" in {change["effect"] for change in plan}
+    # Now it has what no other member has.
+    old.run(f"docker start {old.container}")
+    until(lambda: old.host.run(f"docker exec {old.container} pg_isready -q").rc == 0, "the old primary runs")
+    old.sql("insert into items values ('nobody else has it')", database="shop")
+    old.run(f"docker stop {old.container}")
+    said = playbook("remove.yml", extra=BOTH, limit=[OLD], expect_failure=True).failure(OLD)
+    assert f"of WAL that {NEW} lacks" in said and f"accept_loss={OLD}" in said, said
+    assert old.volume in old.run("docker volume ls -q").split()
+    playbook("remove.yml", extra=BOTH | {"accept_loss": OLD}, limit=[OLD])
     assert shop[OLD].volume not in shop[OLD].run("docker volume ls -q").split()
     run = deploy()
     assert ("slot", "recreate") in {(change["kind"], change["action"]) for change in run.plan(NEW)}

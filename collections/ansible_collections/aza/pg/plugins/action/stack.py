@@ -70,7 +70,6 @@ class ActionModule(StackAction):
             return self._checked(given)
         if given["state"] == "absent":
             self._confirm(given)
-            self._part(given, self._seen(given)["member"]).keep_the_primary()
         return self._other(given)
 
     # -- state: present -------------------------------------------------------------------------------
@@ -198,6 +197,7 @@ class ActionModule(StackAction):
             "secrets": {name: secrets.get(name) for name in secret_names(wanted, composed)} | composed,
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
             "only": given["only"],
+            "no_primary": part.no_primary(),
             # What was seen in this run is not compared: some file systems have another size at each look.
             "host": {} if certain else {**host, **engine},
         }
@@ -428,7 +428,12 @@ class ActionModule(StackAction):
             )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:
-        host, _, _ = self._look(given)
+        host, _, member = self._look(given)
+        part = self._part(given, member)
+        if given["state"] == "absent":
+            part.keep_the_data()
+        if given["state"] == "started":
+            part.refuse_start()
         wanted = describing.skeleton(
             given["cluster"], given["stack"], given["base_dir"], host, given["user"]
         ).to_dict()
@@ -440,6 +445,7 @@ class ActionModule(StackAction):
             desired=wanted,
             state=given["state"],
             remove_data=bool(given["remove_data"]),
+            no_primary=part.no_primary() if given["state"] == "started" else "",
         )
         self._tell(answer)
         if given["state"] == "started" and not self.check_mode:

@@ -279,6 +279,22 @@ options:
     description: The cluster's name, so that O(state=absent) removes its data.
     type: str
     default: ""
+  not_primary:
+    description:
+      - Members of the cluster that cannot be looked at. You have made sure that they do not write and will not.
+      - Without it, no server with a primary's data is started while a member is unknown.
+    type: list
+    elements: str
+    default: []
+  start_primary:
+    description: Of several stopped members with a primary's data, the one that is right and may be started.
+    type: str
+    default: ""
+  accept_loss:
+    description:
+      - The member whose data O(remove_data) removes although no other member is known to have everything that it holds.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Is the plan.

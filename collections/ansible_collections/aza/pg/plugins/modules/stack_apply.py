@@ -51,6 +51,12 @@ options:
     description: Whether O(state=absent) removes the volume as well.
     type: bool
     default: false
+  no_primary:
+    description:
+      - Why no server may be started here that would be a primary, as far as the cluster's members are known. Empty when
+        it may. It does not matter to a server that writes already.
+    type: str
+    default: ""
   tuned:
     description: Name and value of each setting that the image's rules foretell, for O(phase=check).
     type: list
@@ -227,6 +233,21 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
     )
 
 
+def refuse_primary(why: str, wanted: Desired, found: Observed, plan: Plan, docker: Docker) -> None:
+    """:raises AzaError: the plan would start a primary's server that must not be, and that does not write already."""
+    starts = any(
+        change.kind == "container" and change.name == wanted.container and change.action != "remove"
+        for change in plan.changes
+    )
+    writes = found.server is not None and not found.server["in_recovery"]
+    if why and starts and not writes:
+        # Only here, because few plans start a server.
+        from ansible_collections.aza.pg.plugins.module_utils.stack import data_volume
+
+        volume = data_volume.look(docker, wanted.volume, wanted.container)
+        data_volume.refuse_primary(volume, wanted.standby, why)
+
+
 def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:
     """The text of changed files for ``--diff``; secrets have none."""
     texts = {item.path: item.text for item in wanted.files if item.text is not None}
@@ -311,6 +332,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             # Somebody else may have worked here before the lock was ours.
             found = look_again(given, wanted, docker)
             plan = make_plan(given, wanted, found)
+            refuse_primary(given["no_primary"], wanted, found, plan, docker)
             context = applying.Context(wanted, docker, given["secrets"], given["archives"])
             result["done"] = []
             if tries and not found.image:
@@ -407,6 +429,7 @@ def main() -> None:
             "allow": {"type": "list", "elements": "str", "choices": ["restart", "recreate"], "default": []},
             "only": {"type": "list", "elements": "str", "default": []},
             "remove_data": {"type": "bool", "default": False},
+            "no_primary": {"type": "str", "default": ""},
             "tuned": {"type": "list", "elements": "dict", "default": []},
             "clock": {"type": "float", "default": 0},
             "mark": {"type": "str", "default": ""},

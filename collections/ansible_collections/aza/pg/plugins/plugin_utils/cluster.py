@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import replication
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.stack import guard, replication
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.module_utils.stack.replication import (
     PRIMARY,
@@ -20,12 +20,20 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.replication import (
 )
 
 # Registered by the role's tasks: what a look at the host said, once more after it was changed, and what was said at
-# members that this run leaves out.
+# members that this run leaves out; and what a deploy of the host ended with.
 _LOOK, _LOOK_AGAIN, _LOOKS_ELSEWHERE = "stack_host", "stack_seen_again", "stack_elsewhere"
+_RESULT = "stack_result"
 
 
-def members(task_vars: Mapping[str, Any], cluster: str, me: str, look: Mapping[str, Any]) -> list[Member]:
-    """All members, in the inventory's order. ``look``: what was seen of the host ``me`` just now."""
+def members(
+    task_vars: Mapping[str, Any],
+    cluster: str,
+    me: str,
+    look: Mapping[str, Any],
+    not_primary: Collection[str] = (),
+) -> list[Member]:
+    """All members, in the inventory's order. ``look``: what was seen of the host ``me`` just now; ``not_primary``: who
+    does not write, says the operator, although nobody can look."""
     hostvars = task_vars["hostvars"]
     elsewhere = _results(task_vars.get(_LOOKS_ELSEWHERE))
     found = []
@@ -36,11 +44,11 @@ def members(task_vars: Mapping[str, Any], cluster: str, me: str, look: Mapping[s
             REPLICA,
         ):
             continue
-        seen = [
-            values.get(_LOOK_AGAIN) or {},
-            look if host == me else elsewhere.get(host) or values.get(_LOOK) or {},
-        ]
-        facts, error = _facts(next((it for it in seen if it.get("member")), seen[1]))
+        # What could not be looked at again is unknown, whatever it was before.
+        facts, error = _facts(
+            values.get(_LOOK_AGAIN)
+            or (look if host == me else elsewhere.get(host) or values.get(_LOOK) or {})
+        )
         found.append(
             Member(
                 host=str(host),
@@ -51,6 +59,7 @@ def members(task_vars: Mapping[str, Any], cluster: str, me: str, look: Mapping[s
                 upstream=str(values.get("postgres_replicate_from") or ""),
                 facts=facts,
                 error=error,
+                vouched=str(host) in not_primary,
             )
         )
     return found
@@ -151,7 +160,8 @@ class Part:
     foretelling: bool
 
     def _members(self) -> list[Member]:
-        return members(self.task_vars, self.given["cluster"], self.host, {"member": self.member})
+        look = {"member": self.member}
+        return members(self.task_vars, self.given["cluster"], self.host, look, self.given["not_primary"])
 
     def role(self) -> replication.Role | None:
         """What the host is to its cluster, as the servers say; None for a single server."""
@@ -174,7 +184,33 @@ class Part:
 
     def refuse(self, role: replication.Role) -> None:
         """:raises AzaError: a deploy would make or leave something that loses data."""
-        said = list(replication.refusals(self.host, role.members, foretold=self.foretelling))
+        foretold = self.foretelling and self._makes_the_primary(role.members)
+        self._refuse(
+            guard.deploy(self.host, role.members, foretold, self.given["start_primary"]), role.members
+        )
+
+    def refuse_start(self) -> None:
+        """:raises AzaError: the server would be a second primary, or nobody can tell whether it would."""
+        if self.given["stack"] != "single":
+            found = self._members()
+            self._refuse(guard.start(self.host, found, self.given["start_primary"]), found)
+
+    def no_primary(self) -> str:
+        """Why the server must not be started as a primary if its host is found otherwise than it was seen; empty when
+        it may."""
+        if self.given["stack"] == "single":
+            return ""
+        return guard.primary(self.host, self._members(), self.given["start_primary"])
+
+    def keep_the_data(self) -> None:
+        """:raises AzaError: data would be removed that other members need, or that none of them has."""
+        if not self.given["remove_data"] or self.given["stack"] == "single":
+            return
+        found, cluster = self._members(), self.given["cluster"]
+        self._refuse(guard.remove_data(self.host, found, cluster, self.given["accept_loss"]), found)
+
+    def _refuse(self, why: Iterable[str], found: Collection[Member]) -> None:
+        said = [*self._strange_names(), *guard.vouched(tuple(found), self.given["not_primary"]), *why]
         if said:
             raise AzaError(
                 f"{self.given['cluster']} on {self.host}: {'; '.join(said)}. Nothing was changed.",
@@ -182,19 +218,24 @@ class Part:
                 problems=said,
             )
 
-    def keep_the_primary(self) -> None:
-        """:raises AzaError: the data would be removed of the server that others follow."""
-        if not self.given["remove_data"] or self.given["stack"] == "single":
-            return
-        found = self._members()
-        me = next(member for member in found if member.host == self.host)
-        others = [member for member in found if member is not me and (member.has_data or not member.known)]
-        if me.writes and others:
-            which = ", ".join(
-                member.host if member.known else f"{member.host} ({member.why})" for member in others
-            )
-            raise AzaError(
-                f"{self.host} is the primary of {self.given['cluster']}, and not alone: {which}. Remove the data of "
-                "its replicas first, or promote one of them. Nothing was changed.",
-                reason="cluster",
-            )
+    def _strange_names(self) -> Iterable[str]:
+        """A name that was misspelt must not look as if it had been heeded."""
+        named = {
+            "not_primary": self.given["not_primary"],
+            "start_primary": [self.given["start_primary"]],
+            "accept_loss": [self.given["accept_loss"]],
+        }
+        hosts = [str(host) for host in self.task_vars["hostvars"]]
+        for variable, names in named.items():
+            for name in names:
+                if name and name not in hosts:
+                    yield f"{variable}: there is no host '{name}' in the inventory{did_you_mean(name, hosts)}"
+
+    def _makes_the_primary(self, found: Collection[Member]) -> bool:
+        """Whether this run plans the declared primary too: beside this host, or before it and without a failure."""
+        together = self.task_vars.get("ansible_play_hosts") or ()
+        for member in found:
+            if member.stack == PRIMARY and member.host != self.host:
+                result = self.task_vars["hostvars"][member.host].get(_RESULT) or {}
+                return member.host in together or (bool(result) and not result.get("failed"))
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -32,9 +33,14 @@ PROJECT = "com.docker.compose.project"
 _SOCKET = "/var/run/docker.sock"
 _SECONDS = 10
 _KINDS = ("/containers/{}/json", "/images/{}/json", "/networks/{}", "/volumes/{}")
-_OK = 200
+_OK, _NOT_FOUND = 200, 404
 # Nothing has the name, or nothing of the kind can have it.
-_OTHER_KIND = (404, 400)
+_OTHER_KIND = (_NOT_FOUND, 400)
+# The same in the words of the command.
+_ABSENT = re.compile(
+    r"no such (object|container|image|volume|network)|invalid reference format", re.IGNORECASE
+)
+_EXPECTED = re.compile(f"^WARNING|{_ABSENT.pattern}", re.IGNORECASE)
 
 
 def _is_default() -> bool:
@@ -174,9 +180,29 @@ class Docker:
             return asked
         done = self.run("inspect", *names, check=False)
         try:
-            return list(json.loads(done.stdout or "[]"))
+            found = list(json.loads(done.stdout or "[]"))
         except ValueError:
             raise self.error(("inspect", *names), done) from None
+        # What an engine in trouble cannot tell is not what it lacks.
+        if done.returncode and any(
+            not _EXPECTED.search(line) for line in done.stderr.splitlines() if line.strip()
+        ):
+            raise self.error(("inspect", *names), done)
+        return found
+
+    def volume(self, name: str) -> dict[str, Any] | None:
+        """Return what the engine says of a volume, None when there is no such volume."""
+        asked = self._by_socket(lambda: _ask(f"/volumes/{quote(name)}"))
+        if asked and asked[0] in (_OK, _NOT_FOUND):
+            return dict(asked[1]) if asked[0] == _OK else None
+        arguments = ("volume", "inspect", name)
+        done = self.run(*arguments, check=False)
+        try:
+            return dict(json.loads(done.stdout)[0])
+        except (ValueError, IndexError):
+            if done.returncode and _ABSENT.search(done.stderr):
+                return None
+            raise self.error(arguments, done) from None
 
     def containers(self, project: str) -> dict[str, dict[str, Any]]:
         """The containers of a Compose project by name, running or not, with ``state`` and names of ``volumes``."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an instance is to its cluster: whether it holds data, whether it writes or follows."""
+"""What an instance is to its cluster: whether it holds data, whether it writes or follows, and how far it has come."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import names, server
+from ansible_collections.aza.pg.plugins.module_utils.stack import data_volume, names, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import SERVER, container_name
+from ansible_collections.aza.pg.plugins.module_utils.stack.positions import history
 
+# A standby has what it received, which may be more than it has replayed.
 _MEMBER = """
+with this as (
+    select case when pg_is_in_recovery() then greatest(
+            (select timeline_id from pg_control_checkpoint()),
+            (select min_recovery_end_timeline from pg_control_recovery()),
+            (select max(received_tli) from pg_stat_wal_receiver))
+        else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end as timeline
+)
 select json_build_object(
     'in_recovery', pg_is_in_recovery(),
     'system_identifier', (select system_identifier::text from pg_control_system()),
-    'timeline', case when pg_is_in_recovery() then (select timeline_id from pg_control_checkpoint())
-        else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end,
+    'timeline', timeline,
+    'lsn', case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+        else pg_current_wal_flush_lsn() end::text,
+    'history', coalesce(
+        pg_read_file('pg_wal/' || upper(lpad(to_hex(timeline), 8, '0')) || '.history', true), ''),
     'floor', (select json_object_agg(name, setting::bigint) from pg_settings where name = any(%(floor)s)))
+from this
 """
 
 
@@ -24,7 +38,8 @@ def member_facts(identity: Mapping[str, str], docker: Docker, user: str) -> dict
     """What the other members of a cluster must know of this one. ``identity``: of ``names.identity``.
 
     ``data``: whether it holds any; ``standby``, where no server answers, whether that is a standby's (None: unknown).
-    ``error`` says why a server with data cannot be asked.
+    ``timeline``, ``lsn`` and ``history`` are its position, ``exact`` whether nothing lies beyond it. ``error`` says why
+    a server with data cannot be asked.
     """
     socket_dir = f"{identity['base_dir']}/{identity['instance']}/run"
     error = ""
@@ -32,30 +47,31 @@ def member_facts(identity: Mapping[str, str], docker: Docker, user: str) -> dict
         if (Path(socket_dir) / ".s.PGSQL.5432").exists():
             with server.connect(socket_dir, user) as connection:
                 row = connection.execute(_MEMBER, {"floor": list(names.FLOOR)}).fetchone()
-                return {"data": True, "answers": True, "error": "", **row[0]}
+                found = {**row[0], "history": history(str(row[0]["history"]))}
+                return {"data": True, "answers": True, "exact": True, "error": "", **found}
     except server.failures() as problem:
         error = " ".join(str(problem).split())
-    volumes = docker.inspect(identity["volume"])
-    data = _holds_data(volumes[0]) if volumes else False
-    standby = _is_standby(volumes[0]) if data else None
-    error = error or ("its server does not run" if data else "")
-    return {"data": data, "answers": False, "standby": standby, "error": error}
+    container = container_name(identity["project"], SERVER)
+    state = next(
+        (
+            str(item["State"]["Status"])
+            for item in docker.inspect(container)
+            if item.get("Name") == f"/{container}" and "State" in item
+        ),
+        "",
+    )
+    found = data_volume.look(docker, identity["volume"], container)
+    if found["data"]:
+        error = _why(state, error, str(found.get("unreadable", "")))
+    return {"answers": False, "state": state, "error": error, **found}
 
 
-def _holds_data(volume: Mapping[str, Any]) -> bool:
-    """A first start that was cut off leaves nothing that is data. Who may not look takes it for some."""
-    return _exists(volume, "PG_VERSION") is not False
-
-
-def _is_standby(volume: Mapping[str, Any]) -> bool | None:
-    return _exists(volume, "standby.signal")
-
-
-def _exists(volume: Mapping[str, Any], name: str) -> bool | None:
-    """Whether the data has such a file; None for an ordinary user, to whom the engine's directory is closed."""
-    directory = Path(str(volume.get("Mountpoint", "")))
-    try:
-        next(directory.iterdir(), None)
-        return (directory / "18" / "docker" / name).exists()
-    except OSError:
-        return None
+def _why(state: str, error: str, unreadable: str) -> str:
+    """Why a server with data cannot be asked."""
+    if state == "running":
+        said = f"its server runs and does not answer: {error or 'there is no socket'}"
+    elif state in ("paused", "restarting"):
+        said = f"its container is {state}"
+    else:
+        said = "its server does not run"
+    return f"{said}; whose data it has cannot be seen: {unreadable}" if unreadable else said

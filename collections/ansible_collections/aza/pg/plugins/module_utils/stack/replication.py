@@ -57,6 +57,8 @@ class Member:
     upstream: str = ""
     facts: Mapping[str, Any] | None = None
     error: str = ""
+    # The operator has made sure that it does not write and will not, although nobody can look (``not_primary``).
+    vouched: bool = False
 
     @property
     def slot(self) -> str:
@@ -80,13 +82,22 @@ class Member:
     def may_write(self) -> bool:
         """Whether its data is a primary's, running or not; also where that cannot be told."""
         if not self.known:
-            return True
+            return not self.vouched
         facts = self.facts or {}
         return self.has_data and (self.writes if facts.get("answers") else facts.get("standby") is not True)
 
     @property
+    def place(self) -> str:
+        """How far its data has come, for a person."""
+        facts = self.facts or {}
+        if not facts.get("timeline") or not facts.get("lsn"):
+            return "position unknown"
+        return f"timeline {facts['timeline']}, {'' if facts.get('exact') else 'at least '}{facts['lsn']}"
+
+    @property
     def why(self) -> str:
-        return self.error or str((self.facts or {}).get("error") or "it was not looked at")
+        said = self.error or str((self.facts or {}).get("error") or "")
+        return said or ("it answered before" if self.known else "it was not looked at")
 
 
 @dataclass(frozen=True)
@@ -156,71 +167,6 @@ def _notes(me: Member, primary: Member) -> Iterator[str]:
             f"the inventory says that {me.host} is the primary, and {primary.host} is: it stays what it is; declare "
             "postgres_stack: replica here, and primary there"
         )
-
-
-# -- what must not happen --------------------------------------------------------------------------
-
-
-def refusals(host: str, members: Sequence[Member], foretold: bool = False) -> Iterator[str]:
-    """Why a deploy must not touch this member, each a sentence without its period.
-
-    ``foretold``: in check mode a primary that does not exist yet may be one that this run would make.
-    """
-    me = next(member for member in members if member.host == host)
-    others = [member for member in members if member is not me]
-    live = [member for member in members if member.writes]
-    if len(live) > 1:
-        which = ", ".join(f"{it.host} (timeline {(it.facts or {}).get('timeline')})" for it in live)
-        yield (
-            f"two servers of the cluster write: {which}. Their data goes apart with every transaction; stop the one "
-            "whose data is to go (stop.yml --limit HOST), and deploy again"
-        )
-        return
-    yield from _strangers(me, others)
-    if me.writes:
-        return
-    if me.has_data and me.may_write and live:
-        yield (
-            f"{me.host} has a primary's data and does not run ({me.why}), and {live[0].host} writes: started, it would "
-            f"be a second primary. Remove its data (remove.yml --limit {me.host} -e confirm=CLUSTER -e "
-            "remove_data=CLUSTER) and deploy it as a replica"
-        )
-    elif not live and me.has_data and me.may_write:
-        rivals = [other.host for other in others if other.known and other.may_write]
-        if rivals:
-            yield (
-                f"{me.host} and {', '.join(rivals)} have a primary's data and none of them runs: which is right, only "
-                "you know. Start that one (start.yml --limit HOST), and deploy again"
-            )
-    elif not live:
-        yield from _without_a_primary(me, others, foretold)
-
-
-def _strangers(me: Member, others: Sequence[Member]) -> Iterator[str]:
-    mine = (me.facts or {}).get("system_identifier")
-    for other in others:
-        theirs = (other.facts or {}).get("system_identifier")
-        if mine and theirs and mine != theirs:
-            yield (
-                f"{me.host} and {other.host} hold data of different clusters (system identifiers {mine} and {theirs}); "
-                "one of them is declared in the wrong cluster, or has to lose its data first"
-            )
-
-
-def _without_a_primary(me: Member, others: Sequence[Member], foretold: bool) -> Iterator[str]:
-    unknown = [other for other in others if not other.known]
-    with_data = [other for other in others if other.has_data]
-    if with_data:
-        which = ", ".join(f"{it.host} ({it.why})" for it in with_data)
-        yield (
-            f"no member of the cluster writes, and there is data elsewhere: {which}. Start its primary, or promote a "
-            "standby, and deploy again"
-        )
-    elif unknown:
-        which = ", ".join(f"{it.host} ({it.why})" for it in unknown)
-        yield f"whether there is a primary cannot be known: {which}. Bring it up, or take it out of the inventory"
-    elif me.stack == REPLICA and not foretold:
-        yield "there is no primary yet: deploy that first (deploy-primary.yml), or everything (deploy.yml)"
 
 
 # -- what it may not have less of ----------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker, DockerError
 
@@ -163,6 +164,40 @@ def test_the_command_says_what_the_engine_objects_to(
     (tmp_path / "docker").write_text("#!/bin/sh\necho 'it is broken' >&2\nexit 1\n")
     for _ in range(2):
         engine.answer(trouble, '{"message": "broken"}')
-    assert Docker().inspect("shop") == []
+    # What an engine in trouble does not find may be there all the same.
+    with pytest.raises(DockerError, match="it is broken"):
+        Docker().inspect("shop")
     with pytest.raises(DockerError, match="it is broken"):
         Docker().containers("shop")
+
+
+def test_what_the_command_does_not_find_is_not_there(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "elsewhere")
+    command = tmp_path / "docker"
+    command.write_text("#!/bin/sh\necho '[]'\necho 'Error: No such object: shop' >&2\nexit 1\n")
+    assert Docker().inspect("shop") == []
+    command.write_text("#!/bin/sh\necho '[]'\necho 'Cannot connect to the Docker daemon at …' >&2\nexit 1\n")
+    with pytest.raises(AzaError) as raised:
+        Docker().inspect("shop")
+    assert raised.value.reason == "no_engine"
+
+
+def test_a_volume_is_no_other_thing_of_its_name(engine: Engine, tmp_path: Path) -> None:
+    engine.answer(body='{"Mountpoint": "/d"}')
+    engine.answer("404 Not Found", "{}")
+    assert [Docker().volume("shop-data"), Docker().volume("gone")] == [{"Mountpoint": "/d"}, None]
+    assert engine.asked == ["/volumes/shop-data", "/volumes/gone"]
+    command = tmp_path / "docker"
+    for text, code, expected in (
+        ("""echo '[{"Mountpoint": "/e"}]'""", 0, {"Mountpoint": "/e"}),
+        ("echo '[]'; echo 'Error response from daemon: get gone: no such volume' >&2", 1, None),
+    ):
+        engine.answer("500 Internal Server Error", "{}")
+        command.write_text(f"#!/bin/sh\n{text}\nexit {code}\n")
+        assert Docker().volume("shop-data") == expected
+    engine.answer("500 Internal Server Error", "{}")
+    command.write_text("#!/bin/sh\necho '[]'\necho 'it is broken' >&2\nexit 1\n")
+    with pytest.raises(DockerError, match="it is broken"):
+        Docker().volume("shop-data")

@@ -21,6 +21,7 @@ echo "$@" >>{log}
 case "$1" in
   info) echo '{{"memory":68719476736,"cpus":4,"root":"/","store":[],"version":"28.5","errors":null}}' ;;
   inspect) echo '[]'; exit 1 ;;
+  volume) if [ "$2" = inspect ]; then echo "Error: no such volume" >&2; exit 1; fi ;;
   image) exit 1 ;;
   run) printf '== preload\\n== settings\\n== rules\\n== end\\n' ;;  # the trial of what is declared
 esac
@@ -114,7 +115,7 @@ def test_a_first_look_says_what_the_host_is_to_the_cluster(
     assert alone["member"] == {}
     found = run(stack_host, capsys, cluster="shop", stack="replica", base_dir=str(tmp_path))
     assert found["engine"]["memory_mb"] == 65536
-    assert found["member"] == {"data": False, "answers": False, "standby": None, "error": ""}
+    assert found["member"] == {"data": False, "answers": False, "standby": None, "state": "", "error": ""}
     assert found["host"]["uid"] == os.getuid()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.stack import replication
+from ansible_collections.aza.pg.plugins.module_utils.stack import guard, replication
 from ansible_collections.aza.pg.plugins.module_utils.stack.replication import Member
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ def cluster(*facts: dict[str, Any] | None, **more: Any) -> list[Member]:
 
 
 def said(host: str, members: list[Member], **more: Any) -> str:
-    return "; ".join(replication.refusals(host, members, **more))
+    return "; ".join(guard.deploy(host, members, **more))
 
 
 def test_a_healthy_cluster_is_as_declared() -> None:
@@ -66,9 +66,10 @@ def test_after_a_promotion_nothing_is_demoted() -> None:
         ("db1", (EMPTY, DOWN), "there is data elsewhere: db2 (its server does not run)"),
         ("db1", (EMPTY, None), "whether there is a primary cannot be known: db2"),
         ("db2", (None, STANDBY), "cannot be known: db1 (it was not looked at)"),
+        ("db1", (DOWN, None), "whether another member is the primary now cannot be known: db2"),
         ("db2", (DOWN, STANDBY), "there is data elsewhere: db1"),
-        ("db1", (DOWN, DOWN), "db1 and db2 have a primary's data and none of them runs"),
-        ("db2", (DOWN, DOWN), "db2 and db1 have a primary's data and none of them runs"),
+        ("db1", (DOWN, DOWN), "db1 and db2 have a primary's data and none of them writes"),
+        ("db2", (DOWN, DOWN), "db2 and db1 have a primary's data and none of them writes"),
         ("db2", (PRIMARY, {**STANDBY, "system_identifier": "8"}), "data of different clusters"),
     ],
 )
@@ -78,7 +79,7 @@ def test_what_would_lose_data_is_refused(host: str, facts: tuple[Any, ...], word
 
 def test_the_primary_that_was_stopped_may_start_again() -> None:
     assert said("db1", cluster(DOWN, STANDBY)) == ""
-    assert said("db1", cluster(DOWN, None)) == ""
+    assert said("db1", cluster(DOWN, EMPTY)) == ""
     assert not replication.role("db2", cluster(EMPTY, DOWN)).standby
 
 

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -62,6 +65,27 @@ def test_a_server_that_cannot_start_says_at_which_stage_and_why(fresh: Instance)
     fresh.declare(postgres_initdb_args="--no-sync")
     fresh.deploy("-e", "postgres_allow_recreate=true")
     assert fresh.sql("select 1") == "1"
+    the_remedy_of_a_check_can_be_pasted(fresh)
+
+
+def the_remedy_of_a_check_can_be_pasted(instance: Instance) -> None:
+    """A library that the image does not have keeps the server from starting, and nobody can ask it to RESET."""
+    instance.sql("alter system set shared_preload_libraries = 'nosuch'")
+    docker("restart", "--time", "20", instance.container)
+    report = instance.inventory.parent / "report.json"
+    assert instance.play("check", "-e", f"report_json={report}").code != 0
+    (found,) = [
+        item
+        for item in json.loads(report.read_text())["fleet"][0]["findings"]
+        if item["what"] == "ready" and item["state"] == "red"
+    ]
+    assert "'nosuch'" in found["said"]
+    start = instance.play("start")
+    assert start.code != 0
+    assert "cause: bad_preload" in words(start.output) and "postgresql.auto.conf" in words(start.output)
+    subprocess.run(shlex.split("docker " + found["todo"].partition(" docker ")[2]), check=True)
+    assert instance.play("start").code == 0
+    assert "nosuch" not in instance.sql("show shared_preload_libraries")
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(fresh: Instance) -> None:

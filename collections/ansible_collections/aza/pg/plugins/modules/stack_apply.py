@@ -387,7 +387,9 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             trial.check(wanted, docker)
     except AzaError as error:
         problems.append(findings.failure(error))
-    now = ready.probe(wanted, docker) if found.running else None
+    # A server that was stopped is only that; one that ended by itself has a reason.
+    ended = (found.container or {}).get("state") not in (None, "exited", "created") or failed(found)
+    now = ready.probe(wanted, docker) if ended else None
     said = [*problems, *findings.judge(wanted, found, plan, now, given["tuned"])]
     result = {
         "changed": False,
@@ -403,6 +405,12 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         mark = "" if module.check_mode else given["mark"]
         result |= prove(wanted, found.host["root"], given["secrets"], mark, given["delay"])
     return result
+
+
+def failed(found: Observed) -> bool:
+    """Whether the server's container ended by itself, or was not started by the engine."""
+    here = found.container or {}
+    return bool(here.get("exit_code") or here.get("error") or here.get("oom_killed"))
 
 
 def run_ready(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:

@@ -108,11 +108,13 @@ class StackAction(ActionBase):
 
     def _not_ready(self, desired: Mapping[str, Any], now: Mapping[str, Any], waited: float) -> AzaError:
         log = "".join(f"\n  {line}" for line in now["log"])
+        remedy = f" {now['remedy']}\n" if now["remedy"] else ""
         return AzaError(
             f"{desired['instance']} is not ready: it did not reach the stage '{now['stage']}' in {waited:.0f} s: "
-            f"{now['said']}." + (f" The log says:{log}" if log else " The log is empty."),
+            f"{now['said']}.{remedy}" + (f" The log says:{log}" if log else " The log is empty."),
             reason="not_ready",
             stage=now["stage"],
+            cause=now["cause"],
             log=now["log"],
         )
 

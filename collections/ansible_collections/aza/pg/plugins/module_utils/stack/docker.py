@@ -140,6 +140,15 @@ class Docker:
                 "No Docker Engine answers on this host. Start it, or let the role docker_engine do it.",
                 reason="no_engine",
             )
+        # Only here: whoever has no trouble need not load it.
+        from ansible_collections.aza.pg.plugins.module_utils.stack import diagnosis
+
+        known = diagnosis.engine(said)
+        if known:
+            return DockerError(
+                f"a container cannot be started: {known.said}. {known.remedy} (docker: {said[-300:]})",
+                reason=known.reason,
+            )
         return DockerError(
             f"`docker {' '.join(arguments[:6])}` failed: {said[-1500:] or 'exit code ' + str(done.returncode)}",
             reason="docker_failed",

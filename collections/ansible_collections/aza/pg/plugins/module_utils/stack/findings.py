@@ -76,7 +76,7 @@ def judge(
 
 def _readiness(found: Observed, now: Readiness) -> Finding:
     if not now.ready:
-        return Finding("ready", "red", f"stage '{now.stage}' is not reached: {now.said}")
+        return Finding("ready", "red", f"stage '{now.stage}' is not reached: {now.said}", now.remedy)
     version = str((found.server or {}).get("version", "")).split(" ")[0]
     return Finding("ready", "green", f"PostgreSQL {version} passed every stage up to a first write")
 

@@ -8,12 +8,13 @@ when it takes too long, which one failed and what the log says about it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack.diagnosis import Place, diagnose
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 
@@ -46,6 +47,9 @@ class Readiness:
     log: tuple[str, ...] = ()
     # How far a long step is, in its own words: who waits for it need not give up while they change.
     progress: str = ""
+    # Why the server does not start, as a word, and what to do about it; where that was recognised.
+    cause: str = ""
+    remedy: str = ""
 
     @property
     def ready(self) -> bool:
@@ -71,9 +75,11 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
             or f"the container is {state['Status']} ({reason}, started again {restarts} times)"
         )
         # 78: the entrypoint refuses its configuration, and will again.
-        return Readiness("process", said, hopeless=state["Status"] == "exited" or code == 78 or restarts >= 3)
+        hopeless = state["Status"] == "exited" or code == 78 or restarts >= 3
+        return _explained(Readiness("process", said, hopeless), wanted, docker, found[0])
     if found[0].get("RestartCount", 0) >= 3:
-        return Readiness("process", "the container fails and is started again and again", hopeless=True)
+        now = Readiness("process", "the container fails and is started again and again", hopeless=True)
+        return _explained(now, wanted, docker, found[0])
     if not (Path(wanted.socket_dir) / ".s.PGSQL.5432").exists():
         return Readiness("socket", "the server has not opened its socket yet")
     try:
@@ -101,6 +107,15 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
     except server.ServerError as error:
         return Readiness("SQL", str(error))
     return Readiness("")
+
+
+def _explained(now: Readiness, wanted: Desired, docker: Docker, inspected: Mapping[str, Any]) -> Readiness:
+    """With the reason for which the server does not start, if its log has one that is known."""
+    log = docker.logs(wanted.container)
+    found = diagnose(inspected["State"], log, Place.of(wanted, inspected))
+    if found is None:
+        return now
+    return replace(now, said=f"{found.said} ({now.said})", cause=found.reason, remedy=found.remedy)
 
 
 def _expected_extensions(wanted: Desired, docker: Docker) -> list[str]:

@@ -228,6 +228,12 @@ def test_a_container_that_somebody_changed_and_what_an_interrupted_recreate_left
     docker("network", "connect", "bridge", instance.exporter)
     project = f"com.docker.compose.project=aza-pg-{instance.cluster}-single"
     service = "com.docker.compose.service=postgres"
+    append = [
+        "bash",
+        "-c",
+        "printf '%s\n' 'work_mem = 3MB' 'jit_above_cost = 7' 'ssl = off' >> $PGDATA/postgresql.conf",
+    ]
+    docker("exec", instance.container, *append)
     docker("create", "--name", half_made, "--label", project, "--label", service, image)
     found = check(instance, "changed")
     for words in (
@@ -236,6 +242,11 @@ def test_a_container_that_somebody_changed_and_what_an_interrupted_recreate_left
         (half_made, "interrupted"),
     ):
         assert found.tells("red", *words), found.findings
+    assert found.tells("red", "undeclared", "setting ssl", "postgresql.conf line", "the stack decides it")
+    assert found.tells("yellow", "undeclared", "setting jit_above_cost", "postgresql.conf line")
+    assert found.tells("red", "work_mem of postgres_settings is not in force")
+    remove = ["bash", "-c", "sed -i '/^include_dir/q' $PGDATA/postgresql.conf"]
+    docker("exec", instance.container, *remove)
     before = docker("inspect", "--format", "{{.Id}}", instance.container)
     instance.declare(postgres_publish_address="0.0.0.0", postgres_allow_from=["127.0.0.0/8"])
     waits = instance.deploy()

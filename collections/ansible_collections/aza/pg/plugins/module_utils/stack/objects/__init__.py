@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Finding, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     collations,
+    configuration,
     databases,
     extensions,
     hba,
@@ -26,6 +27,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.order import 
 
 KINDS: tuple[Kind, ...] = (
     settings.KIND,
+    configuration.KIND,
     slots.KIND,
     hba.KIND,
     roles.KIND,

@@ -388,8 +388,8 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     except AzaError as error:
         problems.append(findings.failure(error))
     # A server that was stopped is only that; one that ended by itself has a reason.
-    ended = (found.container or {}).get("state") not in (None, "exited", "created") or failed(found)
-    now = ready.probe(wanted, docker) if ended else None
+    restarting = (found.container or {}).get("state") == "restarting"
+    now = ready.probe(wanted, docker) if found.running or restarting or failed(found) else None
     said = [*problems, *findings.judge(wanted, found, plan, now, given["tuned"])]
     result = {
         "changed": False,

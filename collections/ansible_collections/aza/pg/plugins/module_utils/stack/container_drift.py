@@ -29,6 +29,7 @@ _UNSET = {
     "PidMode": "process namespace",
     "UTSMode": "host name namespace",
     "UsernsMode": "user namespace",
+    "CgroupParent": "parent control group",
     "PublishAllPorts": "publication of all ports",
     "OomKillDisable": "disabled OOM killer",
     "OomScoreAdj": "OOM score",
@@ -70,6 +71,7 @@ def expected(definition: Mapping[str, Any], volume: str, network: str) -> dict[s
         "log driver": _logging(definition["logging"]["driver"], definition["logging"]["options"]),
         **dict.fromkeys(_UNSET.values(), NONE),
         "process limit": NONE,
+        "shared IPC namespace": NONE,
         "masked system paths": str(True),
     }
     if "shm_size" in definition:
@@ -161,6 +163,8 @@ def _seen(
         yield name, _value(host.get(field))
     limit = host.get("PidsLimit")
     yield "process limit", NONE if limit in (None, 0, -1) else str(limit)
+    ipc = str(host.get("IpcMode") or "")
+    yield "shared IPC namespace", NONE if ipc in ("", "private", "shareable") else ipc
     if "MaskedPaths" in host:
         yield "masked system paths", str(bool(host["MaskedPaths"] and host.get("ReadonlyPaths")))
     yield "shared memory", _size(int(host.get("ShmSize") or 0) // _MB)

@@ -88,6 +88,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "masked system paths is False": host(MaskedPaths=[]),
     "read-only file system is False": host(ReadonlyRootfs=False),
     "process namespace is host": host(PidMode="host"),
+    "IPC namespace is host": host(IpcMode="host"),
     "shared memory is 64 MB": host(ShmSize=64 * 2**20),
     "init process is False": host(Init=None),
     "tmpfs /tmp is mode=1777": host(Tmpfs={"/tmp": "mode=1777", "/run/aza-pg": "mode=1777,size=1m"}),
@@ -133,6 +134,7 @@ def test_what_somebody_changed_is_said(said: str) -> None:
         host(Memory=0, MemorySwap=-1),
         host(MemorySwap=-1),
         host(PidsLimit=0),
+        host(IpcMode="shareable"),
         host(SecurityOpt=["no-new-privileges"]),
         host(CapDrop=["all"], CapAdd=[]),
         host(

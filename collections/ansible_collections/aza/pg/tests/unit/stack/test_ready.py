@@ -96,3 +96,35 @@ def test_who_waits_gives_up_when_there_is_none(clock: Clock) -> None:
         AzaError, match=r"did not reach the stage 'socket' in 240 s: copies 1%\. The log says"
     ):
         waiting.wait_until_ready({"instance": "shop-replica"}, 90, created=False)
+
+
+class Failing(Engine):
+    """Its server ends at once, and is started again."""
+
+    def inspect(self, *_names: str) -> list[dict[str, Any]]:
+        state = {"Status": "restarting", "ExitCode": 1, "OOMKilled": False, "Error": ""}
+        return [
+            {"State": state, "RestartCount": 5, "Config": {"Image": "x@sha256:1", "Env": ["PGDATA=/data"]}}
+        ]
+
+
+class Deployed(Primary):
+    volume, uid, gid = "shop-data", 999, 999
+
+
+def test_a_server_that_does_not_start_says_why() -> None:
+    line = '2026-12-01 03:21:53 UTC [1] FATAL:  could not access file "nosuch": No such file or directory'
+    now = ready.wait(Deployed(), Failing(line), 0)  # type: ignore[arg-type]
+    assert (now.stage, now.hopeless, now.cause) == ("process", True, "bad_preload")
+    assert "'nosuch'" in now.said and "started again 5 times" in now.said
+    assert "shop-data" in now.remedy and "/data/postgresql.auto.conf" in now.remedy
+    unknown = ready.wait(Deployed(), Failing("no idea"), 0)  # type: ignore[arg-type]
+    assert (unknown.stage, unknown.cause, unknown.remedy) == ("process", "", "")
+
+
+def test_the_error_of_a_deploy_has_the_remedy(clock: Clock) -> None:
+    now = ready.Readiness("process", "bad", hopeless=True, cause="disk_full", remedy="Make room.").to_dict()
+    with pytest.raises(AzaError) as error:
+        Waiting(clock, {**now, "log": ["PANIC"]}).wait_until_ready({"instance": "shop"}, 90, created=False)
+    assert (error.value.reason, error.value.details["cause"]) == ("not_ready", "disk_full")
+    assert "Make room." in error.value.msg

@@ -57,7 +57,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         # A declared setting that such a line beats is a finding of its own.
         if is_first_start or name in wanted.settings or (name in of_initdb and not line["last"]):
             continue
-        beats = name in of_stack and line["last"] and line["applied"]
+        beats = name in of_stack and line["last"]
         said = f"{line['file']} line {line['line']} sets it to '{line['value']}'"
         if beats:
             said += ", and the stack decides it"

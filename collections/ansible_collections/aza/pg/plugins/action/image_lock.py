@@ -31,7 +31,7 @@ class ActionModule(ImageAction):
         "dist_dir": {"type": "path", "required": True},
         "architectures": {"type": "list", "elements": "str", "default": []},
         "base": {"type": "str", "choices": ["auto", "bootstrap", "registry"], "default": "auto"},
-        "refresh": {"type": "str", "choices": ["never", "auto", "always"], "default": "always"},
+        "refresh": {"type": "str", "choices": ["never", "auto", "always"], "required": True},
     }
 
     def perform(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ansible_collections.aza.pg.plugins.modules import secrets as documentation
 from ansible_collections.aza.pg.plugins.plugin_utils import secret_list
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import ROLES, SecretStore
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments, pooled
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
 ARGUMENTS["password"]["no_log"] = True
@@ -24,6 +24,7 @@ class ActionModule(StackAction):
 
     def perform(self) -> dict[str, Any]:
         _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        given["pgbouncer"] = pooled(given)
         given = json.loads(json.dumps(given, default=str))
         store = SecretStore(self.task_vars.get("inventory_dir"), given["cluster"], self.check_mode)
         entries = secret_list.entries(store, given)

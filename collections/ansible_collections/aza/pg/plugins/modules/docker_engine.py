@@ -33,7 +33,13 @@ options:
   config:
     description: What C(/etc/docker/daemon.json) has to say; merged over what it says already.
     type: dict
-    default: {}
+    default:
+      features:
+        containerd-snapshotter: true
+      log-driver: json-file
+      log-opts:
+        max-size: 10m
+        max-file: "3"
   manage_config:
     description:
       - Write O(config) also where the engine is not ours, and restart the engine when that changes the file.
@@ -89,6 +95,13 @@ from ansible_collections.aza.pg.plugins.module_utils.engine.model import Wanted,
 from ansible_collections.aza.pg.plugins.module_utils.engine.plan import plan, shortcomings
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
+# Multi-platform images need the containerd image store, and a container that logs without end must not fill the disk.
+CONFIG = {
+    "features": {"containerd-snapshotter": True},
+    "log-driver": "json-file",
+    "log-opts": {"max-size": "10m", "max-file": "3"},
+}
+
 
 def main() -> None:
     module = AnsibleModule(
@@ -96,7 +109,7 @@ def main() -> None:
             "minimum_version": {"type": "str", "default": "24.0"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "upgrade": {"type": "bool", "default": False},
-            "config": {"type": "dict", "default": {}},
+            "config": {"type": "dict", "default": CONFIG},
             "manage_config": {"type": "bool", "default": False},
             "start_timeout": {"type": "int", "default": 60},
         },

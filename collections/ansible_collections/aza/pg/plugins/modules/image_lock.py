@@ -42,7 +42,7 @@ options:
         because packages are gone, are unknown, or the base's digest is missing.
     type: str
     choices: [never, auto, always]
-    default: always
+    required: true
   flavour:
     description: With O(refresh=auto), the flavour that is to be built.
     type: str

@@ -41,9 +41,8 @@ options:
     choices: [single, primary, replica]
     default: single
   pgbouncer:
-    description: Whether PgBouncer runs beside the server.
+    description: Whether PgBouncer runs beside the server. By default in a cluster, and not with V(single).
     type: bool
-    default: false
   rotate:
     description:
       - The secret to give a new value, as V(shop) (a role) or V(postgres_password), or V(all).

@@ -54,7 +54,7 @@ options:
   image:
     description:
       - The record that P(aza.pg.image#lookup) gives, or a reference with a digest (C(NAME:TAG@sha256:…)).
-      - Needed for O(state=present).
+      - Empty means the image that was built last.
     type: raw
     default: ""
   memory:
@@ -187,7 +187,7 @@ options:
   exporter:
     description: Whether a Prometheus exporter runs beside the server.
     type: bool
-    default: false
+    default: true
   exporter_port:
     description: Port of the exporter on the host.
     type: int
@@ -197,13 +197,12 @@ options:
     type: str
     default: 127.0.0.1
   exporter_image:
-    description: The exporter's image, as O(image). Needed with O(exporter).
+    description: The exporter's image, as O(image).
     type: raw
     default: ""
   pgbouncer:
-    description: Whether PgBouncer runs beside the server.
+    description: Whether PgBouncer runs beside the server. By default in a cluster, and not with V(single).
     type: bool
-    default: false
   pgbouncer_port:
     description: Port of PgBouncer on the host.
     type: int
@@ -225,7 +224,7 @@ options:
     type: str
     default: 127.0.0.1
   pgbouncer_image:
-    description: PgBouncer's image, as O(image). Needed with O(pgbouncer).
+    description: PgBouncer's image, as O(image).
     type: raw
     default: ""
   rotating:
@@ -238,7 +237,7 @@ options:
   tls:
     description: Whether the server speaks TLS, and clients on the network have to.
     type: bool
-    default: false
+    default: true
   tls_certificate:
     description: Your own certificate with its chain, a PEM file on the control node or its text.
     type: str
@@ -308,7 +307,6 @@ EXAMPLES = r"""
 - name: A small instance
   aza.pg.stack:
     cluster: shop
-    image: "{{ lookup('aza.pg.image', 'postgres') }}"
     memory: 2g
     settings:
       work_mem: 16MB

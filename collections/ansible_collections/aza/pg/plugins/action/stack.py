@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.loader import lookup_loader
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
@@ -47,7 +48,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import or
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.preload import preload
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import SLICE_SECONDS, StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS, misfits, pooled
 
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
@@ -60,7 +61,10 @@ class _OtherwiseError(Exception):
 
 class ActionModule(StackAction):
     def perform(self) -> dict[str, Any]:
+        if said := list(misfits(self._task.args)):
+            raise AzaError(f"{'; '.join(said)}. Nothing was changed.", reason="bad_argument")
         _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        given["pgbouncer"] = pooled(given)
         # Ansible's strings carry tags that neither YAML nor a comparison of plans has a use for.
         # And YAML makes a date of what looks like one (valid_until: 2027-01-31): it is text here.
         given = json.loads(json.dumps(given, default=str))
@@ -93,11 +97,11 @@ class ActionModule(StackAction):
         return answer
 
     def _as_seen(self, given: dict[str, Any], certain: bool = True) -> dict[str, Any]:
-        images = {SERVER: stack_images.record("postgres_image", given["image"])}
+        images = {SERVER: self._image("image", given, "postgres")}
         if given["exporter"]:
-            images[EXPORTER] = stack_images.record("postgres_exporter_image", given["exporter_image"])
+            images[EXPORTER] = self._image("exporter_image", given, "exporter")
         if given["pgbouncer"]:
-            images[PGBOUNCER] = stack_images.record("postgres_pgbouncer_image", given["pgbouncer_image"])
+            images[PGBOUNCER] = self._image("pgbouncer_image", given, "pgbouncer")
             if given["exporter"]:
                 images[PGBOUNCER_EXPORTER] = images[EXPORTER]
         host, engine, member = self._look(given)
@@ -240,6 +244,14 @@ class ActionModule(StackAction):
         result["notes"] = list(role.notes) if role else []
         result["role"] = (replication.REPLICA if role.standby else replication.PRIMARY) if role else "single"
         return result
+
+    def _image(self, option: str, given: Mapping[str, Any], built: str) -> stack_images.Record:
+        """The declared image, or the one of that name that was built last."""
+        image = given[option]
+        if image in ("", None):
+            lookup = lookup_loader.get("aza.pg.image", loader=self._loader, templar=self._templar)
+            (image,) = lookup.run([built], variables=self.task_vars)
+        return stack_images.record(f"postgres_{option}", image)
 
     def _part(self, given: dict[str, Any], member: Mapping[str, Any]) -> cluster.Part:
         return cluster.Part(self.task_vars, self.host, given, member, bool(self._task.check_mode))

@@ -31,3 +31,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'X'?"`` for the closest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Return what to say of a key that a dictionary does not have, with those that it has."""
+    names = sorted(known)
+    return f"unknown key{did_you_mean(key, names) or '.'} Valid keys: {', '.join(names)}"

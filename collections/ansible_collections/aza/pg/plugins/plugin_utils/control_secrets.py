@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared import unfit_sign
 
 _ALPHABET = string.ascii_letters + string.digits
 _LENGTH = 32  # 190 bits
@@ -201,9 +202,10 @@ def file_name(name: str) -> str:
 
 def check_secret(name: str, value: str, where: str) -> None:
     """Too short a password would be guessed, and would be found in every output that Ansible has to mask."""
-    if len(value) < SHORTEST or "\n" in value or "\0" in value:
+    if len(value) < SHORTEST or unfit_sign(value):
         raise AzaError(
-            f"{where}: {name} must be one line of at least {SHORTEST} characters. Remove the file to have one made.",
+            f"{where}: {name} must be one line of at least {SHORTEST} characters, without control characters. "
+            "Remove the file to have one made.",
             reason="bad_secret",
         )
 

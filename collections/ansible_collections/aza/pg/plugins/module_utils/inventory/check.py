@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.errors import unknown_key
 from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import contradictions
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import hint
 from ansible_collections.aza.pg.plugins.module_utils.inventory.fleet import Instance, clusters, collisions
-from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, printable
+from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Moment, Unresolved, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option
 
 TRUTH = ("yes", "no", "true", "false", "on", "off", "1", "0", "y", "n", "t", "f")
@@ -34,6 +35,8 @@ _MEANING = {
     "dict": "a dictionary (key: value)",
     "raw": "a value",
 }
+_TEXT = ("str", "path")
+QUOTES = "put it in quotes, because YAML turns what looks like a number, a date or a truth into one (0123 becomes 83)"
 Path = tuple[str, ...]
 
 
@@ -124,8 +127,9 @@ def check_value(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, 
         else:
             yield from check_value(path, value, option.options[bare])
         return
-    if not has_type(value, option.type):
-        yield path, f"{show(path, value, option)} is {_name(value)}; expected {_MEANING[option.type]}"
+    if not has_type(value, option.type, option.limit.takes if option.limit else ""):
+        remedy = f": {QUOTES}" if option.type in _TEXT and isinstance(value, (int, float, Moment)) else ""
+        yield path, f"{show(path, value, option)} is {_name(value)}; expected {_MEANING[option.type]}{remedy}"
         return
     if option.choices and option.type != "list" and value not in option.choices:
         known = tuple(map(str, option.choices))
@@ -150,7 +154,7 @@ def _parts(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, str]]
             if key in option.options:
                 yield from check_value((*path, key), item, option.options[key])
             else:
-                yield (*path, key), f"there is no such key{hint(key, tuple(option.options))}"
+                yield (*path, key), unknown_key(key, option.options)
         for key, inside in option.options.items():
             if inside.required and key not in value:
                 yield path, f"the key '{key}' is missing"
@@ -167,8 +171,9 @@ def _unresolved(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
             yield from _unresolved((*path, str(key)), item)
 
 
-def has_type(value: Any, wanted: str) -> bool:
-    """What Ansible would accept, without what it only accepts by accident (true as the text "True")."""
+def has_type(value: Any, wanted: str, takes: str = "") -> bool:
+    """What Ansible would accept, without what it only accepts by accident (true as the text "True"; 0123, which is the
+    number 83, as the text "83"). ``takes``: what may stand for a text (``Limit``)."""
     if wanted in ("raw", "any"):
         return True
     if wanted == "bool":
@@ -179,8 +184,9 @@ def has_type(value: Any, wanted: str) -> bool:
         )
     if isinstance(value, bool):
         return False
-    if wanted in ("str", "path"):
-        return isinstance(value, (str, int, float))
+    if wanted in _TEXT:
+        number = isinstance(value, (int, float)) and takes == "number"
+        return number or (isinstance(value, str) and (not isinstance(value, Moment) or takes == "moment"))
     if wanted == "int":
         return (
             isinstance(value, int)
@@ -202,8 +208,17 @@ def show(path: Path, value: Any, option: Option) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
+_NAMES: tuple[tuple[Any, str], ...] = (
+    (bool, "true or false"),
+    (Moment, "a date"),
+    (str, "text"),
+    ((int, float), "a number"),
+    (list, "a list"),
+)
+
+
 def _name(value: Any) -> str:
-    for kind, word in ((bool, "true or false"), (str, "text"), ((int, float), "a number"), (list, "a list")):
+    for kind, word in _NAMES:
         if isinstance(value, kind):
             return word
     return "a dictionary"

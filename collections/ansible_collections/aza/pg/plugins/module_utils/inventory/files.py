@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the files of an inventory, besides the values: keys given twice, secrets in plain text. Pure."""
+"""What is wrong with the files of an inventory, besides the values: keys given twice, secrets in plain text, numbers
+that are read as others than the written ones. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import truth
-from ansible_collections.aza.pg.plugins.module_utils.inventory.sources import Scope, Sources
+from ansible_collections.aza.pg.plugins.module_utils.inventory.sources import Scope, Sources, Turned
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option, places
 
+_OTHER_BASE = re.compile(r"[+-]?0[0-9_]+")
+_DECIMAL = re.compile(r"[+-]?[0-9_]+(\.[0-9_]*)?([eE][+-]?[0-9]+)?|[+-]?0x[0-9a-fA-F_]+")
+_OCTAL_SETTINGS = ("_mode", "_permissions")
+_SETTINGS = ("postgres_settings", "postgres_roles[].settings", "postgres_databases[].settings")
 _ALLOWED = "postgres_allow_plain_passwords"
 
 
@@ -19,7 +25,12 @@ def remarks(sources: Sources, hosts: Mapping[str, Host], specs: Mapping[str, Opt
             for host in _in(remark.scope, hosts):
                 said = f"the key is given twice, first at {remark.first}; leave one of the two out"
                 yield Problem(host, remark.path, said, remark.place)
-    secret = {where for where, option in places(specs).items() if option.secret}
+    known = places(specs)
+    for turned in sources.turned:
+        if said := _misread(turned, known):
+            for host in _in(turned.scope, hosts):
+                yield Problem(host, turned.path, said, turned.place)
+    secret = {where for where, option in known.items() if option.secret}
     for remark in sources.plain:
         if _where(remark.path) in secret:
             for host in _in(remark.scope, hosts):
@@ -34,6 +45,36 @@ def remarks(sources: Sources, hosts: Mapping[str, Host], specs: Mapping[str, Opt
                         f"{_ALLOWED}: true",
                         remark.place,
                     )
+
+
+def _misread(turned: Turned, known: Mapping[str, Option]) -> str:
+    """What is wrong with a number that has another text than the one that is written. Where text is expected, every
+    number is refused with the value itself."""
+    option, inside = _option(turned.path, known)
+    if option is None or option.secret:
+        return ""
+    said = f"{turned.written} is read by YAML as {turned.read}; "
+    other = bool(_OTHER_BASE.fullmatch(turned.written)) or ":" in turned.written
+    if not inside:
+        numeric = option.type in ("int", "float") or (option.limit and option.limit.takes == "number")
+        return f"{said}write the number that is meant, without leading zeros" if numeric and other else ""
+    if option.type != "dict":
+        return ""
+    if option.where == "postgres_settings" and turned.path[-1].endswith(_OCTAL_SETTINGS):
+        return ""  # PostgreSQL takes both for the same
+    # A setting with a dot is mostly a text, of which 1.10 and 1.1 are two.
+    exact = "." in turned.path[-1] or option.where not in _SETTINGS
+    lost = other or exact or not _DECIMAL.fullmatch(turned.written)
+    return f"{said}put it in quotes" if lost else ""
+
+
+def _option(path: tuple[str, ...], known: Mapping[str, Option]) -> tuple[Option | None, bool]:
+    """The variable or key that the place belongs to, and whether the place is inside its value, under a key that nobody
+    declares."""
+    for depth in range(len(path), 0, -1):
+        if option := known.get(_where(path[:depth])):
+            return option, depth < len(path)
+    return None, False
 
 
 def _in(scope: Scope, hosts: Mapping[str, Host]) -> list[str]:

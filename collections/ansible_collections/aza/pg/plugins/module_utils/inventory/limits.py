@@ -3,7 +3,8 @@
 
 A limit takes a value of the right type and returns what is wrong with it, in words that follow the value:
 ``postgres_port: 70000 is not between 1 and 65535``. Its ``schema`` is as much of it as JSON Schema can say; that
-part never refuses what the limit accepts.
+part never refuses what the limit accepts. Where text is expected, a number or a date is refused unless the limit
+``takes`` it: YAML has turned into one what was written (0123 becomes 83).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import pool_settings
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import KINDS
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared import unfit_name, unfit_sign
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes, seconds
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory
 
@@ -29,6 +31,8 @@ from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_m
 class Limit:
     wrong: Callable[[Any], str]
     schema: Mapping[str, Any] = field(default_factory=dict)
+    # What may stand for the text: ``number`` or ``moment``.
+    takes: str = ""
 
     def __call__(self, value: Any) -> str:
         return self.wrong(value)
@@ -52,7 +56,7 @@ def pattern(expression: str, meaning: str) -> Limit:
 
 def or_empty(limit: Limit) -> Limit:
     schema = {"anyOf": [{"const": ""}, limit.schema]} if limit.schema else {}
-    return Limit(lambda value: "" if value == "" else limit(value), schema)
+    return Limit(lambda value: "" if value == "" else limit(value), schema, limit.takes)
 
 
 def _memory(value: Any) -> str:
@@ -124,14 +128,33 @@ def _nested(value: Any) -> bool:
 
 
 def _name(value: Any) -> str:
-    if not 1 <= len(str(value).encode()) <= 63 or "\0" in str(value):
-        return "is no name: PostgreSQL's have 1 to 63 bytes"
-    return ""
+    return unfit_name(str(value))
+
+
+def _plain_name(value: Any) -> str:
+    """Of a name that stands on command lines, in an environment and in a connection string as well."""
+    marks = [sign for sign in str(value) if sign in _MARKS]
+    if marks or str(value).startswith(("/", "+", "-")):
+        wrong = marks[0] if marks else f"{str(value)[0]} at its beginning"
+        return f"has {wrong} in it, which this name cannot have; use letters, digits, _ and -"
+    return _name(value)
+
+
+def _entry(value: Any) -> str:
+    """Of a word in pg_hba.conf or pg_ident.conf: a name, or more (+group, /expression)."""
+    return "is empty" if value == "" else unfit_sign(str(value))
 
 
 def _schema_name(value: Any) -> str:
     reserved = "begins with pg_, which PostgreSQL keeps for itself"
     return _name(value) or (reserved if str(value).startswith("pg_") else "")
+
+
+_MARKS = "\"'`\\$"
+
+
+def _administrator(value: Any) -> str:
+    return _plain_name(value) or _role_name(value)
 
 
 def _role_name(value: Any) -> str:
@@ -146,7 +169,7 @@ def _password(value: Any) -> str:
         return ""
     if len(str(value)) < 12:
         return "has fewer than 12 characters"
-    return "has a line break" if "\n" in str(value) or "\0" in str(value) else ""
+    return "has a line break or another control character" if unfit_sign(str(value)) else ""
 
 
 _TIME = re.compile(
@@ -167,14 +190,6 @@ def _moment(value: Any) -> str:
     return "is not a time; write 2027-01-31 or 2027-01-31 18:00+00"
 
 
-def _version(value: Any) -> str:
-    return (
-        ""
-        if isinstance(value, str)
-        else "is a number, which loses its zeros (1.10 is 1.1); write it in quotes"
-    )
-
-
 _KINDS = [kind.name for kind in KINDS]
 
 
@@ -187,12 +202,17 @@ def _loss(value: Any) -> str:
     return "" if name.strip() else f"names no {kind}"
 
 
-_NAME_SCHEMA = {"minLength": 1, "maxLength": 63}
-SIZE, DURATION, ADDRESS, NETWORK = Limit(_size), Limit(_duration), Limit(_address), Limit(_network)
+_NAME_SCHEMA = {"minLength": 1, "maxLength": 63, "pattern": "^[^\u0000-\u001f]*$"}
+_PLAIN_SCHEMA = {**_NAME_SCHEMA, "pattern": "^(?![/+-])[^\"'`\\\\$\u0000-\u001f]*$"}
+SIZE, DURATION = Limit(_size, takes="number"), Limit(_duration, takes="number")
+ADDRESS, NETWORK = Limit(_address), Limit(_network)
 SETTINGS = Limit(_settings, {"additionalProperties": {"not": {"type": ["null", "object"]}}})
 NAME = Limit(_name, _NAME_SCHEMA)
+PLAIN_NAME = Limit(_plain_name, _PLAIN_SCHEMA)
+ADMINISTRATOR = Limit(_administrator, {**_PLAIN_SCHEMA, "not": {"pattern": "^(?:pg_|(?:public|none)$)"}})
 SCHEMA_NAME = Limit(_schema_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)"})
 ROLE_NAME = Limit(_role_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)(?!(?:public|none)$)"})
+ENTRY = Limit(_entry, {"pattern": "^[^\u0000-\u001f]+$"})
 PASSWORD = Limit(_password, {"anyOf": [{"const": ""}, {"minLength": 12}]})
 CONNECTIONS = between(-1, 2**31 - 1)
 PORT = between(1, 65535)
@@ -205,7 +225,7 @@ LIMITS: dict[str, Limit] = {
         "a cluster name: lower-case letters, digits and dashes, a letter first, at most 40 characters, and not 'ca'",
     ),
     "postgres_port": PORT,
-    "postgres_memory": Limit(_memory),
+    "postgres_memory": Limit(_memory, takes="number"),
     "postgres_shm_size": or_empty(SIZE),
     "postgres_cpus": between(0, 1024),
     "postgres_publish_address": or_empty(ADDRESS),
@@ -213,8 +233,8 @@ LIMITS: dict[str, Limit] = {
     "postgres_replay_delay": or_empty(DURATION),
     "postgres_synchronous_replicas": between(0, 16),
     "postgres_allow_from[]": NETWORK,
-    "postgres_database": NAME,
-    "postgres_user": ROLE_NAME,
+    "postgres_database": PLAIN_NAME,
+    "postgres_user": ADMINISTRATOR,
     "postgres_password": PASSWORD,
     "postgres_settings": SETTINGS,
     "postgres_extra_preload_libraries[]": LIBRARY,
@@ -224,19 +244,28 @@ LIMITS: dict[str, Limit] = {
     "postgres_log_max_size": pattern(r"[1-9][0-9]*[kmg]", "a size that Docker knows, like 20m"),
     "postgres_log_max_files": between(1, 1000),
     "postgres_roles[].name": ROLE_NAME,
+    "postgres_roles[].reassign_to": or_empty(NAME),
     "postgres_roles[].connection_limit": CONNECTIONS,
-    "postgres_roles[].valid_until": or_empty(Limit(_moment)),
+    "postgres_roles[].valid_until": or_empty(Limit(_moment, takes="moment")),
     "postgres_roles[].password": PASSWORD,
     "postgres_roles[].member_of[].role": NAME,
     "postgres_roles[].settings": SETTINGS,
     "postgres_databases[].name": NAME,
+    "postgres_databases[].owner": or_empty(NAME),
+    "postgres_databases[].template": or_empty(NAME),
     "postgres_databases[].connection_limit": CONNECTIONS,
     "postgres_databases[].pool_size": between(0, 10000),
     "postgres_databases[].settings": SETTINGS,
     "postgres_databases[].extensions[].name": NAME,
-    "postgres_databases[].extensions[].version": or_empty(Limit(_version)),
+    "postgres_databases[].extensions[].schema": or_empty(NAME),
     "postgres_databases[].schemas[].name": SCHEMA_NAME,
+    "postgres_databases[].schemas[].owner": or_empty(NAME),
+    "postgres_hba[].databases[]": ENTRY,
+    "postgres_hba[].roles[]": ENTRY,
     "postgres_hba[].addresses[]": Limit(_client),
+    "postgres_ident[].map": ENTRY,
+    "postgres_ident[].system": ENTRY,
+    "postgres_ident[].role": ENTRY,
     "postgres_allow_loss[]": Limit(_loss, {"pattern": f"^(?:{'|'.join(_KINDS)}) "}),
     "postgres_tls_names[]": pattern(r"[A-Za-z0-9*_.:-]+", "a host name or an address"),
     "postgres_exporter_port": PORT,

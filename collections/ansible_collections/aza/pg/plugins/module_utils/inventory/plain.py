@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 _DEEPEST = 20
+_BINARY = (bytes, bytearray, memoryview)
 _LONGEST_NUMBER = 64  # bits; PostgreSQL knows no longer ones
 Failures = tuple[type[Exception], ...]
+
+
+class Moment(str):
+    """A date or a time that YAML made of a text without quotes; the text of it may not be what was written."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -21,13 +29,16 @@ class Unresolved:
 
 
 def plain(value: Any, failures: Failures = (), above: tuple[int, ...] = ()) -> Any:
-    """Dictionaries with text as keys, lists, text, numbers, booleans, None, and ``Unresolved`` where there is no value.
+    """Dictionaries with text as keys, lists, text, numbers, booleans, None, ``Moment``, and ``Unresolved`` where there
+    is no value.
 
     ``failures``: what reading a part of the value may raise, since Ansible resolves templates that late. ``above``:
     what the value lies in.
     """
     if value is None or isinstance(value, (bool, Unresolved)):
         return value
+    if isinstance(value, _BINARY):
+        return Unresolved("it is binary data (!!binary), which no variable holds")
     if isinstance(value, str):
         # Halves of characters, which some YAML holds and no encoding knows, become question marks.
         return str(value) if value.isascii() else value.encode(errors="replace").decode()
@@ -43,11 +54,11 @@ def plain(value: Any, failures: Failures = (), above: tuple[int, ...] = ()) -> A
     here = (*above, id(value))
     if isinstance(value, Mapping):
         return {_key(key): _part(value, key, failures, here) for key in value}
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+    if isinstance(value, Sequence):
         return [_part(value, number, failures, here) for number in range(len(value))]
     if isinstance(value, Set):
         return [plain(item, failures, here) for item in value]
-    return str(value)  # dates above all: YAML makes them of what looks like one
+    return Moment(value) if isinstance(value, datetime.date) else str(value)
 
 
 def _part(value: Any, key: Any, failures: Failures, above: tuple[int, ...]) -> Any:

@@ -40,7 +40,8 @@ _DEFS: Schema = {
     },
     "whole": {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^{WHOLE}$"}]},
     "number": {"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{NUMBER}$"}]},
-    "text": {"type": ["string", "number"]},
+    "text": {"type": "string"},
+    "measure": {"type": ["string", "number"]},
     "something": {"not": {"type": "null"}},
 }
 _SCALARS = {
@@ -78,7 +79,9 @@ def variable(option: Option) -> Schema:
     if option.default not in (None, "", [], {}):
         schema["default"] = option.default
     own = value(option)
-    if own in ({"$ref": "#/$defs/something"}, {"$ref": "#/$defs/text"}):  # which a template is, too
+    if own in [
+        {"$ref": f"#/$defs/{kind}"} for kind in ("something", "text", "measure")
+    ]:  # which a template is, too
         return schema | own
     return schema | {"anyOf": [own, _TEMPLATE]}
 
@@ -93,7 +96,8 @@ def value(option: Option) -> Schema:
         return _limited(option, _dictionary(option.options) if option.options else {"type": "object"})
     if option.choices:
         return {"enum": list(option.choices)}
-    return _limited(option, {"$ref": f"#/$defs/{_SCALARS[option.type]}"})
+    kind = "measure" if option.limit and option.limit.takes == "number" else _SCALARS[option.type]
+    return _limited(option, {"$ref": f"#/$defs/{kind}"})
 
 
 def _dictionary(options: Mapping[str, Option]) -> Schema:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a variable was written: file and line, found in the YAML and INI files of an inventory.
 
-And what only the files can tell: a key given twice (YAML keeps the last without a word), a secret in plain text.
+And what only the files can tell: a key given twice (YAML keeps the last without a word), a secret in plain text, a
+number that is written in another way than it is read (0640 is 416).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _SECRET = re.compile(r"password$|_key$")
 _ENCRYPTED = ("!vault", "!vault-encrypted")
 _MERGE = "tag:yaml.org,2002:merge"
 _TEMPLATE = re.compile(r"\{[{%]")
+_NUMBERS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class Remark:
     first: str = ""
 
 
+@dataclass(frozen=True)
+class Turned(Remark):
+    """What YAML reads as a number or a time that has another text than the one that is ``written``."""
+
+    written: str = ""
+    read: str = ""
+
+
 @dataclass
 class Sources:
     """All places of all variables, by scope, in order of precedence."""
@@ -48,6 +58,7 @@ class Sources:
     twice: list[Remark] = field(default_factory=list)
     # Values that look like secrets and can be read by whoever reads the file. The values themselves are not kept.
     plain: list[Remark] = field(default_factory=list)
+    turned: list[Turned] = field(default_factory=list)
 
     def add(self, scope: Scope, positions: Positions) -> None:
         self.found.setdefault(scope, []).append(positions)
@@ -136,8 +147,20 @@ class _Reader:
                 here = (*above, str(number))
                 self.found[here] = self._place(item)
                 self.read(item, here, depth + 1)
+        elif node.tag in _NUMBERS:
+            self._number(node, above)
         elif node.tag not in _ENCRYPTED:
             self.sources.note_secret(self.scope, above, node.value, self._place(node))
+
+    def _number(self, node: yaml.Node, above: tuple[str, ...]) -> None:
+        try:
+            read = str(yaml.constructor.SafeConstructor().construct_object(node))
+        except (ValueError, OverflowError):
+            return  # Ansible itself says what is wrong with it
+        place = self._place(node)
+        self.sources.note_secret(self.scope, above, node.value, place)
+        if read != node.value:
+            self.sources.turned.append(Turned(self.scope, above, place, written=node.value, read=read))
 
     def _mapping(self, node: yaml.MappingNode, above: tuple[str, ...], depth: int) -> None:
         # What is merged in first: the mapping's own keys win.

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import check_host, check_value, has_type
 from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import LIMITS
-from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved
+from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Moment, Unresolved, plain
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import Option, load_specs, places
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,69 @@ def test_the_defaults_of_the_role_are_those_that_are_documented() -> None:
     for derived in ("image", "exporter_image", "pgbouncer_image", "pgbouncer"):
         documented[f"postgres_{derived}"] = defaults[f"postgres_{derived}"]
     assert documented == defaults
+
+
+NO_TEXT = [12345678, 83, 1.1, True, False, Moment("2027-01-31"), Moment("2027-01-31 18:00:00")]
+ANY_TEXT = {
+    "postgres_password": lambda value: value,
+    "postgres_database": lambda value: value,
+    "postgres_allow_from": lambda value: [value],
+    "postgres_roles": lambda value: [{"name": "shop", "comment": value}],
+    "postgres_databases": lambda value: [
+        {"name": "shop", "extensions": [{"name": "vector", "version": value}]}
+    ],
+    "postgres_undeclared": lambda value: {"roles": value},
+}
+
+
+@pytest.mark.parametrize("value", NO_TEXT)
+@pytest.mark.parametrize("name", ANY_TEXT)
+def test_what_yaml_has_turned_into_something_else_is_no_text(name: str, value: Any) -> None:
+    (problem,) = said(**{name: ANY_TEXT[name](value)})
+    assert "expected text" in problem and "quotes" in problem
+    assert name != "postgres_password" or str(value) not in problem.replace("0123 becomes 83", "")
+
+
+# initdb makes no server for a user of such a name; the others would break a command line, or mean something else there.
+@pytest.mark.parametrize(
+    "name", ['a"b', "a'b", "a\\b", "a$b", "a`b", "/ab", "+ab", "-ab", "a\nb", "é" * 32, ""]
+)
+@pytest.mark.parametrize("variable", ["postgres_user", "postgres_database"])
+def test_names_that_stand_on_command_lines(variable: str, name: str) -> None:
+    assert len(said(**{variable: name})) == 1
+    assert said(**{variable: "a b.c-d_e@f"}) == []
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\0b", "a\x1bb", "a\u2028b", "x" * 64])
+def test_names_that_no_file_can_hold(name: str) -> None:
+    places = {
+        "postgres_roles": [{"name": name, "member_of": [name]}],
+        "postgres_databases": [{"name": name, "owner": name, "schemas": [name], "extensions": [name]}],
+    }
+    assert [len(said(**{variable: value})) for variable, value in places.items()] == [2, 4]
+    rule = {"databases": [name], "roles": [name], "addresses": ["10.0.0.0/8"]}
+    ident = {"map": name, "system": name, "role": name}
+    if len(name) < 64:  # an expression may be longer
+        assert len(said(postgres_hba=[rule], postgres_ident=[ident])) == 5
+
+
+@pytest.mark.parametrize("name", ['we"ird', "o'brien", "back\\slash", "a:b", "do$$ar", "space bar", "日本"])
+def test_other_names_are_quoted_where_they_stand(name: str) -> None:
+    assert said(postgres_roles=[{"name": name}], postgres_databases=[{"name": name, "owner": name}]) == []
+
+
+def test_where_a_number_or_a_time_is_meant_it_may_stand() -> None:
+    assert said(postgres_stop_grace_period=90, postgres_shm_size=512) == []
+    moment = Moment("2027-01-31")
+    assert (
+        said(postgres_roles=[{"name": "shop", "valid_until": moment, "settings": {"work_mem": 4096}}]) == []
+    )
+    assert said(postgres_settings={"random_page_cost": 1.1, "jit": False, "port_x.y": [1, 2]}) == []
+
+
+def test_what_is_no_text_at_all_is_never_taken_for_one() -> None:
+    assert "binary data" in str(plain(b"0123456789abcdef"))
+    assert isinstance(plain(datetime.date(2027, 1, 31)), Moment)
 
 
 def test_a_good_inventory_has_no_problem() -> None:
@@ -120,7 +184,7 @@ def test_inside_of_dictionaries() -> None:
     option = Option("x", "list", elements="dict", options=inner)
     found = [(path, text) for path, text in check_value(("x",), [{"nmae": 1}, {"name": []}], option)]
     assert found == [
-        (("x", "0", "nmae"), "there is no such key; did you mean 'name'?"),
+        (("x", "0", "nmae"), "unknown key; did you mean 'name'? Valid keys: name, owner"),
         (("x", "0"), "the key 'name' is missing"),
         (("x", "1", "name"), "this is a list; expected text"),
     ]

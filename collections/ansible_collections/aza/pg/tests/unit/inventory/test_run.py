@@ -119,16 +119,56 @@ def test_all_problems_at_once_with_file_line_and_key(inventory: Path) -> None:
     assert lines == [
         "command line: postgres_workload: 'wbe' is not one of web, oltp, dw, mixed; did you mean 'web'?",
         f"{there}:1: postgres_password: {plain} (host db1, db2)",
-        f"{there}:4: postgres_roles[0].member_of[0].admn: there is no such key; did you mean 'admin'?",
+        f"{there}:4: postgres_roles[0].member_of[0].admn: unknown key; did you mean 'admin'? Valid keys: admin, "
+        "inherit, role, set",
         f"{there}:6: postgres_roles[1].password: the value cannot be resolved: Error rendering template: Attempt to "
         "use undecryptable variable: Attempting to decrypt but no vault secrets found.",
         f"{there}:9: postgres_roles[1].comment: the value cannot be resolved: 'nobody_knows' is undefined",
         f"{there}:12: postgres_databases[0].owner: the role 'shpo' is not declared in postgres_roles; did you mean "
         "'shop'? (host db1, db2)",
-        f"{there}:15: postgres_databases[0].extensions[1].shema: there is no such key; did you mean 'schema'?",
+        f"{there}:15: postgres_databases[0].extensions[1].shema: unknown key; did you mean 'schema'? Valid keys: name, "
+        "schema, state, version",
         f"{there}:17: postgres_memory: the key is given twice, first at {there}:16; leave one of the two out",
         "prod/host_vars/db2/main.yml:2: postgres_exporter_port: 5433 is the port of the server (postgres_port); give "
         "the exporter another one (host db2)",
+    ]
+
+
+def test_numbers_that_are_read_as_others_than_the_written_ones(inventory: Path) -> None:
+    write(
+        inventory,
+        "prod/group_vars/all.yml",
+        "postgres_allow_plain_passwords: true\n"
+        "postgres_port: 05432\n"
+        "postgres_stop_grace_period: 1:30\n"
+        "postgres_password: 0123456701234567\n"
+        "postgres_settings:\n"
+        "  log_file_mode: 0640\n"
+        "  random_page_cost: 1.10\n"
+        "  myapp.version: 1.10\n"
+        "  cluster_name: 0123\n"
+        "postgres_roles:\n"
+        "  - name: shop\n"
+        "    valid_until: 2027-01-31 18:00:00\n"
+        "    comment: on\n"
+        "    settings: {statement_timeout: 1_000, myapp.since: 2027-01-31T18:00:00Z}\n"
+        "postgres_databases: [{name: 0x10}]\n",
+    )
+    there, quotes = "prod/group_vars/all.yml", "put it in quotes"
+    because = (
+        f"{quotes}, because YAML turns what looks like a number, a date or a truth into one (0123 becomes 83)"
+    )
+    mend = "write the number that is meant, without leading zeros"
+    assert check(inventory)[1] == [
+        f"{there}:2: postgres_port: 05432 is read by YAML as 2842; {mend}",
+        f"{there}:3: postgres_stop_grace_period: 1:30 is read by YAML as 90; {mend}",
+        f"{there}:4: postgres_password: the value (not shown) is a number; expected text: {because}",
+        f"{there}:8: postgres_settings.myapp.version: 1.10 is read by YAML as 1.1; {quotes}",
+        f"{there}:9: postgres_settings.cluster_name: 0123 is read by YAML as 83; {quotes}",
+        f"{there}:13: postgres_roles[0].comment: True is true or false; expected text: {because}",
+        f"{there}:14: postgres_roles[0].settings.myapp.since: 2027-01-31T18:00:00Z is read by YAML as 2027-01-31 "
+        f"18:00:00+00:00; {quotes}",
+        f"{there}:15: postgres_databases[0].name: 16 is a number; expected text: {because}",
     ]
 
 

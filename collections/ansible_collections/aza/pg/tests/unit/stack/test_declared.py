@@ -38,7 +38,6 @@ def test_a_bare_name_is_an_entry_and_lists_are_nobody_elses() -> None:
         ({"login": "True"}, {"login": True}),
         ({"limit": "5"}, {"limit": 5}),
         ({"limit": None, "until": None, "groups": None}, {"limit": -1, "until": "", "groups": []}),
-        ({"until": 2027}, {"until": "2027"}),
         ({"set": False}, {"set": False}),
     ],
 )
@@ -55,7 +54,14 @@ def test_values_get_the_type_of_their_key(given: dict[str, Any], expected: dict[
         ({"until": ["x"]}, "until: expected text"),
         ({"groups": "a"}, "groups: expected a list"),
         ({"settings": []}, "settings: expected a dictionary"),
-        ({"lgoin": True}, "no key 'lgoin'; did you mean 'login'"),
+        ({"until": 2027}, "until: expected text, not 2027. Put it in quotes"),
+        (
+            {"lgoin": True},
+            r"\[0\].lgoin: unknown key; did you mean 'login'\? Valid keys: groups, limit, login",
+        ),
+        ({"name": 2027}, "name: 2027 is not text"),
+        ({"name": "x" * 64}, "63 bytes"),
+        ({"name": "a\nb"}, "control character"),
     ],
 )
 def test_what_is_of_another_type_is_refused(given: dict[str, Any], said: str) -> None:

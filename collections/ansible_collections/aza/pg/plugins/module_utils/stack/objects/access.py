@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, unknown_key
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import STACK_ROLES
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import owner
@@ -63,9 +63,7 @@ def normalise(where: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
         return {}
     for key in given:
         if key not in LEVELS:
-            raise AzaError(
-                f"{where}: there is no key '{key}'{did_you_mean(str(key), LEVELS)}", reason="bad_object"
-            )
+            raise AzaError(f"{where}.{key}: {unknown_key(str(key), LEVELS)}", reason="bad_object")
     lists = {level: given.get(level) or [] for level in LEVELS}
     seen: dict[str, str] = {}
     for level, roles in lists.items():

@@ -365,7 +365,10 @@ class ActionModule(StackAction):
     ) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False, "done": [], "diff": [], "ready_seconds": 0.0}
         for number in range(_ROUNDS):
-            answer = self._apply(phase="apply", settle=SLICE_SECONDS, **handed)
+            try:
+                answer = self._apply(phase="apply", settle=SLICE_SECONDS, **handed)
+            except AzaError as error:
+                raise (error.after(result["done"]) if result["changed"] else error) from None
             if answer["awaits"]:
                 # The plan stands, and nothing was done: what would be refused is refused before the long copy.
                 archives = {

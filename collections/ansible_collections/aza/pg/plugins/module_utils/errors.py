@@ -26,6 +26,14 @@ class AzaError(Exception):
         self.reason = reason
         self.details: dict[str, Any] = plain_data(details)
 
+    def after(self, done: Iterable[str]) -> AzaError:
+        """The same failure, where something was done before it."""
+        said = f"Done before that: {'; '.join(line.strip() for line in done)}."
+        return AzaError(self.msg.replace(_UNTOUCHED, said), self.reason, **self.details)
+
+
+_UNTOUCHED = "Nothing was changed."
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'X'?"`` for the closest known word, or an empty string."""

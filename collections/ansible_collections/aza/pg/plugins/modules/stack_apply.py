@@ -289,14 +289,14 @@ def look(module: AnsibleModule, wanted: Desired, docker: Docker, settings: Itera
     if not hosts.differs(given["host"], hosts.host_facts()):
         found = observe(wanted, docker, given["secrets"], settings)
         if not hosts.differs(given["host"], found.host):
-            return found
+            return trial.with_locales(wanted, found, docker)
     module.exit_json(changed=False, otherwise=True)
 
 
 def look_again(given: dict[str, Any], wanted: Desired, docker: Docker) -> Observed:
     """What is now, on a host that is known to be what it was taken for; where a restart is allowed, with what a
     standby's smaller values wait for."""
-    found = observe(wanted, docker, given["secrets"])
+    found = trial.with_locales(wanted, observe(wanted, docker, given["secrets"]), docker)
     return standby.look(wanted, found, docker) if given["allow"] else found
 
 
@@ -311,7 +311,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     plan = make_plan(given, wanted, found)
     tries = given["state"] == "present" and trial.needed(plan)
     if tries and found.image:
-        trial.check(wanted, docker)
+        trial.check(wanted, found, docker)
     result: dict[str, Any] = {
         "changed": bool(plan),
         "plan": plan.to_dict(),
@@ -339,7 +339,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
                 # What can be tried only once the image is here is tried before anything else is done with it.
                 images = tuple(change for change in plan.changes if change.kind == "image")
                 result["done"] += applying.apply(Plan(images), context)
-                trial.check(wanted, docker)
+                trial.check(wanted, found, docker, "Nothing was changed except that the image was loaded")
                 plan = Plan(tuple(change for change in plan.changes if change not in images), plan.held)
             result["done"] += applying.apply(plan, context)
             if given["state"] == "absent":
@@ -384,7 +384,7 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     try:
         plan = make_plan(given, wanted, found)
         if found.image and trial.needed(plan):
-            trial.check(wanted, docker)
+            trial.check(wanted, found, docker)
     except AzaError as error:
         problems.append(findings.failure(error))
     # A server that was stopped is only that; one that ended by itself has a reason.

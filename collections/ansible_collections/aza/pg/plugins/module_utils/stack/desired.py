@@ -203,6 +203,7 @@ def _objects(given: Parameters) -> dict[str, Any]:
     """What the inventory declares, and what the stack itself needs in the server."""
     declared = objects.normalise(given.objects)
     declared["preload"] = {**declared.get("preload", {}), "declared": list(given.extra_preload_libraries)}
+    declared["initdb_args"] = given.initdb_args
     if given.exporter:
         _add_roles(declared, exporters.OBJECTS, "the exporter", "set postgres_exporter: false")
     if given.pgbouncer:

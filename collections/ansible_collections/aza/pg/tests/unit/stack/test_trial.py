@@ -13,13 +13,20 @@ from typing import Any
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import objects, trial
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack import trial
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, File, Plan, Service
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+    Change,
+    Desired,
+    File,
+    Observed,
+    Plan,
+    Service,
+)
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 
-GOOD = {"preload": "", "settings": "", "rules": "backend> ", "end": ""}
+GOOD = {"initdb": "", "preload": "", "settings": "", "rules": "backend> ", "end": ""}
 WANTED = Desired(
     "shop-single",
     "shop",
@@ -37,6 +44,7 @@ WANTED = Desired(
     origins={"postgres_settings": "all.yml: postgres_settings"},
     objects={"preload": {"declared": ["pg_cron", "x"]}},
 )
+FRESH = Observed(images={"postgres": "sha256:abc"})
 
 
 @pytest.fixture(autouse=True)
@@ -59,23 +67,23 @@ class Fake(Docker):
 
 def refused(**sections: str) -> str:
     with pytest.raises(AzaError) as caught:
-        trial.check(WANTED, Fake(**sections))
+        trial.check(WANTED, FRESH, Fake(**sections))
     assert caught.value.msg.endswith("Nothing was changed.")
     return caught.value.msg
 
 
 def test_what_the_server_is_given() -> None:
     docker = Fake()
-    trial.check(WANTED, docker)
+    trial.check(WANTED, FRESH, docker)
     texts = [base64.b64decode(line).decode() for line in docker.stdin.splitlines()]
-    assert texts == [item.text for item in WANTED.files]
+    assert texts == [*(item.text for item in WANTED.files), "", ""]
     assert "POSTGRES_EXTRA_PRELOAD_LIBRARIES=pg_cron,x" in docker.call
     assert {"none", "--read-only", "--rm", "sha256:abc"} <= set(docker.call)
 
 
 def asked(wanted: Desired) -> bool:
     docker = Fake()
-    trial.check(wanted, docker)
+    trial.check(wanted, FRESH, docker)
     return bool(docker.call)
 
 
@@ -124,14 +132,14 @@ def test_of_the_warnings_only_those_about_what_is_declared_count() -> None:
     )
     assert 'invalid value for parameter "pgaudit.log": "x"; Available values: all' in said
     assert "ignore it" not in said and "checkpoint" not in said
-    trial.check(WANTED, Fake(warnings="WARNING:  something else\nLOG:  checkpoint starting"))
+    trial.check(WANTED, FRESH, Fake(warnings="WARNING:  something else\nLOG:  checkpoint starting"))
 
 
 def test_a_container_that_says_nothing_is_told_as_such() -> None:
     docker = Fake()
     docker.output = "== preload\n"
     with pytest.raises(AzaError, match="it said this"):
-        trial.check(WANTED, docker)
+        trial.check(WANTED, FRESH, docker)
 
 
 @pytest.mark.parametrize(
@@ -145,8 +153,127 @@ def test_a_container_that_says_nothing_is_told_as_such() -> None:
         (Change("container", "c", "recreate"), True),
         (Change("container", "c", "start"), False),
         (Change("role", "shop", "create", "sql"), False),
+        (Change("role", "shop", "create", "sql", detail={"settings": {"work_mem": "x"}}), True),
+        (Change("role", "shop", "change", "sql", detail={"attributes": {"valid_until": "soon"}}), True),
+        (Change("database", "shop", "create", "sql", detail={"options": {}}), False),
+        (Change("database", "shop", "create", "sql", detail={"options": {"encoding": "x"}}), True),
+        (Change("database", "shop", "change", "sql", detail={"setting": "work_mem", "value": "x"}), True),
     ],
 )
 def test_it_is_tried_when_it_changes_now_or_once_it_is_permitted(change: Change, needed: bool) -> None:
     assert trial.needed(Plan((change,))) is needed
     assert trial.needed(Plan((), (change,))) is needed
+
+
+# -- what is declared in the server ----------------------------------------------------------------
+
+DECLARED = objects.normalise(
+    {
+        "databases": [
+            {"name": "plain"},
+            {"name": "sorted", "locale_provider": "icu", "locale": "en-u-kn-true"},
+            {"name": "again", "locale_provider": "icu", "locale": "en-u-kn-true"},
+            {"name": "copy", "template": "sorted", "settings": {"work_mem": "lots"}},
+            {"name": "gone", "state": "absent", "locale": "xx"},
+        ],
+        "roles": [
+            {
+                "name": "shop",
+                "valid_until": "2027-01-31",
+                "settings": {"search_path": 'a, "B"', "x.y": "it's\\n"},
+            },
+            {"name": "old", "state": "absent", "settings": {"work_mem": "1"}},
+        ],
+    }
+)
+OBJECTS = replace(WANTED, settings={"session_preload_libraries": "mine"}, objects=DECLARED)
+
+
+def test_the_statements_that_are_tried() -> None:
+    docker = Fake()
+    trial.check(OBJECTS, FRESH, docker)
+    lines = base64.b64decode(docker.stdin.splitlines()[4]).decode().splitlines()
+    assert [line for line in lines if not line.startswith("copy (select 'statement'")] == [
+        "create database aza_try_0 template \"template0\" locale_provider 'icu' icu_locale 'en-u-kn-true'",
+        "copy (select 'locale', 'icu en-u-kn-true', coalesce(datlocale, datcollate) from pg_database where datname = "
+        "'aza_try_0') to stdout",
+        'create database aza_try_1 template "aza_try_0"',
+        'create role "aza_try"'.replace('"', ""),
+        "alter role aza_try set \"work_mem\" to 'lots'",
+        "alter role aza_try set \"search_path\" to 'a', 'B'",
+        "alter role aza_try set \"x\".\"y\" to E'it''s\\\\n'",
+        "alter role aza_try valid until '2027-01-31'",
+        "load 'mine'",
+    ]
+
+
+def test_nothing_is_tried_where_nothing_needs_a_servers_word() -> None:
+    plain = objects.normalise({"databases": [{"name": "shop"}], "roles": [{"name": "shop"}]})
+    docker = Fake()
+    trial.check(replace(WANTED, objects=plain), FRESH, docker)
+    assert docker.stdin.splitlines()[4] == ""
+    trial.check(replace(OBJECTS, standby=True), FRESH, docker)
+    assert docker.stdin.splitlines()[4] == ""
+
+
+def test_each_failure_is_said_of_what_was_declared() -> None:
+    said = "statement\t0\nERROR:  invalid locale\nstatement\t1\nERROR:  not said\nstatement\t4\n" + (
+        'ERROR:  invalid value for parameter "work_mem": "lots"\nWARNING:  nothing\nstatement\t8\nFATAL:  no file.'
+    )
+    with pytest.raises(AzaError) as caught:
+        trial.check(OBJECTS, FRESH, Fake(statements=said), "Only the image was loaded")
+    assert caught.value.details["problems"] == [
+        "postgres_databases (sorted): PostgreSQL refuses: invalid locale",
+        'postgres_databases (copy): PostgreSQL refuses: invalid value for parameter "work_mem": "lots"',
+        "postgres_settings (all.yml: postgres_settings) session_preload_libraries: PostgreSQL refuses: no file",
+    ]
+    assert caught.value.msg.endswith("Only the image was loaded.")
+
+
+def test_arguments_of_initdb_that_are_refused() -> None:
+    said = 'The files belong to postgres\ninitdb: error: invalid locale name "xx"\ninitdb: hint: Use another.'
+    with pytest.raises(AzaError) as caught:
+        trial.check(WANTED, FRESH, Fake(initdb=said))
+    assert caught.value.details["problems"] == [
+        'postgres_initdb_args: initdb refuses them: invalid locale name "xx" Use another'
+    ]
+
+
+def observed(stored: str, provider: str = "icu") -> Observed:
+    template = {"encoding": "UTF8", "provider": "libc", "locale": "C", "collate": "C", "ctype": "C.UTF-8"}
+    there = {"sorted": {"provider": provider, "locale": stored, "encoding": "UTF8"}}
+    return replace(FRESH, server={"databases": there, "template1": template})
+
+
+def test_what_the_server_calls_a_locale_is_asked_once() -> None:
+    answer = "statement\t1\nlocale\ticu en-u-kn-true\ten-u-kn"
+    docker = Fake(statements=answer)
+    found = trial.with_locales(OBJECTS, observed("en-u-kn"), docker)
+    assert found.server and found.server["locales"] == {"icu en-u-kn-true": "en-u-kn"}
+    texts = [base64.b64decode(line).decode() for line in docker.stdin.splitlines()]
+    assert texts[3] == "--encoding=UTF8 --locale-provider=libc --lc-collate=C --lc-ctype=C.UTF-8"
+    docker.call = ()
+    again = trial.with_locales(OBJECTS, observed("de"), docker)
+    assert again.server and again.server["locales"] == {"icu en-u-kn-true": "en-u-kn"} and not docker.call
+
+
+def test_a_locale_that_was_accepted_need_not_be_asked_later() -> None:
+    trial.check(OBJECTS, FRESH, Fake(statements="locale\ticu en-u-kn-true\ten-u-kn"))
+    docker = Fake()
+    found = trial.with_locales(OBJECTS, observed("en-u-kn"), docker)
+    assert found.server and found.server["locales"] == {"icu en-u-kn-true": "en-u-kn"} and not docker.call
+
+
+@pytest.mark.parametrize(
+    "found", [FRESH, observed("en-u-kn-true"), observed("EN_u-kn-true"), observed("C", "libc")]
+)
+def test_no_server_is_asked_where_the_names_are_the_same_or_the_providers_differ(found: Observed) -> None:
+    docker = Fake()
+    assert trial.with_locales(OBJECTS, found, docker) is found and not docker.call
+
+
+def test_without_an_answer_the_names_differ() -> None:
+    docker = Fake()
+    docker.output = ""
+    found = trial.with_locales(OBJECTS, observed("en-u-kn"), docker)
+    assert found.server and found.server["locales"] == {}

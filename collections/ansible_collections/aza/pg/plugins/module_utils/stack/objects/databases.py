@@ -96,7 +96,8 @@ from pg_database d left join pg_db_role_setting s on s.setdatabase = d.oid and s
 where d.datname not in ('template0', 'template1'))
 """
 _TEMPLATE = f"""
-(select json_build_object('encoding', pg_encoding_to_char(d.encoding), 'provider', {locale.PROVIDER})
+(select json_build_object('encoding', pg_encoding_to_char(d.encoding), 'provider', {locale.PROVIDER},
+    'locale', {locale.LOCALE}, 'collate', d.datcollate, 'ctype', d.datctype)
 from pg_database d where d.datname = 'template1')
 """
 _SESSIONS = """
@@ -162,7 +163,7 @@ def _immovable(item: Mapping[str, Any], is_now: Mapping[str, Any], found: Observ
         return
     if not is_now["connects"] and item["name"] not in known(found)["inside"]:
         yield f"{where}: it takes no connections (ALTER DATABASE … ALLOW_CONNECTIONS true), so it cannot be looked into"
-    fixed = locale.differences(item, is_now)
+    fixed = locale.differences(item, is_now, known(found).get("locales") or {})
     if fixed:
         yield (
             f"{where}: {'; '.join(fixed)}. That is chosen when a database is created, and fixed from then on: declare "
@@ -346,6 +347,7 @@ def _fresh(wanted: Desired) -> dict[str, Any]:
     names = {"postgres", wanted.database}
     return {
         "databases": {name: made(wanted.superuser) for name in sorted(names)},
+        "template1": locale.made_by(str(wanted.objects.get("initdb_args", ""))),
         "inside": {name: copy.deepcopy(STOCK) for name in sorted(names)},
         "sessions": {},
     }

@@ -95,6 +95,9 @@ def test_encodings_have_several_names(one: str, two: str, same: bool) -> None:
         ("icu", "de_DE", "de-DE", False),
         ("builtin", "C.UTF-8", "C", True),
         ("builtin", "", "C", False),
+        ("builtin", "C.UTF8", "C.UTF-8", False),
+        ("icu", "en-u-kn-true", "en-u-kn", False),
+        ("icu", "en-u-kn-false", "en-u-kn", True),
     ],
 )
 def test_locales_are_compared_as_their_provider_does(
@@ -102,7 +105,8 @@ def test_locales_are_compared_as_their_provider_does(
 ) -> None:
     wanted = {"encoding": "UTF8", "locale_provider": "", "locale": declared}
     is_now = {"encoding": "UTF8", "provider": provider, "locale": there}
-    assert bool(locale.differences(wanted, is_now)) is differs
+    standard = {"icu en-u-kn-true": "en-u-kn"}
+    assert bool(locale.differences(wanted, is_now, standard)) is differs
 
 
 def test_only_another_locale_or_encoding_needs_template0() -> None:
@@ -115,6 +119,23 @@ def test_only_another_locale_or_encoding_needs_template0() -> None:
     }
     assert locale.options({**plain, "locale": "C"}, template)["builtin_locale"] == "C"
     assert locale.options({**plain, "template": "mine"}, template) == {"template": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "made"),
+    [
+        ("", ("UTF8", "builtin")),
+        ("--no-sync -c work_mem=7MB", ("UTF8", "builtin")),
+        ("-E LATIN1", ("LATIN1", "builtin")),
+        ("--encoding=SQL_ASCII --locale=C", ("SQL_ASCII", "libc")),
+        ("--locale-provider=icu --icu-locale=de", ("UTF8", "icu")),
+        ("--locale-provider builtin --builtin-locale C", ("UTF8", "builtin")),
+        ("--lc-collate='de_DE.UTF-8'", ("UTF8", "libc")),
+        ("'", ("UTF8", "builtin")),
+    ],
+)
+def test_what_initdb_makes_of_its_arguments(arguments: str, made: tuple[str, str]) -> None:
+    assert locale.made_by(arguments) == {"encoding": made[0], "provider": made[1]}
 
 
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=8)

@@ -125,6 +125,8 @@ class ActionModule(StackAction):
         address = published(given["publish_address"], role)
         pool_address = given["pgbouncer_publish_address"] or address
         basedir = Path(self._loader.get_basedir())
+        libraries = preload(basedir, given["databases"], given["extra_preload_libraries"])
+        given = {**given, "extra_preload_libraries": libraries["declared"]}
         prediction = predict(given, engine, basedir)
         floor = part.floor(role) if role else {}
         wanted = describing.describe(
@@ -154,8 +156,7 @@ class ActionModule(StackAction):
                 log_max_size=given["log_max_size"],
                 log_max_files=given["log_max_files"],
                 origins=self._origins(),
-                objects={key: given[key] for key in _OBJECTS}
-                | {"preload": preload(basedir, given["databases"], given["extra_preload_libraries"])},
+                objects={key: given[key] for key in _OBJECTS} | {"preload": libraries},
                 exporter=Exporter(
                     images[EXPORTER] | {"pinned": pinned[EXPORTER]},
                     given["exporter_port"],

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -107,11 +109,24 @@ def connect_line(where: Mapping[str, Any]) -> str:
             parts["sslmode"] = "verify-full" if where["verifiable"] else "require"
         if where["sslrootcert"] and where["verifiable"]:
             parts["sslrootcert"] = where["sslrootcert"]
-        return 'psql "' + " ".join(f"{key}={_quoted(str(value))}" for key, value in parts.items()) + '"'
+        return f"psql {_word(' '.join(f'{key}={_quoted(str(value))}' for key, value in parts.items()))}"
     on_host = "" if where["local"] else "on the host:  "
+    # A name with an equals sign would be taken for a connection string.
+    database = f"dbname={_quoted(where['database'])}" if "=" in where["database"] else where["database"]
+    who = f"-U {shlex.quote(where['user'])} -d {shlex.quote(database)}"
     if where["psql"]:
-        return f"{on_host}psql -h {where['socket']} -U {where['user']} -d {where['database']}"
-    return f"{on_host}docker exec -it {where['container']} psql -U {where['user']} -d {where['database']}"
+        return f"{on_host}psql -h {shlex.quote(where['socket'])} {who}"
+    return f"{on_host}docker exec -it {where['container']} psql {who}"
+
+
+def _word(text: str) -> str:
+    """One word for a shell."""
+    # An interactive shell expands ! between double quotes, and nothing there keeps it from that.
+    return shlex.quote(text) if "!" in text else '"' + _SPECIAL.sub(r"\\\g<0>", text) + '"'
+
+
+# Between double quotes: what a shell expands, and a backslash before it.
+_SPECIAL = re.compile(r'["$`]|\\(?=[\\"$`])')
 
 
 def _quoted(value: str) -> str:

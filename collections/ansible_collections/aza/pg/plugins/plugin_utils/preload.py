@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which extensions cannot be created before their library is preloaded, as the catalogue says."""
+"""Which extensions cannot be created before their library is preloaded, as the catalogue says. A declared one brings
+its library."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,31 @@ from ansible_collections.aza.pg.plugins.module_utils.catalog.loading import load
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import checkout
 
 
-def preload(start: Path, databases: Iterable[Mapping[str, Any]], extra: Iterable[str]) -> dict[str, Any]:
-    """``needed``: extension → library; ``declared``: what the inventory adds. Empty where no extension is declared."""
+def preload(start: Path, databases: Iterable[Any], extra: Iterable[str]) -> dict[str, Any]:
+    """``needed``: extension → library; ``declared``: what the inventory adds by postgres_extra_preload_libraries, and
+    the libraries of declared extensions."""
+    libraries = list(extra)
     directory = checkout(start) / "image"
-    if not any(entry.get("extensions") for entry in databases) or not directory.is_dir():
-        return {}
+    declared = [name for entry in databases for name in _declared(entry)]
+    if not declared or not directory.is_dir():
+        return {"needed": {}, "declared": libraries}
     entries = load_catalog(directory).extensions.values()
-    needed = {
-        item.created_name: item.preload.library
+    required = {
+        item.created_name: item.preload
         for item in entries
         if item.created_name and item.preload and item.preload.required
     }
-    return {"needed": needed, "declared": list(extra)}
+    needed = {name: preload.library for name, preload in required.items()}
+    # An image with the extension preloads the others by itself.
+    brought = [needed[name] for name in declared if name in required and not required[name].default]
+    return {"needed": needed, "declared": list(dict.fromkeys([*libraries, *brought]))}
+
+
+def _declared(entry: Any) -> Iterator[str]:
+    """The extensions that the database is to have."""
+    if isinstance(entry, Mapping) and entry.get("state") != "absent":
+        for item in entry.get("extensions") or ():
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, Mapping) and item.get("state") != "absent":
+                yield str(item.get("name"))

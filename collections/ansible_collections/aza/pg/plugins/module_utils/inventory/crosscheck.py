@@ -354,13 +354,20 @@ def _extensions(
             yield where, image.missing(name)
             continue
         if entry.preload and entry.preload.required and entry.preload.library not in preloaded:
+            # It comes with the extension.
+            for library in sorted(preloaded):
+                if library in image.libraries and excluded(entry, image.libraries[library]):
+                    yield (
+                        where,
+                        f"the extension '{name}' needs the library '{entry.preload.library}', which cannot be loaded "
+                        f"beside '{library}'; leave one of the two out",
+                    )
+        if entry.database and text(database.get("name")) != entry.database and not moved:
             yield (
                 where,
-                f"the extension '{name}' works only with its library preloaded; add '{entry.preload.library}' to "
-                "postgres_extra_preload_libraries",
+                f"the extension '{name}' can be created in the database '{entry.database}' only; declare it there, or "
+                "choose another database with the setting that ends in .database_name (postgres_settings)",
             )
-        if entry.database and text(database.get("name")) != entry.database and not moved:
-            yield where, f"the extension '{name}' can be created in the database '{entry.database}' only"
         for needed in image.requires(name):
             if needed in declared.absent:
                 other = written(declared.absent[needed][0])

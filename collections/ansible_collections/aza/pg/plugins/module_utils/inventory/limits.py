@@ -131,13 +131,16 @@ def _name(value: Any) -> str:
     return unfit_name(str(value))
 
 
-def _plain_name(value: Any) -> str:
-    """Of a name that stands on command lines, in an environment and in a connection string as well."""
+_MARKS = "\"'`\\$"
+
+
+def _administrator(value: Any) -> str:
+    """initdb makes no server for a user with one of the marks, and the name stands on command lines and in rules."""
     marks = [sign for sign in str(value) if sign in _MARKS]
     if marks or str(value).startswith(("/", "+", "-")):
         wrong = marks[0] if marks else f"{str(value)[0]} at its beginning"
         return f"has {wrong} in it, which this name cannot have; use letters, digits, _ and -"
-    return _name(value)
+    return _role_name(value)
 
 
 def _entry(value: Any) -> str:
@@ -148,13 +151,6 @@ def _entry(value: Any) -> str:
 def _schema_name(value: Any) -> str:
     reserved = "begins with pg_, which PostgreSQL keeps for itself"
     return _name(value) or (reserved if str(value).startswith("pg_") else "")
-
-
-_MARKS = "\"'`\\$"
-
-
-def _administrator(value: Any) -> str:
-    return _plain_name(value) or _role_name(value)
 
 
 def _role_name(value: Any) -> str:
@@ -203,13 +199,14 @@ def _loss(value: Any) -> str:
 
 
 _NAME_SCHEMA = {"minLength": 1, "maxLength": 63, "pattern": "^[^\u0000-\u001f]*$"}
-_PLAIN_SCHEMA = {**_NAME_SCHEMA, "pattern": "^(?![/+-])[^\"'`\\\\$\u0000-\u001f]*$"}
+_ADMINISTRATOR_SCHEMA = {**_NAME_SCHEMA, "pattern": "^(?![/+-])[^\"'`\\\\$\u0000-\u001f]*$"}
 SIZE, DURATION = Limit(_size, takes="number"), Limit(_duration, takes="number")
 ADDRESS, NETWORK = Limit(_address), Limit(_network)
 SETTINGS = Limit(_settings, {"additionalProperties": {"not": {"type": ["null", "object"]}}})
 NAME = Limit(_name, _NAME_SCHEMA)
-PLAIN_NAME = Limit(_plain_name, _PLAIN_SCHEMA)
-ADMINISTRATOR = Limit(_administrator, {**_PLAIN_SCHEMA, "not": {"pattern": "^(?:pg_|(?:public|none)$)"}})
+ADMINISTRATOR = Limit(
+    _administrator, {**_ADMINISTRATOR_SCHEMA, "not": {"pattern": "^(?:pg_|(?:public|none)$)"}}
+)
 SCHEMA_NAME = Limit(_schema_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)"})
 ROLE_NAME = Limit(_role_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)(?!(?:public|none)$)"})
 ENTRY = Limit(_entry, {"pattern": "^[^\u0000-\u001f]+$"})
@@ -233,7 +230,7 @@ LIMITS: dict[str, Limit] = {
     "postgres_replay_delay": or_empty(DURATION),
     "postgres_synchronous_replicas": between(0, 16),
     "postgres_allow_from[]": NETWORK,
-    "postgres_database": PLAIN_NAME,
+    "postgres_database": NAME,
     "postgres_user": ADMINISTRATOR,
     "postgres_password": PASSWORD,
     "postgres_settings": SETTINGS,

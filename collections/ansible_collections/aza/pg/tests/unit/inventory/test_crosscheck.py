@@ -200,9 +200,15 @@ REPLICATED = {"name": "x", "state": "absent"}
         (one(extensions=["postgis"]), "postgres_databases[0].extensions[0]", "add it to image_extensions"),
         (one(extensions=["auto_explain"]), "postgres_databases[0].extensions[0]", "is a module"),
         (
-            one(extensions=["timescaledb"]),
+            one(extensions=["timescaledb"])
+            | {"image_flavour": "full", "postgres_extra_preload_libraries": ["pg_show_plans"]},
             "postgres_databases[0].extensions[0]",
-            "add 'timescaledb' to postgres_extra_preload",
+            "which cannot be loaded beside 'pg_show_plans'",
+        ),
+        (
+            one(extensions=["pg_cron"]),
+            "postgres_databases[0].extensions[0]",
+            "in the database 'postgres' only",
         ),
         (
             one(extensions=["pg_cron"]) | {"postgres_extra_preload_libraries": ["pg_cron"]},

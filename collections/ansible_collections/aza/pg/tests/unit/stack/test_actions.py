@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils import answers, stack_image
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
+from psycopg.conninfo import conninfo_to_dict
 
 DIGEST = "sha256:" + "a" * 64
 WHERE = {
@@ -60,6 +62,22 @@ WHERE = {
 def test_the_line_to_paste(changes: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/psql")
     assert stack_summary.connect_line({**WHERE, **changes}) == line
+
+
+@pytest.mark.parametrize("database", ["sh$op", 'a"b', "a`id`b", "it's", "a\\$b", "hi!there", "a=b"])
+@pytest.mark.parametrize("changes", [{}, {"passfile": ""}])
+def test_the_line_reaches_the_database_of_any_name(
+    database: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/psql")
+    line = stack_summary.connect_line({**WHERE, **changes, "database": database})
+    script = f"set -- {line}; printf '%s\\n' \"$@\""
+    words = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    said = words[1] if len(words) == 2 else words[words.index("-d") + 1]
+    is_string = len(words) == 2 or "=" in said
+    assert (conninfo_to_dict(said)["dbname"] if is_string else said) == database
 
 
 def test_from_elsewhere_when_the_port_is_published(monkeypatch: pytest.MonkeyPatch) -> None:

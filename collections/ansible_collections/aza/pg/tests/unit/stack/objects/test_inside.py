@@ -219,7 +219,21 @@ def test_the_catalogue_says_which_library_an_extension_needs() -> None:
     given_now = [{"name": "shop", "extensions": ["pg_cron"]}]
     assert preload(ROOT, given_now, ["pg_cron"])["needed"]["pg_cron"] == "pg_cron"
     assert "plpgsql_check" not in preload(ROOT, given_now, [])["needed"]
-    assert preload(ROOT, [{"name": "shop"}], []) == {}
+    assert preload(ROOT, [{"name": "shop"}], ["x"]) == {"needed": {}, "declared": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("database", "brought"),
+    [
+        ({"extensions": ["pg_cron", "citext"]}, ["x", "pg_cron"]),
+        ({"extensions": [{"name": "pg_cron", "version": ""}]}, ["x", "pg_cron"]),
+        ({"extensions": [{"name": "pg_cron", "state": "absent"}]}, ["x"]),
+        ({"extensions": ["pg_cron"], "state": "absent"}, ["x"]),
+        ({"extensions": [5, {"nmae": "x"}]}, ["x"]),
+    ],
+)
+def test_a_declared_extension_brings_its_library(database: dict[str, Any], brought: list[str]) -> None:
+    assert preload(ROOT, [database, database, "bare"], ["x"])["declared"] == brought
 
 
 def test_the_first_plan_is_whole_before_there_is_a_server() -> None:

@@ -48,7 +48,12 @@ from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import or
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.preload import preload
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import SLICE_SECONDS, StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS, misfits, pooled
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import (
+    ARGUMENTS,
+    confirm,
+    misfits,
+    pooled,
+)
 
 # A plan may show something new once the server runs (its password, say); then it must be empty.
 _ROUNDS = 3
@@ -73,7 +78,7 @@ class ActionModule(StackAction):
         if given["state"] == "checked":
             return self._checked(given)
         if given["state"] == "absent":
-            self._confirm(given)
+            confirm(given)
         return self._other(given)
 
     # -- state: present -------------------------------------------------------------------------------
@@ -426,22 +431,6 @@ class ActionModule(StackAction):
             self.say(answer["plan"]["summary"])
 
     # -- the other states -----------------------------------------------------------------------------
-
-    def _confirm(self, given: dict[str, Any]) -> None:
-        cluster = given["cluster"]
-        if given["confirm"] != cluster:
-            said = f", not '{given['confirm']}'" if given["confirm"] else ""
-            raise AzaError(
-                f"Removing {cluster} must be confirmed with the cluster's name: confirm={cluster}{said}. "
-                "Nothing was changed.",
-                reason="not_confirmed",
-            )
-        if given["remove_data"] not in ("", cluster):
-            raise AzaError(
-                f"Removing the data must be confirmed with the cluster's name: remove_data={cluster}, "
-                f"not '{given['remove_data']}'. Nothing was changed.",
-                reason="not_confirmed",
-            )
 
     def _other(self, given: dict[str, Any]) -> dict[str, Any]:
         host, _, member = self._look(given)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import check_value
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import written
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import plain
@@ -42,6 +43,24 @@ def misfits(given: Mapping[str, Any]) -> Iterator[str]:
             )
             for path, said in check_value((name,), plain(given[name]), option):
                 yield f"{written(path)}: {said}"
+
+
+def confirm(given: Mapping[str, Any]) -> None:
+    """:raises AzaError: removing the instance, or its data, is not confirmed with the cluster's name."""
+    cluster = given["cluster"]
+    if given["confirm"] != cluster:
+        said = f", not '{given['confirm']}'" if given["confirm"] else ""
+        raise AzaError(
+            f"Removing {cluster} must be confirmed with the cluster's name: confirm={cluster}{said}. "
+            "Nothing was changed.",
+            reason="not_confirmed",
+        )
+    if given["remove_data"] not in ("", cluster):
+        raise AzaError(
+            f"Removing the data must be confirmed with the cluster's name: remove_data={cluster}, "
+            f"not '{given['remove_data']}'. Nothing was changed.",
+            reason="not_confirmed",
+        )
 
 
 ARGUMENTS = arguments(stack.DOCUMENTATION)

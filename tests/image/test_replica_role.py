@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from typing import Any
 
 import pytest
+from ansible_collections.aza.pg.plugins.module_utils.stack import data_volume, positions
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 
 PASSWORD = r"a:b\c'd e"
 PRIMARY_INIT = {
@@ -39,7 +43,41 @@ def start_primary(run_container: Any, **options: Any) -> tuple[Any, str]:
     return primary, network
 
 
-def test_replica(run_container: Any) -> None:
+def stopped_facts(box: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a deploy learns of a stopped server from its volume. It is what pg_controldata says, for root, who may read
+    the directory, as for a user who may only ask the engine."""
+    (mount,) = [item for item in box.container.attrs["Mounts"] if item["Type"] == "volume"]
+    found = data_volume.look(Docker(), mount["Name"], box.name)
+    with monkeypatch.context() as patch:
+        patch.setattr(data_volume._Directory, "__init__", _closed)
+        assert data_volume.look(Docker(), mount["Name"], box.name) == found
+    command = [
+        "run",
+        "--rm",
+        "--volumes-from",
+        box.name,
+        "--entrypoint",
+        "pg_controldata",
+        box.container.image.id,
+    ]
+    said = subprocess.run(
+        ["docker", *command, "/var/lib/postgresql/18/docker"], capture_output=True, text=True, check=True
+    ).stdout
+    values = dict(re.findall(r"^(.+?): +(.+)$", said, re.MULTILINE))
+    ends = ("Latest checkpoint location", "Minimum recovery ending location")
+    assert found["system_identifier"] == values["Database system identifier"]
+    assert found["lsn"] in [values[name] for name in ends]
+    lines = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeline")
+    assert found["timeline"] == max(int(values[name]) for name in lines)
+    assert found["exact"] is values["Database cluster state"].startswith("shut down")
+    return found
+
+
+def _closed(*_: Any) -> None:
+    raise data_volume.UnreadableError("closed")
+
+
+def test_replica(run_container: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     primary, network = start_primary(run_container, mem_limit="2g")
     env = replica_env(primary.name)
     replica = run_container(password=None, env=env, network=network, mem_limit="512m")
@@ -65,6 +103,8 @@ def test_replica(run_container: Any) -> None:
 
     # The primary grows while the standby is down: pg_control does not know it yet, the primary does.
     replica.container.stop(timeout=20)
+    seen = stopped_facts(replica, monkeypatch)
+    assert (seen["data"], seen["standby"], seen["timeline"], seen["exact"]) == (True, True, 1, True)
     primary.sql("ALTER SYSTEM SET max_wal_senders = 23")
     primary.restart()
     replica.start().wait_ready()
@@ -72,6 +112,8 @@ def test_replica(run_container: Any) -> None:
 
     # Without the primary its own data says what it needs.
     primary.container.stop(timeout=20)
+    before = stopped_facts(primary, monkeypatch)
+    assert (before["standby"], before["exact"]) == (False, True)
     replica.restart()
     assert "does not answer" in replica.logs()
     assert (replica.show("max_wal_senders"), replica.show("max_connections")) == ("23", "333")
@@ -81,6 +123,15 @@ def test_replica(run_container: Any) -> None:
     replica.restart()
     assert replica.sql("SELECT pg_is_in_recovery()") == "f"
     assert "is a primary's (no standby.signal; promoted?)" in replica.logs()
+
+    # The promoted one has all that the old primary had, which was shut down in order; a killed one may have had more.
+    replica.container.kill("KILL")
+    replica.exit_code()
+    promoted = stopped_facts(replica, monkeypatch)
+    assert (promoted["standby"], promoted["timeline"], promoted["exact"]) == (False, 2, False)
+    assert [timeline for timeline, _ in promoted["history"]] == [1]
+    assert positions.missing(before, promoted) == 0
+    assert (positions.missing(promoted, before) or 0) > 0
 
 
 def test_what_conf_d_names_makes_a_replica(run_container: Any) -> None:

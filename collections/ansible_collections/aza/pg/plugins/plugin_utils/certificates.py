@@ -12,7 +12,7 @@ import os
 import secrets as random
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
@@ -55,15 +55,19 @@ class Bundle:
     made: bool = False
     # The root certificate (PEM) that the chain leads to; empty where it is not in the operator's file.
     authority: str = ""
+    # Whether the environment had no authority until now.
+    new_authority: bool = False
 
 
 @dataclass(frozen=True)
 class Authority:
     certificate: x509.Certificate
-    key: CertificateIssuerPrivateKeyTypes = field(repr=False)
+    # None: it is lost, and nothing can be signed.
+    key: CertificateIssuerPrivateKeyTypes | None = field(repr=False)
     path: str = ""
     # What it is verified by, where that is more than itself.
     chain: str = ""
+    new: bool = False
 
 
 class Certificates:
@@ -84,7 +88,7 @@ class Certificates:
             return self._own(wish)
         authority = self._authority(wish)
         path = self.directory / f"{wish.host}.pem"
-        kept = _private(path) if path.exists() else ""
+        kept = private(path) if path.exists() else ""
         why = self._why_renew(kept, wish, authority) if kept else ""
         if kept and not why:
             return self._bundle(kept, authority, wish)
@@ -92,18 +96,12 @@ class Certificates:
         if not self.dry:
             self._prepare()
             temporary = path.with_name(f".{path.name}.{random.token_hex(4)}")
-            _write_new(temporary, pem)
+            write_new(temporary, pem)
             temporary.replace(path)
         return self._bundle(pem, authority, wish, why=why, made=True)
 
     def _prepare(self) -> None:
-        for folder in (self.root, self.directory.parent, self.directory):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)
-        # Also where the inventory is not the checkout's own: no key is committed by accident.
-        ignore = self.root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        prepare(self.root, self.directory.parent, self.directory)
 
     # -- the environment's own -----------------------------------------------------------------------
 
@@ -112,35 +110,31 @@ class Certificates:
             return self._given_authority(wish)
         folder = self.root / "ca"
         if not (folder / "ca.key").exists() and not (folder / "ca.crt").exists():
-            made, key_pem = self._new_authority()
+            made, key_pem = new_authority(self.root, self.now)
             if self.dry:
-                return Authority(made.certificate, made.key, str(folder / "ca.crt"))
-            self._keep(folder, _pem(made.certificate), key_pem)
+                signs = load_key("", key_pem)
+                return Authority(made, signs, str(folder / "ca.crt"), new=True)
+            self._keep(folder, as_pem(made), key_pem)
         try:
-            chain, key = (_private(folder / name) for name in ("ca.crt", "ca.key"))
+            chain = private(folder / "ca.crt")
+            # Read back from a host (secrets.yml -e fetch=true) it has no key; what it has signed is good all the same.
+            key = (
+                load_key(str(folder / "ca.key"), private(folder / "ca.key"))
+                if (folder / "ca.key").exists()
+                else None
+            )
         except OSError as error:
             raise AzaError(
-                f"{folder}: ca.crt and ca.key belong together and {error.filename} cannot be read "
-                f"({error.strerror}); bring it back, or move both away to have new ones made.",
+                f"{folder}: {error.filename} cannot be read ({error.strerror}). Bring it back from where it is kept, "
+                "or read it back from the hosts: ansible-playbook secrets.yml -e fetch=true.",
                 reason="bad_certificate",
             ) from None
-        found = Authority(_certificates(str(folder / "ca.crt"), chain)[0], _key(str(folder / "ca.key"), key))
-        return self._checked(Authority(found.certificate, found.key, str(folder / "ca.crt")), str(folder))
-
-    def _new_authority(self) -> tuple[Authority, str]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"aza-pg {self.root.parent.name}"[:64])])
-        start = self.now - _MARGIN
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(start + timedelta(days=tls.CA_DAYS))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        return Authority(certificate, key), _key_pem(key)
+        certificates = load(str(folder / "ca.crt"), chain)
+        found = Authority(signer(certificates, key) or certificates[0], key, str(folder / "ca.crt"), chain)
+        if found.certificate.not_valid_after_utc <= self.now:
+            # It signs nothing any more, and stays trusted until another one does: it can be replaced like a lost one.
+            return replace(found, key=None)
+        return self._checked(found, str(folder))
 
     def _keep(self, folder: Path, certificate: str, key: str) -> None:
         """Both files appear at once: two runs that start at the same moment agree on one authority."""
@@ -148,14 +142,22 @@ class Certificates:
         temporary = self.root / f".ca.{random.token_hex(4)}"
         temporary.mkdir(mode=0o700)
         try:
-            _write_new(temporary / "ca.crt", certificate)
-            _write_new(temporary / "ca.key", key)
+            write_new(temporary / "ca.crt", certificate)
+            write_new(temporary / "ca.key", key)
             with contextlib.suppress(OSError):  # another run was first: its authority counts
                 temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _issue(self, wish: Wish, authority: Authority) -> str:
+        if authority.key is None:
+            folder = Path(authority.path).parent
+            raise AzaError(
+                f"{wish.host} needs a new certificate, and the authority in {folder} cannot sign it: ca.key is missing, "
+                "or ca.crt has expired. Bring the key back from where it is kept, or begin a new authority: "
+                "docs/runbooks/rotate-the-authority.md.",
+                reason="no_authority_key",
+            )
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wish.host[:64])])
         issuer = authority.certificate
@@ -174,12 +176,12 @@ class Certificates:
             .add_extension(authority_key, critical=False)
             .sign(authority.key, hashes.SHA256())
         )
-        return _key_pem(key) + _pem(certificate) + _pem(issuer)
+        return _key_pem(key) + as_pem(certificate) + as_pem(issuer)
 
     def _why_renew(self, kept: str, wish: Wish, authority: Authority) -> str:
         try:
-            first = _certificates(wish.host, kept)[0]
-            matches = _key(wish.host, kept).public_key() == first.public_key()
+            first = load(wish.host, kept)[0]
+            matches = load_key(wish.host, kept).public_key() == first.public_key()
         except AzaError:
             return "the one that was kept is damaged"
         if not matches:
@@ -201,9 +203,10 @@ class Certificates:
             "own": False,
             "missing": [],
             "ca_expires": authority.certificate.not_valid_after_utc.timestamp(),
+            "root": tls.authority(pem.encode()).get("root", ""),
             "names": list(wish.names),
         }
-        return Bundle(pem, facts, authority.path, made, _trusted(authority))
+        return Bundle(pem, facts, authority.path, made, _trusted(authority), authority.new)
 
     # -- the operator's own --------------------------------------------------------------------------
 
@@ -213,7 +216,7 @@ class Certificates:
     def _given_authority(self, wish: Wish) -> Authority:
         variable = "postgres_tls_ca_certificate"
         chain = self._read(variable, wish.ca_certificate)
-        key = _key("postgres_tls_ca_key", self._read("postgres_tls_ca_key", wish.ca_key))
+        key = load_key("postgres_tls_ca_key", self._read("postgres_tls_ca_key", wish.ca_key))
         path = "" if "-----BEGIN" in wish.ca_certificate else wish.ca_certificate
         if not path:
             # A client verifies with a file; it is public.
@@ -221,9 +224,11 @@ class Certificates:
             if not self.dry and (not Path(path).exists() or Path(path).read_text() != chain):
                 self._prepare()
                 temporary = self.directory / f".ca.{random.token_hex(4)}"
-                _write_new(temporary, chain)
+                write_new(temporary, chain)
                 temporary.replace(path)
-        found = Authority(_certificates(variable, chain)[0], key, path, chain)
+        certificates = load(variable, chain)
+        # With two authorities in the file, one of them on its way, the key says which one signs.
+        found = Authority(signer(certificates, key) or certificates[0], key, path, chain)
         return self._checked(found, variable)
 
     def _checked(self, authority: Authority, where: str) -> Authority:
@@ -233,7 +238,7 @@ class Certificates:
         except x509.ExtensionNotFound:
             may_sign = False
         problem = ""
-        if authority.key.public_key() != certificate.public_key():
+        if authority.key is not None and authority.key.public_key() != certificate.public_key():
             problem = "the key does not belong to the certificate; give the pair that was made together"
         elif not may_sign:
             problem = (
@@ -248,8 +253,8 @@ class Certificates:
     def _own(self, wish: Wish) -> Bundle:
         variable = "postgres_tls_certificate"
         text = self._read(variable, wish.certificate)
-        chain = _certificates(variable, text)
-        key = _key("postgres_tls_key", self._read("postgres_tls_key", wish.key))
+        chain = load(variable, text)
+        key = load_key("postgres_tls_key", self._read("postgres_tls_key", wish.key))
         first = chain[0]
         problem = ""
         if key.public_key() != first.public_key():
@@ -264,13 +269,14 @@ class Certificates:
             problem = f"it is valid only from {tls.date(first.not_valid_before_utc.timestamp())} on"
         if problem:
             raise AzaError(f"{variable}: {problem}.", reason="bad_certificate")
-        pem = _key_pem(key) + "".join(map(_pem, chain))
+        pem = _key_pem(key) + "".join(map(as_pem, chain))
         has = _names(first)
         facts = tls.read(pem.encode()) | {
             "why": "it was asked for" if wish.renew else "",
             "own": True,
             "missing": [name for name in wish.expected if not tls.covers(has, name)],
             "ca_expires": None,
+            "root": tls.authority(pem.encode()).get("root", ""),
             "names": list(has),
         }
         own_root = len(chain) > 1 and chain[-1].issuer == chain[-1].subject
@@ -279,14 +285,50 @@ class Certificates:
             facts,
             # A certificate of a public authority is verified with what the client's system trusts.
             wish.certificate if own_root and "-----BEGIN" not in wish.certificate else "system",
-            authority=_pem(chain[-1]) if chain[-1].issuer == chain[-1].subject else "",
+            authority=as_pem(chain[-1]) if chain[-1].issuer == chain[-1].subject else "",
         )
+
+
+def prepare(root: Path, *folders: Path) -> None:
+    """Have these directories, which nobody else can read."""
+    for folder in (root, *folders):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+    # Also where the inventory is not the checkout's own: no key is committed by accident.
+    ignore = root / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+
+
+def new_authority(root: Path, now: datetime) -> tuple[x509.Certificate, str]:
+    """Return a certificate and its key, as PEM. ``root``: ``INVENTORY/secrets``."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    common = f"{tls.AUTHORITY_NAME}{root.parent.name}"[:64]
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    start = now - _MARGIN
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=tls.CA_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate, _key_pem(key)
+
+
+def signer(
+    trusted: Iterable[x509.Certificate], key: CertificateIssuerPrivateKeyTypes | None
+) -> x509.Certificate | None:
+    """Return the one that the key belongs to."""
+    return next((item for item in trusted if key and item.public_key() == key.public_key()), None)
 
 
 def _trusted(authority: Authority) -> str:
     """The certificates up to a root; empty where the root is not among them."""
-    chain = _certificates("", authority.chain) if authority.chain else [authority.certificate]
-    return "".join(map(_pem, chain)) if any(item.issuer == item.subject for item in chain) else ""
+    chain = load("", authority.chain) if authority.chain else [authority.certificate]
+    return "".join(map(as_pem, chain)) if any(item.issuer == item.subject for item in chain) else ""
 
 
 def _date(certificate: x509.Certificate) -> str:
@@ -330,7 +372,7 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _certificates(where: str, text: str) -> list[x509.Certificate]:
+def load(where: str, text: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(text.encode())
     except ValueError:
@@ -340,7 +382,7 @@ def _certificates(where: str, text: str) -> list[x509.Certificate]:
         ) from None
 
 
-def _key(where: str, text: str) -> CertificateIssuerPrivateKeyTypes:
+def load_key(where: str, text: str) -> CertificateIssuerPrivateKeyTypes:
     try:
         found = serialization.load_pem_private_key(text.encode(), None)
     except TypeError:
@@ -357,7 +399,7 @@ def _key(where: str, text: str) -> CertificateIssuerPrivateKeyTypes:
     return found  # type: ignore[return-value]
 
 
-def _pem(certificate: x509.Certificate) -> str:
+def as_pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
@@ -369,14 +411,14 @@ def _key_pem(key: CertificateIssuerPrivateKeyTypes) -> str:
     ).decode()
 
 
-def _private(path: Path) -> str:
+def private(path: Path) -> str:
     """The text of a file that is nobody else's to read; it is made so where it is not."""
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     return path.read_text(encoding="utf-8")
 
 
-def _write_new(path: Path, text: str) -> None:
+def write_new(path: Path, text: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as stream:
         stream.write(text)

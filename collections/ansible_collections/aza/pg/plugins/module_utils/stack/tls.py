@@ -31,6 +31,8 @@ CA_PATH = f"{DIRECTORY}/ca.crt"
 # The name of key and chain among the secrets.
 SECRET = "tls/server"
 KIND = "certificate"
+# What the name of an environment's own authority begins with.
+AUTHORITY_NAME = "aza-pg "
 # The authority's life, a certificate's (what clients accept at most), and from when on it is renewed.
 CA_DAYS, DAYS, RENEW_DAYS = 3650, 397, 30
 _DAY = 86400
@@ -127,6 +129,27 @@ def read(content: bytes) -> dict[str, Any]:
         return {"fingerprint": fingerprint(der), "expires": _not_after(der)}
     except (binascii.Error, ValueError, IndexError):
         return {}
+
+
+def authority(content: bytes) -> dict[str, Any]:
+    """Fingerprint (``root``) of the last certificate in a file, and whether an environment's authority is its issuer
+    (``ours``); empty when there is none."""
+    found = _CERTIFICATE.findall(content)
+    try:
+        der = base64.b64decode(b"".join(found[-1].split()), validate=True)
+        rest = _element(_element(der)[1])[1]
+        for _ in ("version", "serial number", "algorithm"):
+            rest = _after(rest)
+        return {"root": fingerprint(der), "ours": AUTHORITY_NAME.encode() in _element(rest)[1]}
+    except (binascii.Error, ValueError, IndexError):
+        return {}
+
+
+def fingerprints(content: bytes) -> tuple[str, ...]:
+    """Of all certificates in a text that is known to be good."""
+    return tuple(
+        fingerprint(base64.b64decode(b"".join(item.split()))) for item in _CERTIFICATE.findall(content)
+    )
 
 
 def fingerprint(der: bytes) -> str:
@@ -227,6 +250,24 @@ def change(item: File, wanted: Desired, is_now: Mapping[str, Any] | None, effect
     )
 
 
+def problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    """A certificate of an authority that the members of the cluster do not trust yet: replicas could not reconnect."""
+    trusted, there = found.files.get(CA_PATH), found.files.get(PATH) or {}
+    new, now = str(wanted.certificate.get("root", "")), str((there.get("authority") or {}).get("root", ""))
+    if not trusted or not new or not now or new == now or wanted.claim.take_over:
+        return
+    expires = float((there.get("certificate") or {}).get("expires") or 0)
+    if expires and expires <= float(found.host.get("time") or 0):
+        return  # nobody accepts the old one either
+    if wanted.certificate.get("replace") or new in fingerprints(str(trusted.get("text", "")).encode()):
+        return
+    yield (
+        "the server's certificate would come from another authority, which the members of the cluster do not trust "
+        "yet, so that replicas could not reconnect; rotate the authority in two steps "
+        "(docs/runbooks/rotate-the-authority.md), or accept that until every member is deployed: -e authority=replace"
+    )
+
+
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What a check says of the certificate that is on the host and of the one that clients are shown."""
     there, facts = (found.files.get(PATH) or {}).get("certificate") or {}, wanted.certificate
@@ -245,7 +286,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     ca = facts.get("ca_expires")
     if ca and expiry(now, ca):
         said = f"the authority that signs it: {expiry(now, ca)} ({date(ca)})"
-        yield Finding(KIND, "yellow", said, "docs/runbooks/renew-a-certificate.md says how")
+        yield Finding(KIND, "yellow", said, "docs/runbooks/rotate-the-authority.md says how")
     in_use = found.certificate_in_use
     if in_use and in_use != there["fingerprint"]:
         said = "the server shows clients another certificate than the one in its file"

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ansible.plugins.loader import lookup_loader
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import findings, replication, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import findings, ownership, replication, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
@@ -21,29 +22,27 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     PGBOUNCER,
     PGBOUNCER_EXPORTER,
     SERVER,
-    Desired,
     container_name,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
-    PASSWORDS,
     PgBouncer,
-    userlist,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import SECRET as USERLIST
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import USERLIST as STATS_USER
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import PgBouncerExporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
-from ansible_collections.aza.pg.plugins.plugin_utils import certificates, cluster, stack_images
+from ansible_collections.aza.pg.plugins.plugin_utils import (
+    certificates,
+    cluster,
+    handed_secrets,
+    stack_images,
+)
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ADMINISTRATOR,
-    ROLES,
     InstanceSecrets,
     SecretStore,
-    pgpass_escape,
 )
+from ansible_collections.aza.pg.plugins.plugin_utils.environment import Environment
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import origins
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
 from ansible_collections.aza.pg.plugins.plugin_utils.preload import preload
@@ -114,13 +113,16 @@ class ActionModule(StackAction):
         role = part.role()
         if role is not None:
             part.refuse(role)
-        for note in role.notes if role else ():
+        for note in role.notes if role and not given.get("admitted") else ():
             self.say(note)
         pinned = {name: stack_images.pinned(image, engine) for name, image in images.items()}
-        secrets = self._secrets(given)
-        bundle = self._certificate(given, host, role, dry=not certain) if given["tls"] else None
-        if bundle and bundle.made and not certain:
-            raise _OtherwiseError
+        # Nothing is written on the control node before the host has said that the instance is this environment's.
+        dry = self.check_mode or not given.get("admitted")
+        environment = Environment(self.task_vars.get("inventory_dir"), dry)
+        secrets = self._secrets(given, dry)
+        bundle = self._certificate(given, host, role, dry) if given["tls"] else None
+        if role and not member.get("data") and given["take_over"] != given["cluster"]:
+            environment.refuse_foreign_members(self.task_vars, given["cluster"], self.host)
         if role and bundle and not bundle.authority:
             raise AzaError(
                 "postgres_tls_certificate: it does not end with the root that signed it, so the members of the cluster "
@@ -187,7 +189,7 @@ class ActionModule(StackAction):
                 if PGBOUNCER_EXPORTER in images
                 else None,
                 tls=given["tls"],
-                certificate=bundle.facts if bundle else {},
+                certificate={**bundle.facts, "replace": given["replace_authority"]} if bundle else {},
                 ca=bundle.authority if bundle else "",
                 role=role,
                 floor=floor,
@@ -200,17 +202,35 @@ class ActionModule(StackAction):
             ),
             dump,
         )
-        composed = _composed(given, wanted, secrets, bundle.pem if bundle else "")
+        values = handed_secrets.values(given, wanted, secrets, bundle)
+        signs = bundle is not None and (not given["only"] or tls.KIND in given["only"])
+        claim = environment.claim(
+            # Once the host has agreed, what was made just now is no longer missing.
+            made=secrets.created if dry else (),
+            authorities=tls.fingerprints(bundle.authority.encode())
+            if bundle and not given["tls_certificate"]
+            else (),
+            new_authority=bool(dry and signs and bundle and bundle.new_authority),
+            take_over=given["take_over"] == given["cluster"],
+        )
         handed = {
-            "desired": wanted.to_dict(),
+            "desired": replace(wanted, claim=claim).to_dict(),
             "state": "present",
-            "secrets": {name: secrets.get(name) for name in secret_names(wanted, composed)} | composed,
+            "secrets": values,
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
             "only": given["only"],
             "no_primary": part.no_primary(),
             # What was seen in this run is not compared: some file systems have another size at each look.
             "host": {} if certain else {**host, **engine},
         }
+        makes = environment.fresh or secrets.created or (signs and bundle and bundle.made)
+        if dry and makes and not certain:
+            raise _OtherwiseError
+        if dry and makes and not self.check_mode:
+            environment.keep(self._apply(phase="plan", **handed)["environment"] or environment.identity)
+            return self._as_seen({**given, "admitted": True})
+        if not self.check_mode:
+            secrets.begin_to_write()
         if given["state"] == "checked":
             answer = self._apply(
                 phase="check",
@@ -226,7 +246,7 @@ class ActionModule(StackAction):
         result = self._converge(handed, images, given)
         pool = [given["pgbouncer_port"]] if given["pgbouncer"] else []
         passfile = secrets.settle(given["user"], wanted.standby)
-        result["changed"] |= secrets.created or (bundle is not None and bundle.made)
+        result["changed"] |= bool(secrets.created) or (bundle is not None and bundle.made)
         facts = bundle.facts if bundle else {}
         result["certificate"] = {**facts, "told": tls.told(facts)}
         kept = ADMINISTRATOR in secrets.kept
@@ -297,13 +317,12 @@ class ActionModule(StackAction):
         )
         return seen
 
-    def _secrets(self, given: dict[str, Any]) -> InstanceSecrets:
-        dry = self.check_mode or given["state"] == "checked"
+    def _secrets(self, given: dict[str, Any], dry: bool = True) -> InstanceSecrets:
         inventory, cluster = self.task_vars.get("inventory_dir"), given["cluster"]
         secrets = InstanceSecrets(
             given["password"], given["roles"], lambda: SecretStore(inventory, cluster, dry)
         )
-        if given["rotating"]:
+        if given["rotating"] and self.check_mode:
             secrets.foretell(given["rotating"])
         return secrets
 
@@ -311,7 +330,7 @@ class ActionModule(StackAction):
         self, given: dict[str, Any], host: dict[str, Any], role: replication.Role | None, dry: bool
     ) -> certificates.Bundle:
         """The server's certificate for every name that this host and its instance are known to go by."""
-        dry = dry or self.check_mode
+        dry = dry or (bool(given["only"]) and tls.KIND not in given["only"])
         names = identity(given["cluster"], given["stack"], "", host["uid"])
         reached = [
             str(self._templar.template(self.task_vars.get("ansible_host") or self.host)),
@@ -427,7 +446,7 @@ class ActionModule(StackAction):
         if answer["lines"] and not ("diff" in answer and self._task.diff):
             for line in answer["lines"]:
                 self.say(line)
-        elif self.check_mode and not answer["lines"]:
+        elif self.check_mode and not answer["lines"] and self._task.args.get("only") != [ownership.KIND]:
             self.say(answer["plan"]["summary"])
 
     # -- the other states -----------------------------------------------------------------------------
@@ -439,15 +458,19 @@ class ActionModule(StackAction):
             part.keep_the_data()
         if given["state"] == "started":
             part.refuse_start()
-        wanted = describing.skeleton(
+        skeleton = describing.skeleton(
             given["cluster"], given["stack"], given["base_dir"], host, given["user"]
-        ).to_dict()
+        )
+        environment, secrets = Environment(self.task_vars.get("inventory_dir"), True), self._secrets(given)
+        claim = environment.claim(take_over=given["take_over"] == given["cluster"])
+        wanted = replace(skeleton, claim=claim).to_dict()
         wanted["database"] = given["database"]
         wanted["stop_seconds"] = seconds("postgres_stop_grace_period", given["stop_grace_period"])
         answer = self.on_target(
             "stack_apply",
             phase="apply",
             desired=wanted,
+            secrets={ADMINISTRATOR: secrets.get(ADMINISTRATOR)} if secrets.has(ADMINISTRATOR) else {},
             state=given["state"],
             remove_data=bool(given["remove_data"]),
             no_primary=part.no_primary() if given["state"] == "started" else "",
@@ -467,30 +490,6 @@ class ActionModule(StackAction):
 def published(given: str, role: replication.Role | None) -> str:
     """Where the server is reached: by the host alone, but in a cluster by its other members too."""
     return given or (role.me.address if role else "127.0.0.1")
-
-
-def _composed(
-    given: Mapping[str, Any], wanted: Desired, secrets: InstanceSecrets, certificate: str
-) -> dict[str, str]:
-    """Returns the secret files that are made of passwords or of a certificate, by the name of the secret."""
-    found = {}
-    if certificate:
-        found[tls.SECRET] = certificate
-    if wanted.standby:
-        password = pgpass_escape(secrets.get(replication.PASSWORD))
-        found[replication.PASSFILE] = f"*:*:*:{replication.REPLICATOR}:{password}\n"
-    if given["pgbouncer"]:
-        values = {name.removeprefix(ROLES): secrets.get(name) for name in PASSWORDS}
-        found[USERLIST] = f"{userlist(values)}{STATS_USER}\n"
-    return found
-
-
-def secret_names(wanted: Desired, composed: Collection[str]) -> list[str]:
-    """Returns the passwords that the host needs. ``composed``: the secret files that are no password themselves.
-    A standby's roles come from its primary: it needs the secrets of its files alone."""
-    files = [item.secret for item in wanted.files if item.secret and item.secret not in composed]
-    declared = [] if wanted.standby else [f"{ROLES}{name}" for name in roles.with_password(wanted)]
-    return list(dict.fromkeys([ADMINISTRATOR, *files, *declared]))
 
 
 def _texts(plan: dict[str, Any]) -> set[str]:

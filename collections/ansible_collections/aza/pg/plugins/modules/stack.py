@@ -259,6 +259,12 @@ options:
     type: list
     elements: str
     default: []
+  replace_authority:
+    description:
+      - Whether a member of a cluster gets a certificate from an authority that the other members do not trust yet.
+        Replicas cannot reconnect until all are deployed.
+    type: bool
+    default: false
   renew_certificate:
     description: Whether a new certificate is made although the old one is good.
     type: bool
@@ -270,6 +276,12 @@ options:
     type: list
     elements: str
     default: []
+  take_over:
+    description:
+      - The cluster's name, to deploy an instance that belongs to another environment, or whose secrets the control node
+        lacks. Its passwords and certificates are replaced.
+    type: str
+    default: ""
   confirm:
     description: The cluster's name, to confirm O(state=absent).
     type: str

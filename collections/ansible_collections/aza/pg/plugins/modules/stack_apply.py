@@ -148,6 +148,10 @@ created:
   description: Whether the data volume was made by this call.
   returned: phase apply
   type: bool
+environment:
+  description: The identity of the environment that the instance belongs to, if the control node has yet to keep it.
+  returned: phase apply
+  type: str
 version:
   description: Version of the server, empty when it did not answer.
   returned: phase apply
@@ -183,7 +187,9 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import apply as apply
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
     exporter,
     findings,
+    location,
     lock,
+    ownership,
     pgbouncer_exporter,
     ready,
     server,
@@ -209,6 +215,8 @@ _SCRAPES = {EXPORTER: exporter.scrape, PGBOUNCER_EXPORTER: pgbouncer_exporter.sc
 
 def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
     state = given["state"]
+    location.refuse(wanted, found)
+    ownership.refuse(wanted, found)
     if state == "stopped":
         return verbs.stopped(wanted, found)
     if state == "started":
@@ -223,6 +231,8 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
     if not only:
         return whole
     if not found.files:
+        if set(only) == {ownership.KIND}:
+            return Plan()  # it belongs to nobody yet
         raise AzaError(f"{wanted.instance} was never deployed here. Deploy it first.", reason="not_deployed")
     return Plan(
         tuple(
@@ -321,6 +331,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         "created": not found.volume,
         "directory": wanted.directory,
         "version": (found.server or {}).get("version", ""),
+        "environment": ownership.restored(wanted, found),
         "awaits": [] if only_plan else awaited(plan, given["archives"]),
     }
     if result["awaits"]:
@@ -387,6 +398,10 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             trial.check(wanted, found, docker)
     except AzaError as error:
         problems.append(findings.failure(error))
+        if error.reason in ownership.REASONS:
+            # Nothing else of it is judged: it is compared with a declaration that is not its own.
+            empty = {"changed": False, "plan": Plan().to_dict(), "lines": [], "version": ""}
+            return {**empty, "findings": [item.to_dict() for item in problems]}
     # A server that was stopped is only that; one that ended by itself has a reason.
     restarting = (found.container or {}).get("state") == "restarting"
     now = ready.probe(wanted, docker) if found.running or restarting or failed(found) else None

@@ -60,6 +60,15 @@ engine_error:
   description: Why no engine answers, in words.
   returned: always
   type: str
+environment:
+  description: The environment that is recorded as the instance's on the host. Empty if there is no record.
+  returned: always
+  type: dict
+trusts:
+  description: Fingerprints of the authorities by which the instance verifies the other members of its cluster.
+  returned: always
+  type: list
+  elements: str
 member:
   description:
     - Whether the instance holds data (C(data)) and answers (C(answers)), whether it is a standby (C(in_recovery)), its
@@ -69,11 +78,15 @@ member:
   type: dict
 """
 
+from contextlib import suppress
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
+from ansible_collections.aza.pg.plugins.module_utils.stack import record
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS, base_directory, identity
 
@@ -90,11 +103,14 @@ def main() -> None:
     )
     given, docker, host = module.params, Docker(), hosts.host_facts()
     base = base_directory(given["base_dir"], host["uid"], host["home"])
-    result = {"host": host, "engine": {}, "engine_error": "", "member": {}}
+    result = {"host": host, "engine": {}, "engine_error": "", "environment": {}, "trusts": [], "member": {}}
     try:
         names = identity(given["cluster"], given["stack"], base, host["uid"])
     except AzaError as error:
         module.fail_json(msg=error.msg, reason=error.reason)
+    with suppress(AzaError):  # another user's record: whoever deploys as somebody else is told so
+        result["trusts"] = record.trusts(Path(base) / names["instance"])
+        result["environment"] = record.read(Path(base) / names["instance"])
     try:
         result["engine"] = hosts.engine_facts(docker)
         if given["stack"] != "single":

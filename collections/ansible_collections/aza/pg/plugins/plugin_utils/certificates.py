@@ -153,8 +153,8 @@ class Certificates:
         if authority.key is None:
             folder = Path(authority.path).parent
             raise AzaError(
-                f"{wish.host} needs a new certificate, and the authority in {folder} cannot sign it: ca.key is missing, "
-                "or ca.crt has expired. Bring the key back from where it is kept, or begin a new authority: "
+                f"{wish.host} needs a new certificate, and the authority in {folder} cannot sign it: ca.key is "
+                "missing, or ca.crt has expired. Bring the key back from where it is kept, or begin a new authority: "
                 "docs/runbooks/rotate-the-authority.md.",
                 reason="no_authority_key",
             )

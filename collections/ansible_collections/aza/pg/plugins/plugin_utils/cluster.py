@@ -133,6 +133,27 @@ def address(host: str, values: Mapping[str, Any]) -> str:
         ) from None
 
 
+def environments(task_vars: Mapping[str, Any], cluster: str, me: str) -> dict[str, Mapping[str, Any]]:
+    """Return the environments that the other members have recorded on their hosts, as far as these were looked at."""
+    hostvars, elsewhere = task_vars["hostvars"], _results(task_vars.get(_LOOKS_ELSEWHERE))
+    found = {}
+    for host in hostvars:
+        values = hostvars[host]
+        if str(host) != me and values.get("postgres_cluster") == cluster:
+            looks = (elsewhere.get(host), values.get(_LOOK_AGAIN), values.get(_LOOK))
+            record = next((look["environment"] for look in looks if look and look.get("environment")), None)
+            if record:
+                found[str(host)] = record
+    return found
+
+
+def trusts(task_vars: Mapping[str, Any], host: str) -> list[str]:
+    """Return the authorities by which a member verifies the others; empty if it was not looked at."""
+    values = task_vars["hostvars"][host]
+    looks = (_results(values.get(_LOOKS_ELSEWHERE)).get(host), values.get(_LOOK_AGAIN), values.get(_LOOK))
+    return next((list(look["trusts"]) for look in looks if look and look.get("trusts")), [])
+
+
 def _results(registered: Any) -> dict[str, Mapping[str, Any]]:
     """Host → what was seen, of a task that was delegated in a loop."""
     results: Iterable[Any] = registered.get("results") or () if isinstance(registered, Mapping) else ()

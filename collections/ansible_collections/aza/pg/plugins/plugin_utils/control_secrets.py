@@ -82,16 +82,32 @@ class SecretStore:
         if not path.exists():
             self.created.append(name)
             if self.dry:
-                return self._foretold.setdefault(name, _random())
-            self._write_new(path, _random())
+                return self._foretold.setdefault(name, random_value())
+            self._write_new(path, random_value())
         return self._read(path)
+
+    def has(self, name: str) -> bool:
+        return name in self._foretold or any(
+            path.exists() for path in (self.next_path(name), self.path(name))
+        )
+
+    def previous(self, name: str) -> str:
+        """Return the value that the next one is to replace; empty if there is no next one."""
+        return (
+            self._read(self.path(name)) if self.next_path(name).exists() and self.path(name).exists() else ""
+        )
+
+    def keep(self, name: str, value: str) -> None:
+        """Write a value that comes from elsewhere, unless there is one."""
+        if not self.dry:
+            self._write_new(self.path(name), value)
 
     def renew(self, name: str) -> None:
         """Have a new value for it. One that was begun and is not everywhere yet goes on."""
         if self.dry:
-            self._foretold[name] = _random()
+            self._foretold[name] = random_value()
         elif not self.next_path(name).exists():
-            self._write_new(self.next_path(name), _random())
+            self._write_new(self.next_path(name), random_value())
 
     def promote(self, names: Iterable[str]) -> list[str]:
         """These values are everywhere now. Returns the names of those that were new."""
@@ -177,7 +193,7 @@ class SecretStore:
         return value
 
 
-def _random() -> str:
+def random_value() -> str:
     return "".join(random.choice(_ALPHABET) for _ in range(_LENGTH))
 
 
@@ -231,8 +247,23 @@ class InstanceSecrets:
         return self._store
 
     @property
-    def created(self) -> bool:
-        return bool(self._store and self._store.created)
+    def created(self) -> tuple[str, ...]:
+        """The names of those that were not kept before."""
+        return tuple(self._store.created) if self._store else ()
+
+    def has(self, name: str) -> bool:
+        """Whether there is a value, without making one; without a place for secrets only the inventory gives some."""
+        with contextlib.suppress(AzaError):
+            return name in self.given or self.store.has(name)
+        return False
+
+    def previous(self, name: str) -> str:
+        return "" if name in self.given else self.store.previous(name)
+
+    def begin_to_write(self) -> None:
+        """What was only read until now is kept from now on."""
+        if self._store:
+            self._store.dry = False
 
     def get(self, name: str) -> str:
         """The password of that name.

@@ -19,9 +19,12 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
     console,
     huge_pages,
+    location,
     objects,
+    ownership,
     pgbouncer,
     pool_rules,
+    record,
     server,
     tls,
 )
@@ -203,7 +206,7 @@ def _directory(context: Context, change: Change) -> None:
 def _link(context: Context, change: Change) -> None:
     """/run is empty after a reboot: where systemd is, it makes the link again."""
     link = Path(change.name)
-    rule = Path("/etc/tmpfiles.d") / f"aza-pg-{context.wanted.instance}.conf"
+    rule = location.rule_of(context.wanted.instance)
     if change.action == "remove":
         link.unlink(missing_ok=True)
         rule.unlink(missing_ok=True)
@@ -213,8 +216,17 @@ def _link(context: Context, change: Change) -> None:
     temporary.symlink_to(context.wanted.socket_dir)
     temporary.replace(link)
     if Path("/run/systemd/system").is_dir() and rule.parent.is_dir():
-        text = f"L+ {link} - - - - {context.wanted.socket_dir}\n"
-        write_atomic(rule, text.encode(), 0o644, (0, 0))
+        write_atomic(rule, location.rule(context.wanted).encode(), 0o644, (0, 0))
+
+
+def _environment(context: Context, change: Change) -> None:
+    path = record.path_of(context.directory)
+    if change.action == "forget":
+        path.unlink(missing_ok=True)
+        return
+    claim = context.wanted.claim
+    text = record.text(claim.environment, claim.origin, int(time.time()))
+    write_atomic(path, text.encode(), 0o600, (os.geteuid(), os.getegid()))
 
 
 def _huge_pages(context: Context, change: Change) -> None:
@@ -288,7 +300,9 @@ def _volume(context: Context, change: Change) -> None:
     if change.action == "remove":
         context.docker.run("volume", "rm", change.name)
         return
-    labels = [part for key, value in context.wanted.labels.items() for part in ("--label", f"{key}={value}")]
+    environment = context.wanted.claim.environment
+    all_labels = {**context.wanted.labels, **({record.LABEL: environment} if environment else {})}
+    labels = [part for key, value in all_labels.items() for part in ("--label", f"{key}={value}")]
     context.docker.run("volume", "create", *labels, change.name)
 
 
@@ -373,6 +387,7 @@ Applier = Callable[[Context, Change], None]
 
 APPLIERS: dict[str, Applier] = {
     "image": _image,
+    ownership.KIND: _environment,
     "directory": _directory,
     "file": _file,
     "secret": _file,

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
+from ansible_collections.aza.pg.plugins.module_utils.stack.claim import Claim
 
 # From the most to the least drastic: the order in which a person should read a plan.
 EFFECTS = ("data", "recreate", "restart", "reload", "sql", "none")
@@ -324,6 +325,8 @@ class Desired:
     standby: bool = False
     # Of a standby: what its primary has of what it may not have less of (``names.FLOOR``).
     floor: Mapping[str, int] = field(default_factory=dict)
+    # Which environment the control node deploys it for.
+    claim: Claim = field(default_factory=Claim)
 
     @property
     def server(self) -> Service:
@@ -394,7 +397,7 @@ class Desired:
             "files": tuple(File(**item) for item in data.get("files", ())),
             "leftovers": tuple(File(**item) for item in data.get("leftovers", ())),
         }
-        return cls(**{**data, **lists})
+        return cls(**{**data, **lists, "claim": Claim.from_dict(data.get("claim", {}))})
 
 
 @dataclass(frozen=True)
@@ -417,6 +420,10 @@ class Observed:
     subnets: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     socket_link: str | None = None
+    # Whether systemd does not make the link again when the host starts.
+    rule_missing: bool = False
+    # The environment that is recorded as the instance's: ``environment``, ``from``, ``since``, and ``file``.
+    owner: Mapping[str, Any] = field(default_factory=dict)
     server: Mapping[str, Any] | None = None
     server_error: str = ""
     # What pg_control of a standby keeps of what it may not have less of; where nobody asked, nothing.

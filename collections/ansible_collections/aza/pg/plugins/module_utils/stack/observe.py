@@ -19,8 +19,10 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     container_drift,
     handshake,
     huge_pages,
+    location,
     objects,
     ports,
+    record,
     server,
     tls,
 )
@@ -38,6 +40,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
 )
 
 _TEXT_LIMIT = 256 * 1024
+# Before the name of a secret: the value that it had before a rotation that goes on.
+PREVIOUS = "previous/"
 
 
 def observe(
@@ -48,7 +52,7 @@ def observe(
     ``settings``: further settings of the server to bring along.
     """
     secrets = secrets or {}
-    directory = Path(wanted.directory)
+    directory, host = Path(wanted.directory), host_facts()
     files = {
         item.path: found for item in wanted.files if (found := _file(directory, item, secrets)) is not None
     }
@@ -70,7 +74,11 @@ def observe(
         server.driver()
     inspected = asked.result()
     containers = {
-        service.name: _container(item) | {"edited": _edited(service, item, inspected, wanted.directory)}
+        service.name: {
+            **_container(item),
+            "edited": _edited(service, item, inspected, wanted.directory),
+            "elsewhere": location.elsewhere(item["Config"].get("Labels") or {}, directory),
+        }
         for service in wanted.services
         for item in inspected
         if item.get("Name") == f"/{service.container}"
@@ -78,15 +86,20 @@ def observe(
     orphans = {name: item for name, item in sorted(listed.result().items()) if name not in names}
     running = containers.get(SERVER, {}).get("state") == "running"
     answer, error = _server(wanted, files, secrets, settings) if running else (None, "")
+    volume = next(
+        (item for item in inspected if item.get("Name") == wanted.volume and "Mountpoint" in item), None
+    )
     return Observed(
         files=files,
         containers=containers,
         orphans=orphans,
-        volume=any(item.get("Name") == wanted.volume and "Mountpoint" in item for item in inspected),
+        volume=volume is not None,
+        owner=record.read(directory, (volume or {}).get("Labels")),
         network=any(item.get("Name") == wanted.network and "IPAM" in item for item in inspected),
         subnets=subnets(wanted, inspected),
         images=_images(wanted, [item for item in inspected if "RootFS" in item]),
         socket_link=_link(wanted.socket_link),
+        rule_missing=location.rule_missing(wanted, host),
         server=answer,
         server_error=error,
         certificate_in_use=handshake.fingerprint(wanted.server) if answer and wanted.certificate else "",
@@ -99,7 +112,7 @@ def observe(
             if (problem := ports.problem(service, containers))
         },
         huge_pages=huge_pages.observe(wanted),
-        host={**host_facts(), **engine.result()},
+        host={**host, **engine.result()},
     )
 
 
@@ -153,8 +166,11 @@ def _file(directory: Path, item: File, secrets: Mapping[str, str]) -> dict[str, 
     if item.secret:
         wanted = secrets.get(item.secret)
         found["matches"] = None if wanted is None else hmac.compare_digest(content, wanted.encode())
+        previous = secrets.get(f"{PREVIOUS}{item.secret}", "")
+        found["was_ours"] = bool(previous) and hmac.compare_digest(content, previous.encode())
         if item.secret == tls.SECRET:
             found["certificate"] = tls.read(content)
+            found["authority"] = tls.authority(content)
         return found
     found["sha256"] = hashlib.sha256(content).hexdigest()
     if len(content) <= _TEXT_LIMIT:

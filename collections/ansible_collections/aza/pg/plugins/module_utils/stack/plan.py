@@ -15,7 +15,9 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     containers,
     differences,
     huge_pages,
+    location,
     objects,
+    ownership,
     pgbouncer,
     pool_drift,
     pool_rules,
@@ -93,6 +95,7 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
                 "`ip -brief address` lists those it has"
             )
     result += _same_ports(wanted)
+    result += tls.problems(wanted, found)
     memory = host.get("memory_mb") or 0
     if memory and wanted.memory_mb > memory:
         result.append(
@@ -199,7 +202,7 @@ def _files(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 def _file(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     kind = "directory" if item.is_directory else "secret" if item.secret else "file"
-    if item.path == pgbouncer.AUTHORITY:
+    if item.path in (pgbouncer.AUTHORITY, tls.CA_PATH):
         kind = tls.KIND  # it goes with the server's: whoever renews only certificates brings both
     name, detail = item.path or wanted.directory, item.detail
     owner = wanted.owner(item, (found.host.get("uid"), found.host.get("gid")))
@@ -248,13 +251,6 @@ def _rights(mode: int, uid: object, gid: object) -> str:
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _link(wanted: Desired, found: Observed) -> Iterator[Change]:
-    if wanted.socket_link and found.socket_link != wanted.socket_dir:
-        yield Change(
-            "link", wanted.socket_link, "create", before=found.socket_link or "", after=wanted.socket_dir
-        )
 
 
 def _volume(wanted: Desired, found: Observed) -> Iterator[Change]:
@@ -371,9 +367,10 @@ def _activate_pgbouncer(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 
 PLANNERS: tuple[Planner, ...] = (
+    ownership.changes,
     _image,
     _files,
-    _link,
+    location.changes,
     _volume,
     _huge_pages,
     settings.changes,

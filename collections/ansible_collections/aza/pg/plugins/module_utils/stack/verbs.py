@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import huge_pages
+from ansible_collections.aza.pg.plugins.module_utils.stack import huge_pages, location, ownership
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed, Plan
 
 
@@ -36,7 +36,8 @@ def started(wanted: Desired, found: Observed) -> Plan:
             f"{wanted.instance} has no container on this host. Deploy it first (ansible-playbook deploy-single.yml).",
             reason="not_deployed",
         )
-    changes = []
+    # Without systemd nothing else makes the link again after a restart of the host.
+    changes = list(location.changes(wanted, found))
     for service in wanted.services:
         state = found.containers.get(service.name, {}).get("state", "running")
         if state != "running":
@@ -67,4 +68,7 @@ def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
     if found.volume and remove_data:
         risk = f"every database of {wanted.instance}"
         changes.append(Change("volume", wanted.volume, "remove", effect="data", risk=risk))
+    if remove_data or not found.volume:
+        # As long as there is data, it belongs to somebody.
+        changes += ownership.removal(wanted, found)
     return Plan(tuple(changes))

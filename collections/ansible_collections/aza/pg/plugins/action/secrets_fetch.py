@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read back the secrets that a host holds, and say what cannot be read back."""
+
+from __future__ import annotations
+
+import json
+import secrets as random
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import ownership, readback, replication
+from ansible_collections.aza.pg.plugins.modules import secrets_fetch as documentation
+from ansible_collections.aza.pg.plugins.plugin_utils import secret_list
+from ansible_collections.aza.pg.plugins.plugin_utils.authority import Recovered
+from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
+    ROLES,
+    SecretStore,
+    inventory_passwords,
+)
+from ansible_collections.aza.pg.plugins.plugin_utils.environment import Environment
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments
+
+ARGUMENTS = arguments(documentation.DOCUMENTATION)
+ARGUMENTS["password"]["no_log"] = ARGUMENTS["key"]["no_log"] = True
+
+
+class ActionModule(StackAction):
+    def perform(self) -> dict[str, Any]:
+        _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        given = json.loads(json.dumps(given, default=str))
+        inventory, cluster = self.task_vars.get("inventory_dir"), given["cluster"]
+        key = random.token_hex(32)
+        answer = self.on_target(
+            "secrets_fetch", key=key, **{name: given[name] for name in ("cluster", "stack", "base_dir")}
+        )
+        found, owner = readback.unseal(answer["sealed"], key), answer["environment"].get("environment", "")
+        if not found:
+            raise AzaError(
+                f"{self.host} holds no secret of {cluster}: it was never deployed there, or its files were removed.",
+                reason="not_deployed",
+            )
+        environment = Environment(inventory, dry=True)
+        if owner and not environment.fresh and owner != environment.identity:
+            raise AzaError(
+                f"{cluster} on {self.host} belongs to environment {owner[:8]}, and {environment.directory} to "
+                f"{environment.identity[:8]}. Move that directory away, and run this again. Nothing was changed.",
+                reason=ownership.FOREIGN,
+            )
+        store = SecretStore(inventory, cluster, self.check_mode)
+        pem = Recovered(
+            store.root, cluster, found.pop(readback.CERTIFICATE, ""), found.pop(readback.TRUST, "")
+        )
+        inventory_gives = inventory_passwords(given["password"], given["roles"])
+        fetched, different = [], []
+        for name, value in found.items():
+            if store.has(name):
+                different += [name] if store.get(name) != value else []
+            elif name not in inventory_gives:
+                fetched.append(name)
+                store.keep(name, value)
+        fetched += pem.keep(self.host.replace("/", "_"), dry=self.check_mode)
+        if owner and environment.fresh:
+            fetched.append("environment.id")
+            if not self.check_mode:
+                environment.keep(owner)
+        lost = [
+            name
+            for name in secret_list.uses(given)
+            if name not in {*found, *inventory_gives, replication.PASSWORD} and not store.has(name)
+        ]
+        self._tell(store, fetched, different, lost)
+        if pem.lacks_key:
+            self.say(
+                f"{store.root}/ca/ca.key cannot be read back, since it is on no host. Certificates stay valid. Before "
+                "the first one has to be renewed, begin a new authority: docs/runbooks/rotate-the-authority.md"
+            )
+        return {"changed": bool(fetched), "fetched": fetched, "different": different, "lost": lost}
+
+    def _tell(self, store: SecretStore, fetched: list[str], different: list[str], lost: list[str]) -> None:
+        self.say(f"read back into {store.directory}: {', '.join(fetched) or 'nothing that was missing'}")
+        if different:
+            self.say(f"kept as they are, although the host has other values: {', '.join(different)}")
+        for name in lost:
+            role = name.removeprefix(ROLES)
+            self.say(
+                f"{name} cannot be read back: the server holds only a verifier. Write the password into "
+                f"{store.path(name)}, or give the role a new one: ansible-playbook secrets.yml -e rotate={role}"
+            )

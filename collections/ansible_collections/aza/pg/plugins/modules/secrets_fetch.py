@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secrets_fetch
+short_description: Read back the secrets of an instance from its host
+version_added: 0.1.0
+author: aza-pg maintainers (@aza-pg)
+description:
+  - For a control node that has lost C(INVENTORY/secrets), or a new one. The passwords that the host holds in files are
+    written there, with the server's certificate and the identity of the environment. Never shown.
+  - What a host does not hold cannot be read back. Of the passwords of other roles a server keeps only verifiers, and
+    the key of the environment's authority is on no host. The result names them.
+  - A secret that the control node has is never replaced. An instance of another environment is refused.
+options:
+  cluster:
+    description: Name of the cluster.
+    type: str
+    required: true
+  stack:
+    description: Name of the stack.
+    type: str
+    choices: [single, primary, replica]
+    default: single
+  base_dir:
+    description: Directory of all instances. Empty means C(/opt/aza-pg) for root, C(~/.local/share/aza-pg) otherwise.
+    type: str
+    default: ""
+  user:
+    description: The server's administrator.
+    type: str
+    default: postgres
+  password:
+    description: The administrator's password, if the inventory gives it.
+    type: str
+    default: ""
+  roles:
+    description: Roles of the server, with the keys of the role's C(postgres_roles).
+    type: list
+    elements: raw
+    default: []
+  exporter:
+    description: Whether an exporter runs beside the server.
+    type: bool
+    default: true
+  pgbouncer:
+    description: Whether PgBouncer runs beside the server.
+    type: bool
+    default: false
+  key:
+    description: What the answer of the host is encrypted with. The action chooses it.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Nothing is written.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read back what the host holds
+  aza.pg.secrets_fetch:
+    cluster: shop
+"""
+
+RETURN = r"""
+fetched:
+  description: Names of the secrets that were written to the control node. Never a value.
+  returned: always
+  type: list
+  elements: str
+different:
+  description: Names of the secrets of which the control node has another value, which it keeps.
+  returned: always
+  type: list
+  elements: str
+lost:
+  description: Names of the secrets that the inventory needs and that cannot be read back.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
+from ansible_collections.aza.pg.plugins.module_utils.stack import readback, record
+from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS, base_directory, identity
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "str", "required": True},
+            "stack": {"type": "str", "default": "single", "choices": list(STACKS)},
+            "base_dir": {"type": "str", "default": ""},
+            "key": {"type": "str", "required": True, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    given, host = module.params, hosts.host_facts()
+    try:
+        base = base_directory(given["base_dir"], host["uid"], host["home"])
+        names = identity(given["cluster"], given["stack"], base, host["uid"])
+        directory = Path(base) / names["instance"]
+        volumes = Docker().inspect(names["volume"])
+        labels = volumes[0].get("Labels") if volumes else {}
+        sealed = readback.seal(readback.secrets_of(readback.read(directory)), given["key"])
+        module.exit_json(changed=False, environment=record.read(directory, labels), sealed=sealed)
+    except AzaError as error:
+        module.fail_json(msg=error.msg, reason=error.reason)
+
+
+if __name__ == "__main__":
+    main()

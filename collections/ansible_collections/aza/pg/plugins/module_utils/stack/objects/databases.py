@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "locale": "",
     "template": "",
     "connection_limit": -1,
+    "is_template": False,
     "pool_size": 0,
     "settings": {},
     "comment": "",
@@ -85,6 +86,7 @@ _DATABASES = f"""
     'locale', {locale.LOCALE},
     'limit', d.datconnlimit,
     'connects', d.datallowconn,
+    'is_template', d.datistemplate,
     'comment', case when d.datname = 'postgres'
         and shobj_description(d.oid, 'pg_database') = 'default administrative connection database' then ''
         else coalesce(shobj_description(d.oid, 'pg_database'), '') end,
@@ -99,6 +101,10 @@ _TEMPLATE = f"""
 (select json_build_object('encoding', pg_encoding_to_char(d.encoding), 'provider', {locale.PROVIDER},
     'locale', {locale.LOCALE}, 'collate', d.datcollate, 'ctype', d.datctype)
 from pg_database d where d.datname = 'template1')
+"""
+_TEMPLATES_NOW = """
+(select json_object_agg(datname, json_build_object('is_template', datistemplate, 'connects', datallowconn))
+from pg_database where datname in ('template0', 'template1'))
 """
 _SESSIONS = """
 (select coalesce(json_object_agg(datname, who), '{}') from (
@@ -143,6 +149,8 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
                 f"{_VARIABLE} ({name}): it is to be removed while {who} {'is' if ',' not in who else 'are'} connected; "
                 "end these sessions first"
             )
+        elif name in there and _runs(wanted, found, item) and (held := ", ".join(_holders(found, name))):
+            yield f"{_VARIABLE} ({name}): PostgreSQL does not drop it while there is {held}; remove that first"
     for item in databases(wanted):
         if item["name"] in _TEMPLATES:
             yield f"{_VARIABLE} ({item['name']}): this database belongs to PostgreSQL; name another one"
@@ -175,10 +183,29 @@ def _sessions(found: Observed, name: str) -> str:
     return ", ".join(known(found).get("sessions", {}).get(name, ()))
 
 
+def _holders(found: Observed, name: str) -> Iterator[str]:
+    """What else keeps PostgreSQL from dropping the database."""
+    facts = known(found)
+    for policy, noun in (
+        ("subscriptions", "the subscription"),
+        ("prepared_transactions", "the prepared transaction"),
+    ):
+        for row in (facts.get(policy) or {}).get("rows", ()):
+            if row["database"] == name:
+                yield f"{noun} {row['name']}"
+    for slot, now in (facts.get("logical_slots") or {}).items():
+        if now["database"] == name and now["active"]:
+            yield f"the replication slot {slot} in use"
+
+
 def _runs(wanted: Desired, found: Observed, item: Mapping[str, Any]) -> bool:
     """Whether nothing keeps the removal from being carried out."""
-    lost = loss.database(known(found), item["name"])
+    lost = _lost(found, item)
     return not lost or f"database {item['name']}" in wanted.objects.get("allow_loss", ())
+
+
+def _lost(found: Observed, item: Mapping[str, Any]) -> str:
+    return loss.database(known(found), item["name"], item, extensions.explained(found, item))
 
 
 def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
@@ -216,7 +243,7 @@ def _created(wanted: Desired, name: str, its_owner: str, options: Mapping[str, s
 
 
 def _dropped(wanted: Desired, found: Observed, item: Mapping[str, Any]) -> Change:
-    lost, who = loss.database(known(found), item["name"]), _sessions(found, item["name"])
+    lost, who = _lost(found, item), _sessions(found, item["name"])
     return Change(
         "database",
         item["name"],
@@ -224,6 +251,7 @@ def _dropped(wanted: Desired, found: Observed, item: Mapping[str, Any]) -> Chang
         effect="data" if lost else "sql",
         risk=f"{lost}{f'; connected: {who}' if who else ''}" if lost else "",
         origin=wanted.origin(_VARIABLE),
+        detail={"is_template": known(found)["databases"][item["name"]]["is_template"]},
         id=f"database {item['name']}",
     )
 
@@ -234,7 +262,7 @@ def _altered(
     """One change an attribute: each is a statement of its own, so that none is half done."""
     name, its_owner = item["name"], owner(wanted, item)
     made = is_now is None
-    now = is_now or {"owner": its_owner, "limit": -1, "comment": "", "settings": None}
+    now = is_now or {"owner": its_owner, "limit": -1, "is_template": False, "comment": "", "settings": None}
 
     def change(before: str, after: str, detail: dict[str, Any], *needs: str) -> Change:
         return Change(
@@ -255,6 +283,10 @@ def _altered(
     if now["limit"] != item["connection_limit"]:
         limit = item["connection_limit"]
         yield change(f"connection limit {now['limit']}", str(limit), {"limit": limit})
+    if now["is_template"] != item["is_template"]:
+        is_template = item["is_template"]
+        before, after = ("no template", "a template") if is_template else ("a template", "no template")
+        yield change(before, after, {"is_template": is_template})
     if now["comment"] != item["comment"]:
         before = f"comment '{now['comment']}'" if now["comment"] else "comment none"
         after = f"'{item['comment']}'" if item["comment"] else "none"
@@ -262,9 +294,8 @@ def _altered(
     info = known(found).get("session_settings") or {}
     stored = session.observed(now["settings"])
     for setting, old, new in session.differences(item["settings"], stored, info):
-        before = f"{setting} {old if old is not None else 'of the server'}"
-        after = new if new is not None else "of the server"
-        yield change(before, after, {"setting": setting, "value": new})
+        before, after = ("of the server" if text is None else text or "''" for text in (old, new))
+        yield change(f"{setting} {before}", after, {"setting": setting, "value": new})
 
 
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
@@ -273,6 +304,17 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         if name not in {"postgres", wanted.database, *declared}:
             said = f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases)"
             yield Undeclared("databases", "yellow", f"database {name}", said)
+    for name, is_now in sorted((known(found).get("templates") or {}).items()):
+        if not is_now["is_template"]:
+            said, remedy = "it is not marked as a template, so it can be dropped", "IS_TEMPLATE true"
+        elif name == "template0" and is_now["connects"]:
+            said, remedy = (
+                "it takes connections, so what is copied from it can be changed",
+                "ALLOW_CONNECTIONS false",
+            )
+        else:
+            continue
+        yield Undeclared("databases", "yellow", f"database {name}", said, f"ALTER DATABASE {name} {remedy}")
 
 
 # -- apply -------------------------------------------------------------------------------------------
@@ -288,6 +330,8 @@ def _apply(context: Any, change: Change) -> None:
         connection.execute(_creation(name, detail["owner"], detail["options"]))
     elif change.action == "drop":
         context.close(name)
+        if detail.get("is_template"):
+            execute(connection, "alter database {} is_template false", name)
         _drop(connection, name)
     else:
         _alter(connection, name, detail)
@@ -320,10 +364,12 @@ def _alter(connection: Any, name: str, detail: Mapping[str, Any]) -> None:
         execute(connection, "{} owner to {}", head, detail["owner"])
     elif "limit" in detail:
         execute(connection, "{} connection limit {}", head, words(str(int(detail["limit"]))))
+    elif "is_template" in detail:
+        execute(connection, f"{{}} is_template {'true' if detail['is_template'] else 'false'}", head)
     elif "comment" in detail:
         execute(connection, "comment on database {} is {}", name, value(detail["comment"] or None))
     else:
-        connection.execute(session.statement(head, detail["setting"], detail["value"]))
+        session.give(connection, head, detail["setting"], detail["value"])
 
 
 def made(its_owner: str) -> dict[str, Any]:
@@ -335,6 +381,7 @@ def made(its_owner: str) -> dict[str, Any]:
         "locale": None,
         "limit": -1,
         "connects": True,
+        "is_template": False,
         "comment": "",
         "settings": None,
         "acl": [["", "CONNECT"], ["", "TEMPORARY"]],
@@ -358,7 +405,12 @@ KIND = Kind(
     _plan,
     declared={"databases": normalise},
     appliers={"database": _apply},
-    server={"databases": _DATABASES, "template1": _TEMPLATE, "sessions": _SESSIONS},
+    server={
+        "databases": _DATABASES,
+        "template1": _TEMPLATE,
+        "templates": _TEMPLATES_NOW,
+        "sessions": _SESSIONS,
+    },
     asked=_asked,
     asked_inside=_asked_inside,
     fresh=_fresh,

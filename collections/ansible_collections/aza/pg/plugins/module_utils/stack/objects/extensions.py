@@ -316,7 +316,8 @@ def _dropped(
     )
 
 
-def _known(found: Observed, entry: Mapping[str, Any]) -> set[str]:
+def explained(found: Observed, entry: Mapping[str, Any]) -> set[str]:
+    """The extensions of a database that are declared, that a declared one needs, or that come with the image."""
     declared = {item["name"] for item in entry["extensions"]}
     image = known(found).get("image_extensions") or ()
     return {*declared, *_all_required(found, declared), *image, *_STOCK}
@@ -325,7 +326,7 @@ def _known(found: Observed, entry: Mapping[str, Any]) -> set[str]:
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     for entry in databases(wanted):
         there = inside(found, entry).get("extensions") or {}
-        for name in sorted(set(there) - _known(found, entry)):
+        for name in sorted(set(there) - explained(found, entry)):
             said = "nobody declared it (postgres_databases: extensions)"
             yield Undeclared("extensions", "yellow", f"extension {entry['name']}.{name}", said)
 

@@ -203,7 +203,10 @@ def look(wanted: Desired, state: Mapping[str, Any]) -> Observed:
             "tables": int(inside["holding"]),
             "size": "8 kB",
             "largest": ["t 8 kB"],
-            "others": [],
+            "rows": [],
+            "schemas": [],
+            "extensions": [],
+            "others": {},
         }
         inside["lost"] = {root: ["table t 8 kB"] for root in inside["losing"]}
         for extension in inside["extensions"]:

@@ -358,6 +358,84 @@ def test_whoever_creates_roles_keeps_what_the_server_gave_for_it() -> None:
     assert "drop membership a in b  with admin, without inherit, without set" in texts(describe("a"), found)
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"inherit": False},
+        {"set": False},
+        {},
+        {"inherit": False, "set": False},
+    ],
+    ids=["set", "inherit", "set, inherit", "none"],
+)
+def test_what_createrole_self_grant_gave_is_kept_in_every_form(own: dict[str, bool]) -> None:
+    made = [grant("a", "b", admin=True, inherit=False, set=False), grant("a", "b", "a", **own)]
+    found = server(roles={"a": {**PLAIN, "createrole": True}, "b": PLAIN}, memberships=made)
+    wanted = describe({"name": "a", "createrole": True, "login": False})
+    assert not [change for change in plan(wanted, found) if change.kind == "membership"]
+    # Whoever may no longer create roles keeps nothing of it; and what somebody else gave is not the server's doing.
+    (gone,) = [change for change in plan(describe("a"), found) if change.kind == "membership"]
+    assert gone.action == "drop"
+    found["memberships"].append(grant("a", "b", admin=False))
+    assert [change.action for change in plan(wanted, found) if change.kind == "membership"] == ["drop"]
+
+
+def reported(found: dict[str, Any], *declared: Any) -> dict[str, tuple[str, str]]:
+    """Membership → severity and what is said."""
+    assert memberships.KIND.undeclared
+    given_now = memberships.KIND.undeclared(describe(*declared), Observed(server=found))
+    return {item.what.removeprefix("membership "): (item.severity, item.said) for item in given_now}
+
+
+POWER = {"boss": {**PLAIN, "superuser": True}, "postgres": {**PLAIN, "superuser": True}}
+
+
+def test_what_predefined_roles_are_made_members_of_is_reported_and_initdbs_own_is_not() -> None:
+    stock = server()["memberships"]
+    known = {**dict.fromkeys(("team", "watch", *memberships.PREDEFINED), PLAIN), **POWER}
+    assert reported(server(roles=known)) == {}
+    escalated = [*stock, grant("pg_read_all_stats", "postgres"), grant("watch", "pg_monitor")]
+    said = reported(server(roles=known, memberships=escalated))
+    assert list(said) == ["pg_read_all_stats in postgres", "watch in pg_monitor"]
+    severity, text = said["pg_read_all_stats in postgres"]
+    assert severity == "red" and "superuser postgres" in text and "watch" in text
+    assert reported(server(roles=known, memberships=[*stock, grant("pg_monitor", "team")])) == {
+        "pg_monitor in team": ("yellow", said_of_team()),
+    }
+    with_admin = [{**item, "admin": True} for item in stock]
+    assert {item[0] for item in reported(server(roles=known, memberships=with_admin)).values()} == {"yellow"}
+    assert set(reported(server(roles=known, memberships=stock[1:]))) == {"pg_monitor in pg_read_all_settings"}
+
+
+def said_of_team() -> str:
+    return "PostgreSQL's own role is given another one, so that pg_monitor can act as team"
+
+
+@pytest.mark.parametrize(
+    ("grants", "red"),
+    [
+        ([grant("bob", "boss")], ["bob in boss"]),
+        ([grant("bob", "team"), grant("team", "boss")], ["bob in team", "team in boss"]),
+        ([grant("bob", "boss", admin=True, inherit=False, set=False)], ["bob in boss"]),
+        ([grant("bob", "boss", inherit=False, set=False)], []),
+        ([grant("bob", "pg_execute_server_program")], ["bob in pg_execute_server_program"]),
+        ([grant("bob", roles.POOL_AUTH)], [f"bob in {roles.POOL_AUTH}"]),
+        ([grant("bob", roles.MONITOR)], [f"bob in {roles.MONITOR}"]),
+        ([grant("bob", "replicator")], ["bob in replicator"]),
+        ([grant("bob", "pg_read_all_data")], []),
+        ([grant("bob", "team")], []),
+        ([grant("boss", "team"), grant("postgres", "team")], []),
+    ],
+)
+def test_an_undeclared_role_with_a_superusers_power_is_red(grants: list[Any], red: list[str]) -> None:
+    known = {**dict.fromkeys(("bob", "team", "replicator", *roles.STACK_ROLES), PLAIN), **POWER}
+    found = server(roles=known, memberships=[*server()["memberships"], *grants])
+    said = reported(found)
+    assert [name for name, item in said.items() if item[0] == "red"] == red
+    # What a declared role has too much is a change of the plan.
+    assert list(reported(found, "bob", "team")) == []
+
+
 def test_what_a_member_gave_goes_with_it_and_is_named() -> None:
     found = server(
         roles=dict.fromkeys("abc", PLAIN),

@@ -14,7 +14,9 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import execute
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import identifier, words
+from ansible_collections.aza.pg.plugins.module_utils.stack.replication import REPLICATOR
 
 OPTIONS = ("admin", "inherit", "set")
 Pair = tuple[str, str]  # member, role
@@ -24,7 +26,11 @@ _OBSERVE = """(
     select coalesce(json_agg(json_build_object(
         'member', pg_get_userbyid(member), 'role', pg_get_userbyid(roleid), 'grantor', pg_get_userbyid(grantor),
         'admin', admin_option, 'inherit', inherit_option, 'set', set_option) order by oid), '[]')
-    from pg_auth_members where pg_get_userbyid(member) !~ '^pg_')"""
+    from pg_auth_members)"""
+# What initdb itself grants.
+STOCK = tuple(
+    ("pg_monitor", role) for role in ("pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables")
+)
 # Of PostgreSQL itself: what a role can be a member of before anybody made one.
 PREDEFINED = (
     "pg_checkpoint",
@@ -44,6 +50,13 @@ PREDEFINED = (
     "pg_write_all_data",
     "pg_write_server_files",
 )
+# Those with which a role can make itself a superuser, or read whatever the server can.
+_POWERFUL = {
+    "pg_execute_server_program": "run programs as the server's own user",
+    "pg_read_server_files": "read every file that the server can read",
+    "pg_write_server_files": "write every file that the server can write",
+}
+_OWN = (*roles.STACK_ROLES, REPLICATOR)
 
 
 # -- the plan --------------------------------------------------------------------------------------
@@ -110,8 +123,8 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             wanted,
             pair,
             "change" if grants else "create",
-            before=(_words(_joined(grants)) or "plain") if grants else "",
-            after=_words(options) or ("plain" if grants else ""),
+            before=(_spoken(_joined(grants)) or "plain") if grants else "",
+            after=_spoken(options) or ("plain" if grants else ""),
             detail={"options": options},
             needs=tuple(f"membership {_name(old)}" for old in first),
         )
@@ -165,8 +178,8 @@ def _removal(wanted: Desired, pair: Pair, now: _Picture) -> Change:
     lost = set(before) - set(_by_pair(now.after)) - set(now.kept) - set(now.gone)
     with_it = sorted(_name(item) for item in lost if item[1] == pair[1])
     why = f"nobody declared it; what it gave goes with it: {', '.join(with_it)}" if with_it else ""
-    words = _words(_joined(before[pair]))
-    return _change(wanted, pair, "drop", before=words, why=why, detail={"remove": True})
+    shown = _spoken(_joined(before[pair]))
+    return _change(wanted, pair, "drop", before=shown, why=why, detail={"remove": True})
 
 
 def _joined(grants: Iterable[Grant]) -> dict[str, bool]:
@@ -175,20 +188,26 @@ def _joined(grants: Iterable[Grant]) -> dict[str, bool]:
 
 
 def _by_creation(grants: list[Grant], member: Mapping[str, Any], administrator: str) -> bool:
-    """Whoever may create roles becomes, by the server itself, the administrator of each role that it creates."""
-    only_admin = {"admin": True, "inherit": False, "set": False}
-    own = all(grant["grantor"] == administrator for grant in grants)
-    return bool(member["createrole"] and own and _joined(grants) == only_admin)
+    """The server itself makes a role that may create roles the administrator of each role that it creates. With that,
+    the role may give itself the rest, which ``createrole_self_grant`` does for it."""
+    given = [grant for grant in grants if grant["grantor"] == administrator]
+    own = [grant for grant in grants if grant["grantor"] == member["name"]]
+    return (
+        bool(member["createrole"])
+        and len(given) + len(own) == len(grants)
+        and _joined(given) == {"admin": True, "inherit": False, "set": False}
+        and not any(grant["admin"] for grant in own)
+    )
 
 
 def _name(pair: Pair) -> str:
     return f"{pair[0]} in {pair[1]}"
 
 
-def _words(options: Mapping[str, bool]) -> str:
+def _spoken(options: Mapping[str, bool]) -> str:
     """What differs from a plain membership."""
-    words = ["with admin"] if options["admin"] else []
-    return ", ".join([*words, *(f"without {name}" for name in ("inherit", "set") if not options[name])])
+    said = ["with admin"] if options["admin"] else []
+    return ", ".join([*said, *(f"without {name}" for name in ("inherit", "set") if not options[name])])
 
 
 def _change(wanted: Desired, pair: Pair, action: str, **more: Any) -> Change:
@@ -233,6 +252,57 @@ class _Links:
         return self.reaches(new[1], old[0]) and self.reaches(old[1], new[0])
 
 
+# -- what no declaration speaks of -----------------------------------------------------------------
+
+
+def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
+    """Memberships of PostgreSQL's own roles, which nobody can declare; and those of undeclared roles that give them a
+    superuser's power, or the rights of a role of ours. What a declared role has too much is in the plan."""
+    facts = found.server or {}
+    grants = _by_pair(facts["memberships"])
+    declared = {item["name"] for item in wanted.objects.get("roles", ())}
+    links = _Links(grants)
+    for pair, given in sorted(grants.items()):
+        member, role = pair
+        options = _joined(given)
+        settled = member in declared or facts["roles"].get(member, {}).get("superuser")
+        if settled or not any(options.values()) or (pair in STOCK and not options["admin"]):
+            continue
+        power = _power(role, links, facts["roles"])
+        concerned = [name for name in facts["roles"] if name != role and links.reaches(name, member)]
+        who = words(sorted(concerned)) or "its members, if it gets any,"
+        revoked = "; ".join(
+            f"REVOKE {identifier(role)} FROM {identifier(member)} GRANTED BY {identifier(item['grantor'])} CASCADE"
+            for item in given
+        )
+        if member.startswith("pg_"):
+            said = (
+                f"PostgreSQL's own role is given another one, so that {who} can {power or f'act as {role}'}"
+            )
+        elif power or role in _OWN:
+            said = f"with it {who} can {power or f'act as {role}, a role of aza-pg itself'}"
+        else:
+            continue
+        severity = "red" if power or role in _OWN else "yellow"
+        yield Undeclared("memberships", severity, f"membership {_name(pair)}", said, revoked)
+    for pair in STOCK:
+        if pair not in grants:
+            said = f"{pair[0]} of PostgreSQL has it, and somebody revoked it: monitoring sees less"
+            todo = f"GRANT {pair[1]} TO {pair[0]}"
+            yield Undeclared("memberships", "yellow", f"membership {_name(pair)}", said, todo)
+
+
+def _power(role: str, links: _Links, known: Mapping[str, Any]) -> str:
+    """What a member can do that only a superuser should, through any number of roles; empty for nothing of the kind."""
+    above = [name for name in sorted({role, *known, *_POWERFUL}) if links.reaches(role, name)]
+    for name in above:
+        if known.get(name, {}).get("superuser"):
+            return f"become the superuser {name}"
+    if roles.POOL_AUTH in above:
+        return "read the password verifiers of all logins"
+    return next((_POWERFUL[name] for name in above if name in _POWERFUL), "")
+
+
 # -- carrying it out -------------------------------------------------------------------------------
 
 
@@ -256,11 +326,17 @@ def _apply(context: Any, change: Change) -> None:
                 execute(connection, "revoke {} from {} granted by {} cascade", *pair, grantor)
 
 
+def _stock(pair: Pair, administrator: str) -> dict[str, Any]:
+    options = {"admin": False, "inherit": True, "set": True}
+    return {"member": pair[0], "role": pair[1], "grantor": administrator, **options}
+
+
 KIND = Kind(
     "membership",
     _plan,
     appliers={"membership": _apply},
     server={"memberships": _OBSERVE},
-    fresh=lambda _: {"memberships": []},
+    fresh=lambda wanted: {"memberships": [_stock(pair, wanted.superuser) for pair in STOCK]},
     problems=_problems,
+    undeclared=_undeclared,
 )

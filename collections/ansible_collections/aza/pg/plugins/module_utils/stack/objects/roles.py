@@ -318,7 +318,7 @@ def _apply(context: Any, change: Change) -> None:
             verb = "create" if detail.get("create") else "alter"
             execute(connection, f"{verb} role {{}} {_options(detail['attributes'])}", role, *_values(detail))
         for name, setting in detail.get("settings", {}).items():
-            connection.execute(session.statement(compose("alter role {}", role), name, setting))
+            session.give(connection, compose("alter role {}", role), name, setting)
         if "comment" in detail:
             execute(connection, "comment on role {} is {}", role, value(detail["comment"]))
         if detail.get("password") is False:

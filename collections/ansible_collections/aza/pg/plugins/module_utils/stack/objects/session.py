@@ -15,6 +15,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_va
 
 # Lists of names: PostgreSQL keeps each name quoted, so that one text with commas would become one odd name.
 _LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"}
+# Files, whose case matters. An empty name among them is a library that no session can load, so none can begin.
+_LIBRARIES = {"local_preload_libraries", "session_preload_libraries"}
 # PostgreSQL shows these in no list of its settings.
 _UNLISTED = {"role", "seed", "session_authorization"}
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]*?))\s*(?:,|$)')
@@ -68,7 +70,7 @@ def observed(stored: Iterable[str] | None) -> dict[str, str]:
     return {name.lower(): text for name, _, text in pairs}
 
 
-def names(text: str) -> list[str]:
+def names(text: str, fold: bool = True) -> list[str]:
     """The elements of a list of names; those without quotes are folded as PostgreSQL does.
 
     >>> names('"$user", Public')
@@ -80,12 +82,21 @@ def names(text: str) -> list[str]:
         if quoted_name is not None:
             found.append(quoted_name.replace('""', '"'))
         elif bare:
-            found.append(bare.lower())
+            found.append(bare.lower() if fold else bare)
     return found
 
 
-def same(name: str, one: str, two: str, info: Mapping[str, Any]) -> bool:
-    return names(one) == names(two) if name in _LISTS else same_value(info, one, two)
+def _elements(name: str, text: str) -> list[str]:
+    """What a list of names means: an empty name stands for nothing."""
+    return [item for item in names(text, name not in _LIBRARIES) if item]
+
+
+def same(name: str, stored: str, declared: str, info: Mapping[str, Any]) -> bool:
+    """Whether both mean the same. PostgreSQL keeps an empty list as ``""``, an empty name, or as nothing."""
+    if name not in _LISTS:
+        return same_value(info, stored, declared)
+    broken = name in _LIBRARIES and "" in names(stored)
+    return not broken and _elements(name, stored) == _elements(name, declared)
 
 
 def differences(
@@ -98,10 +109,17 @@ def differences(
             yield name, now, wanted
 
 
-def statement(head: Any, name: str, wanted: str | None) -> Any:
-    """``head`` is ``alter database shop`` or ``alter role shop``."""
+def give(connection: Any, head: Any, name: str, wanted: str | None) -> None:
+    """Set it, or with None take it away. ``head`` is ``alter database shop`` or ``alter role shop``."""
     setting = compose(".".join(["{}"] * (name.count(".") + 1)), *name.split("."))
     if wanted is None:
-        return compose("{} reset {}", head, setting)
-    parts = (names(wanted) or [""]) if name in _LISTS else [wanted]
-    return compose("{} set {} to {}", head, setting, joined([value(part) for part in parts]))
+        connection.execute(compose("{} reset {}", head, setting))
+        return
+    parts = _elements(name, wanted) if name in _LISTS else [wanted]
+    if parts or name not in _LIBRARIES:
+        listed = joined([value(part) for part in parts or [""]])
+        connection.execute(compose("{} set {} to {}", head, setting, listed))
+        return
+    with connection.transaction():  # no other statement stores an empty list
+        connection.execute("select set_config(%s, '', true)", (name,))
+        connection.execute(compose("{} set {} from current", head, setting))

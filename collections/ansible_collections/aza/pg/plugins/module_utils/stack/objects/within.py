@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -54,6 +55,16 @@ def quoted(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("\0", "").replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as people type it in SQL.
+
+    >>> identifier("shop"), identifier("Shop 1")
+    ('shop', '"Shop 1"')
+    """
+    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name)
+    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def only_in(names: Iterable[str], expression: str) -> str:

@@ -157,6 +157,31 @@ def test_settings_are_compared_as_the_server_does() -> None:
     assert next(session.differences({}, stored, info)) == ("search_path", '"$user", public', None)
 
 
+@pytest.mark.parametrize(
+    ("name", "declared", "stored", "equal"),
+    [
+        ("search_path", "", '""', True),
+        ("search_path", "", "", True),
+        ("search_path", '""', '""', True),
+        ("search_path", "", "public", False),
+        ("search_path", '"", Public', "public", True),
+        ("temp_tablespaces", "", '""', True),
+        ("local_preload_libraries", "", "", True),
+        # With an empty name no session can begin.
+        ("local_preload_libraries", "", '""', False),
+        ("session_preload_libraries", '""', "", True),
+        ("session_preload_libraries", "Mine", '"Mine"', True),
+        ("session_preload_libraries", "Mine", "mine", False),
+        ("default_tablespace", "", "", True),
+    ],
+)
+def test_an_empty_list_is_what_postgresql_makes_of_it(
+    name: str, declared: str, stored: str, equal: bool
+) -> None:
+    found = list(session.differences({name: declared}, session.observed([f"{name}={stored}"]), {}))
+    assert found == ([] if equal else [(name, stored, declared)])
+
+
 # -- access ------------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,9 @@ _READY_SECONDS = 120
 # Whatever a case can leave in the server, apart from databases. Roles go last: nothing must depend on them.
 _CLEAN_CLUSTER = """
 alter system reset all;
+alter role all reset all;
 alter role postgres reset all;
+alter database template0 allow_connections false;
 alter role postgres connection limit -1 valid until 'infinity';
 comment on role postgres is null;
 alter database postgres owner to postgres;
@@ -62,6 +64,15 @@ do $clean$
 declare
     thing record;
 begin
+    perform pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_type = 'logical';
+    for thing in select parname as name from pg_parameter_acl loop
+        execute format('revoke all on parameter %s from public', thing.name);
+    end loop;
+    for thing in select format('revoke %I from %I cascade', pg_get_userbyid(roleid), pg_get_userbyid(member)) as name
+        from pg_auth_members where oid >= 16384 and pg_get_userbyid(member) ~ '^pg_'
+    loop
+        execute thing.name;
+    end loop;
     for thing in select rolname as name from pg_roles where rolname !~ '^pg_' and rolname <> 'postgres' loop
         execute format('drop owned by %I cascade', thing.name);
     end loop;
@@ -74,6 +85,7 @@ begin
     create schema public authorization pg_database_owner;
     grant usage on schema public to public;
     comment on schema public is 'standard public schema';
+    perform set_config('search_path', 'public', true);
     for thing in select unnest(array[EXTENSIONS]::text[]) as name loop
         execute format('create extension if not exists %I', thing.name);
     end loop;
@@ -321,11 +333,31 @@ class Server:
             )
             known = connection.execute("select datname from pg_database where datname !~ '^template[01]$'")
             for (name,) in known.fetchall():
+                self._clean_database(name)
                 if name != "postgres":
                     connection.execute(f'drop database "{_quoted(name)}" with (force)')
             for statement in _CLEAN_CLUSTER.strip().split("\n"):
                 connection.execute(statement)
+            left = "select spcname from pg_tablespace where spcname !~ '^pg_'"
+            for (name,) in connection.execute(left).fetchall():
+                connection.execute(f'drop tablespace "{_quoted(name)}"')
             connection.execute(_CLEAN_POSTGRES.replace("EXTENSIONS", names))
+
+    def _clean_database(self, name: str) -> None:
+        """What can only be removed from inside."""
+        inside = "where database = current_database()"
+        here = "where subdbid = (select oid from pg_database where datname = current_database())"
+        with server.connect(self.baseline.socket_dir, "postgres", "postgres") as connection:
+            open_to = "select datallowconn and datconnlimit <> -2 from pg_database where datname = %s"
+            if not connection.execute(open_to, (name,)).fetchone()[0]:
+                return
+        with server.connect(self.baseline.socket_dir, "postgres", name) as connection:
+            for (gid,) in connection.execute(f"select gid from pg_prepared_xacts {inside}").fetchall():
+                connection.execute(f"rollback prepared '{gid}'")
+            for (found,) in connection.execute(f"select subname from pg_subscription {here}").fetchall():
+                connection.execute(f'alter subscription "{found}" disable')
+                connection.execute(f'alter subscription "{found}" set (slot_name = none)')
+                connection.execute(f'drop subscription "{found}"')
 
     def remove(self) -> None:
         wanted = self.baseline

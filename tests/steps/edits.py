@@ -35,7 +35,13 @@ DECLARED: dict[str, Any] = {
     ],
     "hba": [{"type": "host", "databases": ["shop"], "roles": ["shop", "app"], "addresses": ["10.0.0.0/8"]}],
 }
-SETTINGS = {"work_mem": "8MB", "log_min_duration_statement": "500ms"}
+SETTINGS = {
+    "work_mem": "8MB",
+    "log_min_duration_statement": "500ms",
+    # Without these there are no logical slots and no prepared transactions.
+    "wal_level": "logical",
+    "max_prepared_transactions": "5",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Edit:
     """``touches``: what two edits of one round must not both do. ``sql``: database and statement, in order.
     ``file``: what is done to which file, and how. ``engine``: what the engine is told. ``state`` and ``words``: a
     finding of this severity that has all of these words must be there. ``absent``: what a repair has to declare, since
-    nothing undeclared is removed on its own.
+    nothing undeclared is removed on its own. ``undo``: what somebody has to type, where nothing can be declared.
     """
 
     touches: str
@@ -53,6 +59,7 @@ class Edit:
     file: tuple[str, str, str] | None = None
     engine: str = ""
     absent: tuple[str, str] | None = None
+    undo: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         done = "; ".join(f"{database}: {statement}" for database, statement in self.sql)
@@ -236,6 +243,163 @@ def _container(draw: Draw) -> Edit:
     return Edit(touches, "red", (f"recreate container {{{which}}}", words), engine=f"{command} {{{which}}}")
 
 
+# -- what nobody can declare -----------------------------------------------------------------------
+
+
+def _predefined(draw: Draw) -> Edit:
+    group, member, state = draw.one(
+        ("postgres", "pg_read_all_stats", "red"),
+        ("pg_execute_server_program", "pg_monitor", "red"),
+        ("pg_read_all_data", "pg_signal_backend", "yellow"),
+    )
+    words = ("membership", f"{member} in {group}")
+    undo = (("postgres", f"revoke {group} from {member}"),)
+    return Edit(f"role {member}", state, words, (("postgres", f"grant {group} to {member}"),), undo=undo)
+
+
+def _session_settings(draw: Draw) -> Edit:
+    target, what = draw.one(
+        ("all", "role ALL"),
+        ("reader in database shop", "role reader in database shop"),
+        ("all in database postgres", "role ALL in database postgres"),
+    )
+    sql = (("postgres", f"alter role {target} set effective_cache_size = '3GB'"),)
+    undo = (("postgres", f"alter role {target} reset effective_cache_size"),)
+    return Edit(
+        f"settings {target}", "yellow", (f"settings of {what}", "effective_cache_size"), sql, undo=undo
+    )
+
+
+def _parameter(draw: Draw) -> Edit:
+    privilege, name, state = draw.one(
+        ("set", "log_statement", "yellow"),
+        ("alter system", "archive_command", "red"),
+        ("set", "session_preload_libraries", "red"),
+    )
+    sql = (("postgres", f"grant {privilege} on parameter {name} to public"),)
+    undo = (("postgres", f"revoke all on parameter {name} from public"),)
+    return Edit(f"parameter {name}", state, (f"privileges on parameter {name}",), sql, undo=undo)
+
+
+def _tablespace(draw: Draw) -> Edit:
+    name = draw.name("space")
+    sql = (
+        ("postgres", "set allow_in_place_tablespaces = on"),
+        ("postgres", f"create tablespace {name} location ''"),
+    )
+    undo = (("postgres", f"drop tablespace {name}"),)
+    return Edit(f"tablespace {name}", "yellow", (f"tablespace {name}",), sql, undo=undo)
+
+
+def _subscription(draw: Draw) -> Edit:
+    name = draw.name("subscription")
+    option, state = draw.one(("", "yellow"), (", run_as_owner = true", "red"))
+    made = (
+        f"create subscription {name} connection 'host=nowhere' publication p with (connect = false{option})"
+    )
+    undo = (
+        ("stock", f"alter subscription {name} set (slot_name = none)"),
+        ("stock", f"drop subscription {name}"),
+    )
+    return Edit(f"subscription {name}", state, (f"subscription {name}",), (("stock", made),), undo=undo)
+
+
+def _publication(draw: Draw) -> Edit:
+    name = draw.name("publication")
+    sql = (("stock", f"create publication {name} for all tables"),)
+    undo = (("stock", f"drop publication {name}"),)
+    return Edit(f"publication {name}", "yellow", (f"publication stock.{name}",), sql, undo=undo)
+
+
+def _event_trigger(draw: Draw) -> Edit:
+    name = draw.name("watch")
+    sql = (
+        ("stock", f"create function {name}() returns event_trigger language plpgsql as 'begin end'"),
+        ("stock", f"create event trigger {name} on ddl_command_end execute function {name}()"),
+    )
+    undo = (("stock", f"drop event trigger {name}"), ("stock", f"drop function {name}()"))
+    return Edit(f"event trigger {name}", "yellow", (f"event trigger stock.{name}",), sql, undo=undo)
+
+
+def _foreign_server(draw: Draw) -> Edit:
+    name = draw.name("elsewhere")
+    sql = (
+        ("stock", f"create foreign data wrapper {name}"),
+        ("stock", f"create server {name} foreign data wrapper {name}"),
+    )
+    undo = (("stock", f"drop foreign data wrapper {name} cascade"),)
+    return Edit(f"foreign server {name}", "yellow", (f"foreign server stock.{name}",), sql, undo=undo)
+
+
+def _language(draw: Draw) -> Edit:
+    if draw.one(True, False):
+        mark = "update pg_language set lanpltrusted = {} where lanname = 'c'"
+        undo = (("stock", mark.format("false")),)
+        return Edit("language c", "red", ("language stock.c",), (("stock", mark.format("true")),), undo=undo)
+    name = draw.name("pl")
+    sql = (("stock", f"create language {name} handler plpgsql_call_handler"),)
+    undo = (("stock", f"drop language {name}"),)
+    return Edit(f"language {name}", "yellow", (f"language stock.{name}",), sql, undo=undo)
+
+
+def _function(draw: Draw) -> Edit:
+    name = draw.name("f")
+    options, state = draw.one(
+        ("security definer", "red"), ("security definer set search_path = pg_catalog", "yellow")
+    )
+    sql = (("stock", f"create function {name}() returns int language sql {options} return 1"),)
+    undo = (("stock", f"drop function {name}()"),)
+    return Edit(f"function {name}", state, (f"function stock.public.{name}()",), sql, undo=undo)
+
+
+def _large_object(draw: Draw) -> Edit:
+    name = 4700 + int(draw.name("x").partition("_")[2])
+    sql = (
+        ("stock", f"select lo_create({name})"),
+        ("stock", f"grant select on large object {name} to public"),
+    )
+    undo = (("stock", f"select lo_unlink({name})"),)
+    return Edit(f"large object {name}", "yellow", (f"large object stock.{name}",), sql, undo=undo)
+
+
+def _logical_slot(draw: Draw) -> Edit:
+    name = draw.name("slot")
+    sql = (("stock", f"select pg_create_logical_replication_slot('{name}', 'pgoutput')"),)
+    undo = (("stock", f"select pg_drop_replication_slot('{name}')"),)
+    # A prepared transaction keeps a logical slot from being made: they do not meet.
+    return Edit("transactions", "yellow", (f"slot {name}", "logical, of stock"), sql, undo=undo)
+
+
+def _prepared(draw: Draw) -> Edit:
+    name = draw.name("prepared")
+    sql = (("postgres", f"begin; select pg_current_xact_id(); prepare transaction '{name}'"),)
+    undo = (("postgres", f"rollback prepared '{name}'"),)
+    return Edit("transactions", "yellow", (f"prepared transaction {name}",), sql, undo=undo)
+
+
+def _template(draw: Draw) -> Edit:
+    name = draw.one("shop", "stock")
+    sql = (("postgres", f"alter database {name} is_template true"),)
+    return Edit(f"database {name}", "red", (f"database {name}", "a template"), sql)
+
+
+# Of what nobody can declare, a deploy repairs nothing.
+UNMANAGED: tuple[Callable[[Draw], Edit], ...] = (
+    _predefined,
+    _session_settings,
+    _parameter,
+    _tablespace,
+    _subscription,
+    _publication,
+    _event_trigger,
+    _foreign_server,
+    _language,
+    _function,
+    _large_object,
+    _logical_slot,
+    _prepared,
+)
+
 EDITS: tuple[Callable[[Draw], Edit], ...] = (
     _alter_system,
     _stray_role,
@@ -254,10 +418,14 @@ EDITS: tuple[Callable[[Draw], Edit], ...] = (
     _file,
     _mode,
     _container,
+    _template,
+    *UNMANAGED,
 )
 
 
-def rounds(seed: int, number: int = 10, size: int = 10) -> Iterator[list[Edit]]:
+def rounds(
+    seed: int, number: int = 10, size: int = 10, kinds: tuple[Callable[[Draw], Edit], ...] = EDITS
+) -> Iterator[list[Edit]]:
     """``number`` rounds of ``size`` edits that do not meet. Every kind of edit is drawn before one comes again."""
     draw = Draw(random.Random(seed))
     left: list[Callable[[Draw], Edit]] = []
@@ -265,7 +433,7 @@ def rounds(seed: int, number: int = 10, size: int = 10) -> Iterator[list[Edit]]:
         done: dict[str, Edit] = {}
         while len(done) < size:
             if not left:
-                left = draw.dice.sample(EDITS, len(EDITS))
+                left = draw.dice.sample(kinds, len(kinds))
             edit = left.pop()(draw)
             done.setdefault(edit.touches, edit)
         yield list(done.values())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hundred random edits on a real host: check.yml finds each, deploy-single.yml repairs each.
+"""A hundred random edits on a real host: check.yml finds each, deploy-single.yml repairs each that an inventory can
+declare.
 
 ``AZA_DRIFT_SEED=NUMBER`` makes other edits; every failure prints its seed.
 """
@@ -10,6 +11,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ Playbook = Callable[..., Run]
 # The host whose own inventory declares nothing of the server.
 HOST = "azatest-debian12"
 SEED = int(os.environ.get("AZA_DRIFT_SEED", "2"))
-ROUNDS = list(rounds(SEED, number=5, size=20))
+ROUNDS = list(rounds(SEED, number=4, size=32))
 
 
 def variables(declared: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -32,20 +34,22 @@ def variables(declared: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def plain(instances: dict[str, Instance], playbook: Playbook) -> Iterator[Instance]:
-    playbook("deploy-single.yml", extra=variables(DECLARED), limit=[HOST])
+    restart = {"allow_restart": True}
+    playbook("deploy-single.yml", extra=variables(DECLARED, **restart), limit=[HOST])
     yield instances[HOST]
     names = {
         key: [{"name": item["name"], "state": "absent"} for item in DECLARED[key]]
         for key in ("roles", "databases")
     }
-    playbook("deploy-single.yml", extra=variables(names), limit=[HOST])
-    playbook("deploy-single.yml", limit=[HOST])
+    losses = [f"database {item['name']}" for item in DECLARED["databases"]]
+    playbook("deploy-single.yml", extra=variables(names, allow_loss=losses), limit=[HOST])
+    playbook("deploy-single.yml", extra={"postgres_allow_restart": True}, limit=[HOST])
 
 
 def test_the_same_seed_gives_the_same_edits_and_every_kind_is_drawn() -> None:
-    assert list(rounds(SEED, number=5, size=20)) == ROUNDS
-    assert list(rounds(SEED + 1, number=5, size=20)) != ROUNDS
-    assert sum(map(len, ROUNDS)) == 100
+    assert list(rounds(SEED, number=4, size=32)) == ROUNDS
+    assert list(rounds(SEED + 1, number=4, size=32)) != ROUNDS
+    assert sum(map(len, ROUNDS)) == 128
     assert all(len({edit.touches for edit in done}) == len(done) for done in ROUNDS)
     assert len(EDITS) <= len(ROUNDS[0])
 
@@ -58,6 +62,7 @@ def test_round(plain: Instance, playbook: Playbook, tmp_path: Path, number: int)
     found = findings(playbook, tmp_path / "before.json", expect_failure=True)
     missed = [str(edit) for edit in edits if not any(tells(plain, item, edit) for item in found)]
     assert not missed, f"{told}\nnot found: {missed}\nfound: {json.dumps(found, indent=1)}"
+    plain.run("set -e\n" + "\n".join(psql(plain, edit.undo) for edit in edits))
     allowed = {"allow_restart": True, "allow_recreate": True}
     playbook("deploy-single.yml", extra=variables(repair(DECLARED, edits), **allowed), limit=[HOST])
     left = findings(playbook, tmp_path / "after.json")
@@ -83,8 +88,7 @@ def _named(instance: Instance, text: str) -> str:
 
 def command(instance: Instance, edit: Edit) -> str:
     """The edit as somebody types it on the host."""
-    psql = f"docker exec {instance.container} psql -qX -U postgres -v ON_ERROR_STOP=1"
-    lines = [f"{psql} -d {database} -c {shlex.quote(statement)}" for database, statement in edit.sql]
+    lines = [psql(instance, edit.sql)]
     if edit.engine:
         lines.append(f"docker {_named(instance, edit.engine)}")
     if edit.file:
@@ -98,5 +102,16 @@ def command(instance: Instance, edit: Edit) -> str:
                 "append": f"printf %s {quoted} >>{path}",
                 "write": f"printf %s {quoted} >{path}",
             }[how]
+        )
+    return "\n".join(lines)
+
+
+def psql(instance: Instance, statements: tuple[tuple[str, str], ...]) -> str:
+    """One session for each database, in which each statement is a transaction of its own."""
+    lines = []
+    for database, group in groupby(statements, key=lambda item: item[0]):
+        given = " ".join(f"-c {shlex.quote(statement)}" for _, statement in group)
+        lines.append(
+            f"docker exec {instance.container} psql -qX -U postgres -v ON_ERROR_STOP=1 -d {database} {given}"
         )
     return "\n".join(lines)

@@ -21,6 +21,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     schemas,
     settings,
     slots,
+    unmanaged_inside,
+    unmanaged_server,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Applier, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.order import ordered
@@ -38,6 +40,8 @@ KINDS: tuple[Kind, ...] = (
     privileges.KIND,
     pool_lookup.KIND,
     collations.KIND,
+    *unmanaged_server.KINDS,
+    *unmanaged_inside.KINDS,
 )
 
 APPLIERS: dict[str, Applier] = {name: applier for kind in KINDS for name, applier in kind.appliers.items()}

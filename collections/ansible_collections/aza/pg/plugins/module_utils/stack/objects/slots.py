@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Physical replication slots: one for each member that follows this server, which may itself be a standby."""
+"""Replication slots: a physical one for each member that follows this server, which may itself be a standby. Logical
+ones belong to applications: a check names them.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ NAME = "slot"
 # What a slot keeps is counted from what this server itself has: written, or on a standby replayed.
 _OBSERVE = """(
     select coalesce(json_object_agg(s.slot_name, json_build_object(
-        'active', s.active, 'wal_status', s.wal_status, 'retained', pg_wal_lsn_diff(
+        'active', s.active, 'wal_status', s.wal_status, 'database', s.database, 'plugin', s.plugin,
+        'retained', pg_wal_lsn_diff(
             case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
-            s.restart_lsn))), '{}')
-    from pg_replication_slots s where s.slot_type = 'physical' and not s.temporary)"""
+            s.restart_lsn))), '{{}}')
+    from pg_replication_slots s where s.slot_type = '{kind}' and not s.temporary and not s.synced)"""
 
 
 def _wanted(wanted: Desired) -> list[str]:
@@ -41,7 +44,9 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             )
     # Nobody declares that there is none: the name of what may be lost is the declaration.
     losses = wanted.objects.get("allow_loss") or ()
-    for name in sorted(set(there) - set(_wanted(wanted))):
+    logical = (found.server or {}).get("logical_slots") or {}
+    there = {**there, **logical}
+    for name in sorted(set(there) - set(_wanted(wanted)) | set(logical)):
         if f"{NAME} {name}" in losses:
             yield Change(
                 NAME,
@@ -49,39 +54,57 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 "drop",
                 effect="data",
                 why="no member has it",
-                risk="whoever used it may have to be copied anew",
+                risk=f"whoever used it misses changes of {there[name]['database']}"
+                if name in logical
+                else "whoever used it may have to be copied anew",
                 awaits="the end of its use" if there[name]["active"] else "",
-                detail={"name": name, "drop": True},
+                detail={"name": name, "drop": True, "database": there[name].get("database")},
             )
 
 
 def _apply(context: Any, change: Change) -> None:
     name = (change.detail["name"],)
     if change.detail.get("drop") or change.detail.get("lost"):
-        context.sql().execute("select pg_drop_replication_slot(%s)", name)
+        connection = context.sql(change.detail.get("database") or "postgres")
+        connection.execute("select pg_drop_replication_slot(%s)", name)
     if not change.detail.get("drop"):
         # Reserved at once: what the member has not yet received stays.
         context.sql().execute("select pg_create_physical_replication_slot(%s, true)", name)
 
 
+def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    logical = (found.server or {}).get("logical_slots") or {}
+    for name in sorted(set(_wanted(wanted)).intersection(logical)):
+        yield (
+            f"slot {name}: a member of the cluster needs a slot of this name, and there is a logical one of the "
+            f"database {logical[name]['database']}; drop that, or give the member another name"
+        )
+
+
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
-    there: Mapping[str, Any] = (found.server or {})["slots"]
-    for name in sorted(set(there) - set(_wanted(wanted))):
-        now = there[name]
+    physical: Mapping[str, Any] = (found.server or {})["slots"]
+    logical: Mapping[str, Any] = (found.server or {}).get("logical_slots") or {}
+    for name in sorted(set(physical) - set(_wanted(wanted)) | set(logical)):
+        now = logical.get(name) or physical[name]
         state = "in use" if now["active"] else "not in use"
         kept = f"keeps {int(now['retained'] or 0) // 2**20} MB of WAL"
         todo = (
             f'drop it with postgres_allow_loss: ["{NAME} {name}"]' if not now["active"] else "see who uses it"
         )
-        yield Undeclared("slots", "yellow", f"{NAME} {name}", f"{state}, {kept}; no member has it", todo)
+        whose = f"logical, of {now['database']} by {now['plugin']}" if name in logical else "no member has it"
+        yield Undeclared("slots", "yellow", f"{NAME} {name}", f"{state}, {kept}; {whose}", todo)
 
 
 KIND = Kind(
     NAME,
     _plan,
     appliers={NAME: _apply},
-    server={"slots": _OBSERVE},
-    fresh=lambda _: {"slots": {}},
+    server={
+        "slots": _OBSERVE.format(kind="physical"),
+        "logical_slots": _OBSERVE.format(kind="logical"),
+    },
+    fresh=lambda _: {"slots": {}, "logical_slots": {}},
+    problems=_problems,
     undeclared=_undeclared,
     on_standby=True,
 )

@@ -222,6 +222,7 @@ class Server:
                 "archives": {},
                 "allow": list(allow),
                 "remove_data": False,
+                "no_primary": "",
                 "host": {},
                 "settle": settle,
             },

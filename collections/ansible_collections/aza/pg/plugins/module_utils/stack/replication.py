@@ -146,7 +146,7 @@ def role(host: str, members: Sequence[Member], synchronous: int = 0) -> Role:
         direct,
         tuple(members),
         synchronous,
-        tuple(_notes(me, primary)),
+        tuple(_notes(me, primary, members)),
     )
 
 
@@ -156,7 +156,7 @@ def _upstream(member: Member, primary: Member, members: Sequence[Member]) -> Mem
     return primary if declared.host == member.host else declared
 
 
-def _notes(me: Member, primary: Member) -> Iterator[str]:
+def _notes(me: Member, primary: Member, members: Sequence[Member]) -> Iterator[str]:
     if primary is me and me.stack == REPLICA:
         yield (
             f"{me.host} is the primary now, the inventory says replica: it was promoted. It stays what it is; declare "
@@ -167,6 +167,10 @@ def _notes(me: Member, primary: Member) -> Iterator[str]:
             f"the inventory says that {me.host} is the primary, and {primary.host} is: it stays what it is; declare "
             "postgres_stack: replica here, and primary there"
         )
+    unknown = [member for member in members if not member.known and not member.vouched]
+    if me.writes and unknown:
+        which = ", ".join(f"{member.host} ({member.why})" for member in unknown)
+        yield f"{me.host} writes, and whether another member writes as well cannot be known: {which}"
 
 
 # -- what it may not have less of ----------------------------------------------------------------------

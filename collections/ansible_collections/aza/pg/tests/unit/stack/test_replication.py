@@ -57,6 +57,14 @@ def test_after_a_promotion_nothing_is_demoted() -> None:
     assert one.standby and "the inventory says that db1 is the primary, and db2 is" in one.notes[0]
 
 
+def test_a_primary_is_deployed_beside_members_that_are_away_and_they_are_named() -> None:
+    members = cluster(PRIMARY, None, STANDBY)
+    assert [said(host, members) for host in ("db1", "db3")] == ["", ""]
+    (note,) = replication.role("db1", members).notes
+    assert "db2 (it was not looked at)" in note
+    assert replication.role("db3", members).notes == ()
+
+
 @pytest.mark.parametrize(
     ("host", "facts", "words"),
     [

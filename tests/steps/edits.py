@@ -383,6 +383,16 @@ def _template(draw: Draw) -> Edit:
     return Edit(f"database {name}", "red", (f"database {name}", "a template"), sql)
 
 
+def _configuration(draw: Draw) -> Edit:
+    name, value = draw.one(("jit_above_cost", "7"), ("cursor_tuple_fraction", "0.2"), ("geqo_threshold", "9"))
+    file = "$PGDATA/postgresql.conf"
+    sql = (("postgres", f"copy (select '{name} = {value}') to program 'cat >>{file}'"),)
+    undo = (("postgres", f"copy (select 1) to program 'cat >/dev/null; sed -i /^{name}/d {file}'"),)
+    return Edit(
+        f"configuration {name}", "yellow", (f"setting {name}", "postgresql.conf line"), sql, undo=undo
+    )
+
+
 # Of what nobody can declare, a deploy repairs nothing.
 UNMANAGED: tuple[Callable[[Draw], Edit], ...] = (
     _predefined,
@@ -398,6 +408,7 @@ UNMANAGED: tuple[Callable[[Draw], Edit], ...] = (
     _large_object,
     _logical_slot,
     _prepared,
+    _configuration,
 )
 
 EDITS: tuple[Callable[[Draw], Edit], ...] = (

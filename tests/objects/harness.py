@@ -19,11 +19,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
 from ansible_collections.aza.pg.plugins.module_utils.stack import objects as kinds
 from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
-from ansible_collections.aza.pg.plugins.module_utils.stack import ready, server, tls
+from ansible_collections.aza.pg.plugins.module_utils.stack import ready, tls
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_facts
@@ -64,6 +65,8 @@ do $clean$
 declare
     thing record;
 begin
+    -- A case may have left functions of the same names in public.
+    perform pg_catalog.set_config('search_path', 'pg_catalog', true);
     perform pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_type = 'logical';
     for thing in select parname as name from pg_parameter_acl loop
         execute format('revoke all on parameter %s from public', thing.name);
@@ -288,9 +291,19 @@ class Server:
         assert done.returncode == 0, (commands, done.stdout, done.stderr)
         return done.stdout.strip()
 
+    def connect(self, database: str = "postgres", user: str = "postgres") -> Any:
+        """As somebody does who knows nothing of the toolkit: by the socket, with the settings of the database."""
+        return psycopg.connect(
+            host=self.baseline.socket_dir,
+            user=user,
+            dbname=database,
+            password=self.secrets.get(f"roles/{user}"),
+            autocommit=True,
+        )
+
     def ask(self, statement: str, database: str = "postgres") -> str:
         """The answer as ``psql -At`` prints it."""
-        with server.connect(self.baseline.socket_dir, "postgres", database) as connection:
+        with self.connect(database) as connection:
             cursor = connection.execute(statement)
             while cursor.nextset():
                 pass  # of several statements the last one answers
@@ -328,7 +341,8 @@ class Server:
 
     def _clean(self) -> None:
         names = ", ".join(f"'{name}'" for name in self._extensions)
-        with server.connect(self.baseline.socket_dir, "postgres", statement_seconds=0) as connection:
+        with self.connect() as connection:
+            connection.execute("set search_path = pg_catalog")
             connection.execute(
                 "update pg_database set datistemplate = false where datname !~ '^template[01]$'"
             )

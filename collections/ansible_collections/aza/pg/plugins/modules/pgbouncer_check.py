@@ -12,7 +12,6 @@ description:
   - Logs in to each of O(databases) through the pool, and looks whether the server knows the client as itself, whether
     TLS is in use, and whether a prepared statement outlives its transaction, on another server of the pool.
   - Tries a wrong password, which must be refused.
-  - Makes a role on the server, logs in as it through the pool, and drops it again, also when something fails.
   - Asks PgBouncer's console for its version, pools, databases and configuration.
   - It never fails because something does not work; that is a finding.
 options:
@@ -30,7 +29,9 @@ options:
     elements: str
     default: [postgres]
   user:
-    description: Role to log in as.
+    description:
+      - Role to log in as. A role that no file of PgBouncer names proves that passwords are looked up on the server.
+      - It only asks who it is; every name in its queries has its schema.
     type: str
     required: true
   password:
@@ -62,20 +63,6 @@ options:
     description: User of the console, let in over the socket without a password.
     type: str
     default: pgbouncer
-  server_socket_dir:
-    description:
-      - Directory of the Unix socket of the server behind it, where a role can be made. Empty makes none.
-      - A standby makes none either.
-    type: path
-    default: ""
-  server_user:
-    description: The server's administrator.
-    type: str
-    default: postgres
-  fresh_role_database:
-    description: Database that every role may connect to.
-    type: str
-    default: postgres
   declared:
     description: What the console's answers are compared with. What is not given is not compared.
     type: dict
@@ -103,13 +90,11 @@ options:
         default: 0.8
 attributes:
   check_mode:
-    description: Makes no role, and does everything else.
+    description: Changes nothing anyway.
     support: full
   diff_mode:
     description: Nothing to compare.
     support: none
-notes:
-  - The role is called C(aza_pool_check), always, since PgBouncer never forgets a pool. Its password is new each time.
 """
 
 EXAMPLES = r"""
@@ -121,7 +106,6 @@ EXAMPLES = r"""
     password: "{{ shop_password }}"
     sslrootcert: /etc/ssl/aza-pg-ca.crt
     socket_dir: /run/aza-pg/shop-primary/pgbouncer
-    server_socket_dir: /run/aza-pg/shop-primary
     declared:
       config: {pool_mode: transaction, max_client_conn: 500}
       databases: {shop: {pool_size: 20}}
@@ -147,9 +131,6 @@ facts:
       type: dict
     wrong_password:
       description: Whether it was C(refused), and what was C(said).
-      type: dict
-    fresh_role:
-      description: The C(session_user) of the role that was made, C(skipped) or C(error) and why.
       type: dict
     console:
       description: C(version), C(pools), C(databases), C(config) and C(lists), or C(error).
@@ -181,9 +162,6 @@ def main() -> None:
             "socket_dir": {"type": "path", "default": ""},
             "socket_port": {"type": "int", "default": 6432},
             "admin": {"type": "str", "default": "pgbouncer"},
-            "server_socket_dir": {"type": "path", "default": ""},
-            "server_user": {"type": "str", "default": "postgres"},
-            "fresh_role_database": {"type": "str", "default": "postgres"},
             "declared": {
                 "type": "dict",
                 "default": {},
@@ -206,11 +184,6 @@ def main() -> None:
             pool.Client(given["user"], given["password"]),
             given["databases"],
             pool.Console(given["socket_dir"], given["admin"], given["socket_port"]),
-            pool.Home(
-                "" if module.check_mode else given["server_socket_dir"],
-                given["server_user"],
-                given["fresh_role_database"],
-            ),
             pgbouncer.Declared(**given["declared"]),
         )
     except AzaError as error:

@@ -11,11 +11,10 @@ import re
 import time
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.stack import own_schema, server
 from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
 
 _POLL_SECONDS = 0.05
-_LOCK = 0x617A61  # "aza": two checks at once do not make the same table
 
 # What the facts bring along besides the floors of a standby. ``pg_settings`` has plain numbers, in the unit beside it.
 _SETTINGS = (
@@ -71,17 +70,22 @@ select json_build_object(
 ) from here
 """
 
-_THERE = "select to_regclass('aza_pg.sentinel') is not null"
+_TRUST = f"select {own_schema.OBSERVE}, {own_schema.SENTINEL_OBSERVE}"
+# Nobody can change the table between its examination and the row: a trigger needs a stronger lock.
+_HOLD = f"lock table {own_schema.SENTINEL} in row exclusive mode"
+_MAKE_SCHEMA = f"""
+create schema {own_schema.SCHEMA};
+comment on schema {own_schema.SCHEMA} is 'aza-pg: what its checks write';
+"""
 # One row for ever: a second one cannot be.
-_MAKE = """
-create schema if not exists aza_pg;
-create table if not exists aza_pg.sentinel (
+_MAKE_TABLE = f"""
+create table {own_schema.SENTINEL} (
     one boolean primary key default true check (one), token text not null, at timestamptz not null, lsn pg_lsn not null
 );
-comment on schema aza_pg is 'aza-pg: what its checks write';
-comment on table aza_pg.sentinel is 'aza-pg: the row that a check writes on the primary and looks for on each replica';
-grant usage on schema aza_pg to pg_monitor;
-grant select on aza_pg.sentinel to pg_monitor;
+comment on table {own_schema.SENTINEL} is
+    'aza-pg: the row that a check writes on the primary and looks for on each replica';
+grant usage on schema {own_schema.SCHEMA} to pg_monitor;
+grant select on {own_schema.SENTINEL} to pg_monitor;
 """
 _WRITE = """
 insert into aza_pg.sentinel as s (token, at, lsn) values (%s, clock_timestamp(), pg_current_wal_insert_lsn())
@@ -119,20 +123,22 @@ def look(
 
 
 def _write(connection: Any, token: str) -> tuple[dict[str, Any], bool]:
-    """It must not wait for a replica: whether commits do is what the check is to say."""
-    made = False
     try:
         with connection.transaction():
-            connection.execute("set local synchronous_commit = local")
-            connection.execute("set local transaction_read_only = off")
-            if not connection.execute(_THERE).fetchone()[0]:
-                connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
-                connection.execute(_MAKE)
-                made = True
+            schema, table = connection.execute(_TRUST).fetchone()
+            if table and not own_schema.distrust_table(table):
+                connection.execute(_HOLD)
+                schema, table = connection.execute(_TRUST).fetchone()
+            if untrusted := own_schema.distrust(schema) or own_schema.distrust_table(table):
+                return {"written": False, "untrusted": untrusted}, False
+            if not schema:
+                connection.execute(_MAKE_SCHEMA)
+            if not table:
+                connection.execute(_MAKE_TABLE)
             at, position = connection.execute(_WRITE, (token,)).fetchone()
     except server.database_errors() as error:
         return {"written": False, "error": " ".join(str(error).split())}, False
-    return {"written": True, "at": at, "lsn": position}, made
+    return {"written": True, "at": at, "lsn": position}, not table
 
 
 def _wait(connection: Any, token: str, timeout: float, delay: float) -> dict[str, Any]:
@@ -142,9 +148,10 @@ def _wait(connection: Any, token: str, timeout: float, delay: float) -> dict[str
         return {"seen": False, "skipped": f"it is delayed by {delay:g} s on purpose"}
     start, first = time.monotonic(), True
     while True:
-        # Who asks whether a table is there before reading it leaves no errors in the server's log.
-        there = connection.execute(_THERE).fetchone()[0]
-        row = connection.execute(_READ, (token,)).fetchone() if there else None
+        # A view in the place of the table would run its owner's code, and one that is missing an error in the log.
+        schema, table = connection.execute(_TRUST).fetchone()
+        trusted = table and not (own_schema.distrust(schema) or own_schema.distrust_table(table))
+        row = connection.execute(_READ, (token,)).fetchone() if trusted else None
         waited = time.monotonic() - start
         if row:
             return {"seen": True, "age": None if first else row[0], "seconds": round(waited, 3)}

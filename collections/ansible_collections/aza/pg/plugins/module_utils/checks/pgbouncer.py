@@ -40,7 +40,6 @@ def judge(declared: Declared, facts: Mapping[str, Any]) -> list[Finding]:
     return [
         *_logins(declared, facts),
         *_wrong_password(facts),
-        *_fresh_role(facts),
         *_console(declared, mapping(facts.get("console"))),
     ]
 
@@ -105,21 +104,6 @@ def _wrong_password(facts: Mapping[str, Any]) -> Iterator[Finding]:
     else:
         unclear = f"whether a wrong password is refused could not be seen: {said}"
         yield Finding("pool password", "yellow", unclear, "see above why nobody gets in")
-
-
-def _fresh_role(facts: Mapping[str, Any]) -> Iterator[Finding]:
-    found = mapping(facts.get("fresh_role"))
-    if found.get("skipped"):
-        yield Finding("auth_query", "green", f"not tried: {found['skipped']}")
-    elif found.get("error"):
-        yield Finding(
-            "auth_query",
-            "red",
-            f"a role that was just made cannot log in: {found['error']}",
-            "auth_query must run as auth_user on the server, and pg_hba.conf let every role in from PgBouncer",
-        )
-    elif found:
-        yield Finding("auth_query", "green", "a role that was just made logs in; it was dropped again")
 
 
 def _console(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:

@@ -22,21 +22,19 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import server
 
 try:
     import psycopg
-    from psycopg import sql
 except ImportError:
     psycopg = None  # type: ignore[assignment]
 
-# The one role that is made and dropped by the check. It keeps its name: PgBouncer never forgets a pool.
-FRESH = "aza_pool_check"
-_LOCK = 0x617A62
 _SHOW = ("version", "pools", "databases", "config", "lists")
-_ME = "select session_user::text, pg_backend_pid()"
+# The databases are those of users, whose search path may have functions of theirs first, and whose rights are less than
+# the client's: every name has its schema.
+_ME = "select session_user::pg_catalog.text, pg_catalog.pg_backend_pid()"
 # Who leaves in the middle of a transaction takes the server's connection along. Others would wait in the pool of each
 # database, until there are more than the role may have.
 _TAKE_ALONG = "begin"
 # In a smaller pool somebody else, as the health check, may have the second connection for as long as he likes.
 _ENOUGH_FOR_TWO = 3
-_PREPARED = "select session_user::text, pg_backend_pid(), 'prepared'"
+_PREPARED = f"{_ME}, 'prepared'"
 
 
 @dataclass(frozen=True)
@@ -104,19 +102,7 @@ class Console:
     port: int = 6432
 
 
-@dataclass(frozen=True)
-class Home:
-    """The server behind it, where a role can be made, and a database that every role may connect to. Without a
-    directory none is made."""
-
-    socket_dir: str = ""
-    user: str = "postgres"
-    database: str = "postgres"
-
-
-def look(
-    door: Door, client: Client, databases: Iterable[str], console: Console, home: Home
-) -> dict[str, Any]:
+def look(door: Door, client: Client, databases: Iterable[str], console: Console) -> dict[str, Any]:
     server.require_psycopg()
     facts: dict[str, Any] = {"client": client.user}
     facts["console"] = _guarded(lambda: ask(console)) if console.socket_dir else {}
@@ -128,7 +114,6 @@ def look(
     }
     first = next(iter(facts["databases"]), "")
     facts["wrong_password"] = try_wrong_password(door, client, first) if first else {}
-    facts["fresh_role"] = _guarded(lambda: try_fresh_role(door, home)) if home.socket_dir else {}
     return facts
 
 
@@ -187,33 +172,6 @@ def try_wrong_password(door: Door, client: Client, database: str) -> dict[str, A
             return {"refused": False}
     except server.database_errors() as error:
         return {"refused": True, "said": _said(error)}
-
-
-def try_fresh_role(door: Door, home: Home) -> dict[str, Any]:
-    """A role that no file names, and whose password nobody but the server knows, logs in through the pool."""
-    with server.connect(home.socket_dir, home.user) as connection:
-        if connection.execute("select pg_is_in_recovery()").fetchone()[0]:
-            return {"skipped": "the server is a standby, where no role can be made"}
-        connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
-        password = secrets.token_hex(16)
-        try:
-            _drop(connection)
-            connection.execute(
-                sql.SQL("create role {} login connection limit 2").format(sql.Identifier(FRESH))
-            )
-            server.set_password(connection, FRESH, password)
-            with door.login(home.database, FRESH, password) as client:
-                return {"session_user": client.execute(_ME).fetchone()[0]}
-        finally:
-            _drop(connection)
-
-
-def _drop(connection: Any) -> None:
-    """With the pool's connections: one that outlives its role would serve the next role of that name."""
-    connection.execute(
-        "select pg_terminate_backend(pid, 1000) from pg_stat_activity where usename = %s", (FRESH,)
-    )
-    connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(FRESH)))
 
 
 def ask(console: Console) -> dict[str, Any]:

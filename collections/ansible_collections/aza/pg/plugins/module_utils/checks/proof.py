@@ -32,11 +32,10 @@ def logins(
     client: pool.Client,
     databases: list[str],
     console: pool.Console,
-    home: pool.Home,
     declared: pgbouncer.Declared,
 ) -> dict[str, Any]:
     """``facts`` and ``findings`` of a PgBouncer."""
-    facts = pool.look(door, client, databases, console, home)
+    facts = pool.look(door, client, databases, console)
     return {"facts": facts, "findings": [item.to_dict() for item in pgbouncer.judge(declared, facts)]}
 
 
@@ -73,7 +72,6 @@ def prove(
             pool.Client(MONITOR, secrets[MONITOR_PASSWORD]),
             list(dict.fromkeys(["postgres", wanted.database, *present])),
             pool.Console(f"{directory}/{stack.SOCKET_DIRECTORY}", stack.AUTH),
-            pool.Home(wanted.socket_dir, wanted.superuser),
             pgbouncer.Declared(tls=bool(wanted.certificate)),
         )
     return proofs

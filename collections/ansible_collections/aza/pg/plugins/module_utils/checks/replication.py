@@ -23,6 +23,7 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.words import (
     size,
     text,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack import own_schema
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding, short
 
 # Slot states in which WAL that the slot stands for is going or gone.
@@ -291,6 +292,9 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
     if not mine:
         return
     if view.role(name) == PRIMARY:
+        if mine.get("untrusted"):
+            said = f"no row was written, because {mine['untrusted']}, whose code could then run as the administrator"
+            yield Finding("sentinel", "red", said, own_schema.REMEDY)
         if mine.get("error"):
             said = f"a row could not be written: {mine['error']}"
             yield Finding("sentinel", "red", said, "see the server's log; without writes nothing replicates")

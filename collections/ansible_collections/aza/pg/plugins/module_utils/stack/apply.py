@@ -27,6 +27,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     record,
     server,
     tls,
+    waits,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
@@ -44,6 +45,8 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.observe import subnet
 
 _RELOAD_SECONDS = 10
 _CONNECTIONS = 4
+# Long enough for the update of a large extension or for everything that a role owns to change its owner.
+_STATEMENT_SECONDS = 900
 
 
 @dataclass
@@ -72,11 +75,35 @@ class Context:
             others = [name for name in self.connections if name != "postgres"]
             for name in others[: max(0, len(others) + 1 - _CONNECTIONS)]:
                 self.close(name)
-            kept = server.connect(
-                self.wanted.socket_dir, self.wanted.superuser, database, statement_seconds=0
-            )
+            kept = self._connect(database)
         self.connections[database] = kept  # the last one used is the last one to go
         return kept
+
+    def _connect(self, database: str) -> Any:
+        def connect() -> Any:
+            return server.connect(
+                self.wanted.socket_dir,
+                self.wanted.superuser,
+                database,
+                statement_seconds=_STATEMENT_SECONDS,
+                changes=True,
+            )
+
+        try:
+            return connect()
+        except server.ServerError:
+            if not self.connections:
+                raise
+            # On a full server the kept connections may be those that are missing.
+            self.close()
+            return connect()
+
+    def observer(self) -> Any:
+        return server.connect(self.wanted.socket_dir, self.wanted.superuser)
+
+    def processes(self) -> list[int]:
+        """Those of the server that work for the changes."""
+        return [kept.info.backend_pid for kept in list(self.connections.values()) if not kept.closed]
 
     def close(self, database: str = "") -> None:
         """Let go of one database (it is about to be dropped), or of all."""
@@ -92,11 +119,17 @@ def apply(plan: Plan, context: Context) -> list[str]:
     server was just started it is left to the next round, when the server is ready. PgBouncer reads its files at the
     end, when the server knows what stands in them.
     """
+    with waits.Watch(context.observer, context.processes) as watch:
+        return _apply(plan, context, watch)
+
+
+def _apply(plan: Plan, context: Context, watch: waits.Watch) -> list[str]:
     done: list[str] = []
     pending = list(plan.changes)
     closing, started, pools = "none", False, False
     try:
         while pending:
+            watch.begin()
             change = pending[0]
             if change.kind in _AFTER_CONFIGURATION or change.detail.get("once_ready"):
                 started = _close(closing, context) or started
@@ -120,12 +153,15 @@ def apply(plan: Plan, context: Context) -> list[str]:
         if pools:
             console.reload(context.wanted, context.docker)
     except server.failures() as error:
-        said = _said(error).rstrip(".")
+        said, state = _said(error).rstrip("."), str(getattr(error, "sqlstate", ""))
+        reason = waits.REASONS.get(state, "")
+        if reason and watch.said:
+            said = f"{said}, it waited for {watch.said}"
         at = f"at “{pending[0].text()}”" if pending else f"at the {closing} of the server"
         raise AzaError(
             f"{context.wanted.instance}: stopped {at}: {said}. Done before: {len(done)}; not done: "
             f"{len(pending)}. Once the cause is gone, the same command continues.",
-            reason=getattr(error, "reason", "apply_failed"),
+            reason=reason or str(getattr(error, "reason", "apply_failed")),
             done=done,
             not_done=[change.text() for change in pending],
         ) from None
@@ -354,6 +390,7 @@ def _close(effect: str, context: Context) -> bool:
 
 def _reload(context: Context) -> None:
     """SIGHUP, then ask the server whether it took the files: a refused file must not go unnoticed."""
+    context.close()
     before = _state(context)
     # Not `docker kill --signal HUP`: for the engine a container that got any signal was stopped by hand, and it
     # stays down when the host starts again.

@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
+from ansible_collections.aza.pg.plugins.module_utils.stack import pinned
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     EXPORTER,
     Desired,
@@ -67,6 +69,8 @@ class Watched:
 
 
 THE_SERVER = Watched("the server", "pg_up")
+# Its rights are more than those of who may own the database.
+_WHERE = urlencode({"host": "/var/run/postgresql", "sslmode": "disable", **pinned.for_role()}, safe="/,")
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Exporter:
             **container(service, PORT),
             "command": [f"--collector.{name}" for name in COLLECTORS],
             "environment": {
-                "DATA_SOURCE_URI": "/postgres?host=/var/run/postgresql&sslmode=disable",
+                "DATA_SOURCE_URI": f"/postgres?{_WHERE}",
                 "DATA_SOURCE_USER": MONITOR,
                 "DATA_SOURCE_PASS_FILE": f"/run/secrets/{SECRET}",
                 **LIMITS,

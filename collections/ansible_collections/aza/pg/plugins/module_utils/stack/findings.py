@@ -89,7 +89,8 @@ def drift(plan: Plan) -> Iterator[Finding]:
     for reason, changes in plan.waiting().items():
         for change in changes:
             # A declared change that waits is known; what somebody did behind the declaration's back is not.
-            state = "red" if change.detail.get("reset") or change.detail.get("edited") else "yellow"
+            behind = change.detail.get("reset") or change.detail.get("edited")
+            state = str(change.detail.get("finding", "red" if behind else "yellow"))
             yield Finding(
                 "waiting", state, _said(change), f"deploy {'after' if change.awaits else 'with'} {reason}"
             )

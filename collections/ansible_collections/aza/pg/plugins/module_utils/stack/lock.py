@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,18 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 KEY = int.from_bytes(b"aza-pg", "big")
 NAME = "aza-pg lock: "
 
-_HOLDER = """
+_OURS = """
+from pg_locks l where l.locktype = 'advisory' and l.objsubid = 1 and (l.classid::bigint << 32) + l.objid::bigint = %s
+and l.database = (select oid from pg_database where datname = current_database())
+"""
+_HOLDER = f"""
 select a.application_name, a.pid, extract(epoch from clock_timestamp() - a.backend_start)::int
-from pg_locks l join pg_stat_activity a on a.pid = l.pid
-where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-and (l.classid::bigint << 32) + l.objid::bigint = %s
+from pg_stat_activity a where a.pid in (select l.pid {_OURS} and l.granted and l.pid <> pg_backend_pid())
+"""
+# Anybody may take an advisory lock. Who is not a superuser has no business with this one.
+_INTRUDERS = f"""
+select pg_terminate_backend(a.pid, 1000) from pg_stat_activity a
+where a.pid in (select l.pid {_OURS}) and not coalesce((select rolsuper from pg_roles where oid = a.usesysid), true)
 """
 
 
@@ -77,7 +85,7 @@ def _in_server(wanted: Desired, who: str) -> Iterator[None]:
     """As long as the server lives; where none answers there is nothing to hold."""
     connection = _connection(wanted, who)
     try:
-        if connection is not None and not _taken(connection):
+        if connection is not None and not (_taken(connection) or _taken_from_intruders(connection, wanted)):
             holder = connection.execute(_HOLDER, (KEY,)).fetchone()
             raise _busy(wanted.instance, _named(holder) if holder else "it has just ended")
         yield
@@ -97,9 +105,32 @@ def _connection(wanted: Desired, who: str) -> Any:
 
 
 def _taken(connection: Any) -> bool:
-    # It sleeps while the plan is carried out, and must not be sent away for that.
-    connection.execute("set idle_session_timeout = 0")
     return bool(connection.execute("select pg_try_advisory_lock(%s)", (KEY,)).fetchone()[0])
+
+
+def _taken_from_intruders(connection: Any, wanted: Desired) -> bool:
+    """Whether the lock is ours once the sessions of roles that are not superusers have been ended.
+
+    The lock is waited for meanwhile: the server gives it to the session that has waited longest, so no intruder
+    overtakes. Without intruders the holder is another run, for which nobody waits here.
+    """
+
+    def wait() -> bool:
+        with suppress(*server.database_errors()):  # the lock time-out
+            connection.execute("select pg_advisory_lock(%s)", (KEY,))
+            return True
+        return False
+
+    if not connection.execute(_INTRUDERS, (KEY,)).fetchall():
+        return False
+    with suppress(*server.database_errors()), ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(wait)
+        with server.connect(wanted.socket_dir, wanted.superuser) as other:
+            while not taken.done():
+                other.execute(_INTRUDERS, (KEY,))
+                time.sleep(0.05)
+        return taken.result()
+    return False
 
 
 def _named(holder: tuple[Any, ...]) -> str:

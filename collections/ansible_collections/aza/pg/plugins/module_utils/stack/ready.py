@@ -83,20 +83,12 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
     if not (Path(wanted.socket_dir) / ".s.PGSQL.5432").exists():
         return Readiness("socket", "the server has not opened its socket yet")
     try:
-        with server.connect(wanted.socket_dir, wanted.superuser, wanted.database) as connection:
+        with server.connect(wanted.socket_dir, wanted.superuser) as connection:
             in_recovery = connection.execute("select pg_is_in_recovery()").fetchone()[0]
             stage = "extensions"
             try:
-                lost = server.missing_extension_files(connection)
-                if lost:
-                    names = ", ".join(lost)
-                    said = f"database {wanted.database} uses {names}, which this image does not carry"
-                    return Readiness(stage, said, hopeless=True)
-                if created:
-                    expected = _expected_extensions(wanted, docker)
-                    absent = sorted(set(expected) - set(server.extensions(connection)))
-                    if absent:
-                        return Readiness(stage, f"not created yet: {', '.join(absent)}")
+                if said := _extensions(wanted, docker, created):
+                    return said
                 if wanted.standby and in_recovery and not server.follows(connection):
                     return Readiness("streaming", "it does not receive WAL from the server that it follows")
                 stage = "first write"
@@ -116,6 +108,23 @@ def _explained(now: Readiness, wanted: Desired, docker: Docker, inspected: Mappi
     if found is None:
         return now
     return replace(now, said=f"{found.said} ({now.said})", cause=found.reason, remedy=found.remedy)
+
+
+def _extensions(wanted: Desired, docker: Docker, created: bool) -> Readiness | None:
+    """What is wrong with those of the main database. On an older server its owner can keep everybody out of it: that
+    is drift, too."""
+    try:
+        with server.connect(wanted.socket_dir, wanted.superuser, wanted.database) as connection:
+            if lost := server.missing_extension_files(connection):
+                said = f"database {wanted.database} uses {', '.join(lost)}, which this image does not carry"
+                return Readiness("extensions", said, hopeless=True)
+            there = server.extensions(connection)
+    except server.ServerError:
+        if created:
+            raise
+        return None
+    absent = sorted(set(_expected_extensions(wanted, docker)) - set(there)) if created else []
+    return Readiness("extensions", f"not created yet: {', '.join(absent)}") if absent else None
 
 
 def _expected_extensions(wanted: Desired, docker: Docker) -> list[str]:

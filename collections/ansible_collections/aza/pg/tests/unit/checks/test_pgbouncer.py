@@ -28,7 +28,6 @@ def facts() -> dict[str, Any]:
             for name in ("shop", "postgres")
         },
         "wrong_password": {"refused": True, "said": "FATAL: password authentication failed"},
-        "fresh_role": {"session_user": "aza_pool_check"},
         "console": {
             "version": "PgBouncer 1.26.1",
             "config": {"max_client_conn": "100", "pool_mode": "transaction"},
@@ -99,12 +98,6 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
         "yellow",
         "could not be seen: connection refused",
     ),
-    "no fresh role": (
-        at(fresh_role={"error": "no"}),
-        "auth_query",
-        "red",
-        "a role that was just made cannot",
-    ),
     "no console": (at(console={"error": "gone"}), "pool console", "red", "its console does not answer: gone"),
     "another setting": (
         at("console", "config", max_client_conn="50"),
@@ -150,18 +143,12 @@ def test_all_is_well() -> None:
         *(
             "pool",
             "pool password",
-            "auth_query",
             "pool settings",
             "pool databases",
             "pool queue",
             "pool clients",
         )
     }
-
-
-def test_on_a_standby_no_role_is_made() -> None:
-    found = judge(DECLARED, {**facts(), "fresh_role": {"skipped": "the server is a standby"}})
-    assert not not_green(found)
 
 
 @pytest.mark.parametrize("title", CASES)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import server
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Finding, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import (
     access,
     extensions,
@@ -52,6 +52,9 @@ DEFAULTS: dict[str, Any] = {
     "access": {},
 }
 _TEMPLATES = ("template0", "template1")
+# Where administrators, exporters and PgBouncer work.
+_ADMINISTRATION = "postgres"
+_WHY_NOT = "the owner of this database decides what the sessions of administrators and exporters find in it"
 # PostgreSQL's mark of a database whose removal was cut off.
 _INVALID = -2
 
@@ -155,9 +158,36 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
         if item["name"] in _TEMPLATES:
             yield f"{_VARIABLE} ({item['name']}): this database belongs to PostgreSQL; name another one"
             continue
+        its_owner = owner(wanted, item)
+        if item["name"] == _ADMINISTRATION and its_owner not in _superusers(wanted, found):
+            yield (
+                f"{_VARIABLE} ({item['name']}): owner '{its_owner}' is not a superuser, and {_WHY_NOT}; leave 'owner' "
+                "out, and give the application a database of its own"
+            )
         yield from session.problems(f"{_VARIABLE} ({item['name']})", item["settings"], known(found))
         if item["name"] in there:
             yield from _immovable(item, there[item["name"]], found)
+
+
+def _superusers(wanted: Desired, found: Observed) -> set[str]:
+    """Those that will be superusers once the plan is carried out."""
+    declared = {item["name"]: item for item in wanted.objects.get("roles", ())}
+    there = {name for name, role in (known(found).get("roles") or {}).items() if role["superuser"]}
+    given = {name for name, item in declared.items() if item["superuser"] and item["state"] == "present"}
+    return {wanted.superuser, *given, *(there - set(declared))}
+
+
+def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
+    is_now = known(found)["databases"].get(_ADMINISTRATION)
+    if not is_now or any(item["name"] == _ADMINISTRATION for item in databases(wanted)):
+        return  # what is declared is a change
+    if is_now["owner"] not in _superusers(wanted, found):
+        yield Finding(
+            f"database {_ADMINISTRATION}",
+            "red",
+            f"it belongs to {is_now['owner']}, which is not a superuser, and {_WHY_NOT}",
+            f"ALTER DATABASE {_ADMINISTRATION} OWNER TO a superuser",
+        )
 
 
 def _immovable(item: Mapping[str, Any], is_now: Mapping[str, Any], found: Observed) -> Iterator[str]:
@@ -169,8 +199,6 @@ def _immovable(item: Mapping[str, Any], is_now: Mapping[str, Any], found: Observ
             "'state: absent' once"
         )
         return
-    if not is_now["connects"] and item["name"] not in known(found)["inside"]:
-        yield f"{where}: it takes no connections (ALTER DATABASE … ALLOW_CONNECTIONS true), so it cannot be looked into"
     fixed = locale.differences(item, is_now, known(found).get("locales") or {})
     if fixed:
         yield (
@@ -222,6 +250,23 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             options = locale.options(item, known(found).get("template1") or {})
             yield _created(wanted, item["name"], owner(wanted, item), options, _VARIABLE)
         yield from _altered(wanted, found, item, is_now)
+    removed = {item["name"] for item in databases(wanted, "absent")}
+    for name, why in sorted(known(found).get("unseen", {}).items()):
+        if name not in removed and there.get(name, {}).get("limit") != _INVALID:
+            yield _unseen(wanted, name, why)
+
+
+def _unseen(wanted: Desired, name: str, why: str) -> Change:
+    """What has to change in a database that cannot be looked into is unknown; everything else is changed without it."""
+    return Change(
+        "database",
+        name,
+        "look into",
+        effect="sql",
+        awaits=f"a connection to database {name} ({why})",
+        origin=wanted.origin(_VARIABLE),
+        detail={"finding": "red"},
+    )
 
 
 def _created(wanted: Desired, name: str, its_owner: str, options: Mapping[str, str], variable: str) -> Change:
@@ -416,4 +461,5 @@ KIND = Kind(
     fresh=_fresh,
     problems=_problems,
     undeclared=_undeclared,
+    findings=_findings,
 )

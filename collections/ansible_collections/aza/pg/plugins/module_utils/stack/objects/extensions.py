@@ -350,6 +350,68 @@ def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
 # -- apply -------------------------------------------------------------------------------------------
 
 
+# Where the version goes that is about to be created, and what it needs. Without a declared schema that is what its
+# control file says, or public: never the schema that happens to come first in a search path.
+_TARGET = """
+select coalesce(v.schema, nullif(%s, ''), 'public'), v.schema is not null, v.requires
+from pg_available_extensions a join pg_available_extension_versions v using (name)
+where a.name = %s and v.version = coalesce(nullif(%s, ''), a.default_version)
+"""
+_SCHEMA_OF = """
+select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = %s
+"""
+# Functions and operators of users, under names of PostgreSQL's own, where the script of an extension looks for names.
+_SHADOWS = """
+select format('%%s of role %%s', what, owner) from (
+    select 'function ' || p.oid::regprocedure::text as what, pg_get_userbyid(p.proowner) as owner
+    from pg_proc p join pg_roles r on r.oid = p.proowner and not r.rolsuper
+    where p.pronamespace = any(%(schemas)s::regnamespace[])
+    and exists (select from pg_proc q where q.pronamespace = 'pg_catalog'::regnamespace and q.proname = p.proname)
+    union all
+    select 'operator ' || o.oid::regoperator::text, pg_get_userbyid(o.oprowner)
+    from pg_operator o join pg_roles r on r.oid = o.oprowner and not r.rolsuper
+    where o.oprnamespace = any(%(schemas)s::regnamespace[])
+    and exists (select from pg_operator q where q.oprnamespace = 'pg_catalog'::regnamespace and q.oprname = o.oprname)
+) shadow order by 1
+"""
+
+
+def _refuse_shadows(connection: Any, name: str, schemas: Iterable[str]) -> None:
+    """The script of an extension runs with the administrator's rights, and resolves names in these schemas.
+
+    :raises AzaError: when it could call what a user has written.
+    """
+    there = "select quote_ident(nspname) from pg_namespace where nspname = any(%s)"
+    quoted = [row[0] for row in connection.execute(there, (sorted(set(schemas)),)).fetchall()]
+    found = [row[0] for row in connection.execute(_SHADOWS, {"schemas": quoted}).fetchall()]
+    if found:
+        raise AzaError(
+            f"the script of the extension {name} could call {words(found)} with the administrator's rights, because "
+            "the name is one of PostgreSQL's own. Drop or rename it, or declare another schema for the extension.",
+            reason="shadowed",
+        )
+
+
+def _schema_of(connection: Any, name: str) -> list[str]:
+    return [row[0] for row in connection.execute(_SCHEMA_OF, (name,)).fetchall()]
+
+
+def _create(connection: Any, name: str, schema: str, version: str) -> None:
+    row = connection.execute(_TARGET, (schema, name, version)).fetchone()
+    target, is_fixed, requires = row or (schema or "public", False, None)
+    _refuse_shadows(
+        connection,
+        name,
+        [target, *(one for other in requires or () for one in _schema_of(connection, other))],
+    )
+    statement = compose("create extension if not exists {}", name)
+    if schema or not is_fixed:
+        statement = compose("{} schema {}", statement, schema or target)
+    if version:
+        statement = compose("{} version {}", statement, value(version))
+    connection.execute(statement)
+
+
 def _apply(context: Any, change: Change) -> None:
     detail = change.detail
     database, name = detail["database"], detail["extension"]
@@ -364,13 +426,9 @@ def _apply(context: Any, change: Change) -> None:
             name,
         )
     elif change.action == "create":
-        statement = compose("create extension if not exists {}", name)
-        if detail["schema"]:
-            statement = compose("{} schema {}", statement, detail["schema"])
-        if detail["version"]:
-            statement = compose("{} version {}", statement, value(detail["version"]))
-        connection.execute(statement)
+        _create(connection, name, detail["schema"], detail["version"])
     elif "version" in detail:
+        _refuse_shadows(connection, name, _schema_of(connection, name))
         execute(connection, "alter extension {} update to {}", name, value(detail["version"]))
     else:
         execute(connection, "alter extension {} set schema {}", name, detail["schema"])

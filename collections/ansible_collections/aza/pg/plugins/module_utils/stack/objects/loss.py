@@ -139,8 +139,8 @@ def database(
         return ""  # its removal has begun already
     holds = (seen["inside"].get(name) or {}).get("holds")
     if holds is None:
-        why = "could not be looked into" if now["connects"] else "takes no connections"
-        return f"what it holds cannot be seen, because it {why}"
+        taken = "it was not looked into" if now["connects"] else "it takes no connections"
+        return f"what it holds cannot be seen, because {(seen.get('unseen') or {}).get(name, taken)}"
     entry = declared or {}
     others = {key: number for key, number in holds["others"].items() if number}
     if any((entry.get("access") or {}).values()):

@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.stack import own_schema
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import PGBOUNCER, Change, Desired, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.execute import compose, execute
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import POOL_AUTH, POOL_HEALTH
 
 NAME = "pool lookup"
-SCHEMA = "aza_pg"
+SCHEMA = own_schema.SCHEMA
 FUNCTION = f"{SCHEMA}.user_lookup"
 # Nobody who could do more than his own work comes in through a pool, and nobody whose time is over.
 BODY = """
@@ -66,6 +68,16 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
         )
 
 
+def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    """What somebody else has made under the toolkit's name is neither used nor taken over."""
+    untrusted = own_schema.distrust((found.server or {})["own_schema"]) if wanted.service(PGBOUNCER) else ""
+    if untrusted:
+        yield (
+            f"{untrusted}; with PgBouncer, its code could run with the rights of those who look up passwords: "
+            f"{own_schema.REMEDY}"
+        )
+
+
 def _differences(wanted: Desired, now: Mapping[str, Any]) -> Iterator[str]:
     if now["source"] is None:
         return
@@ -86,8 +98,11 @@ def _apply(context: Any, change: Change) -> None:
         if change.action == "drop":
             _remove(connection)
             return
-        connection.execute(f"create schema if not exists {SCHEMA}")
-        execute(connection, f"alter schema {SCHEMA} owner to {{}}", owner)
+        schema = connection.execute(f"select {own_schema.OBSERVE}").fetchone()[0]
+        if untrusted := own_schema.distrust(schema):
+            raise AzaError(f"{untrusted}; {own_schema.REMEDY}", reason="untrusted_schema")
+        if not schema:
+            execute(connection, f"create schema {SCHEMA} authorization {{}}", owner)
         connection.execute(
             f"create function {FUNCTION}(asked text) returns table (usename name, password text) "
             "language sql stable strict security definer set search_path = pg_catalog, pg_temp "
@@ -113,7 +128,14 @@ def _remove(connection: Any) -> None:
 
 
 def _fresh(_: Desired) -> dict[str, Any]:
-    return {"pool_lookup": {"schema": False, "source": None}}
+    return {"pool_lookup": {"schema": False, "source": None}, "own_schema": None}
 
 
-KIND = Kind("pool lookup", _plan, appliers={NAME: _apply}, server={"pool_lookup": _OBSERVE}, fresh=_fresh)
+KIND = Kind(
+    "pool lookup",
+    _plan,
+    appliers={NAME: _apply},
+    server={"pool_lookup": _OBSERVE, "own_schema": own_schema.OBSERVE},
+    fresh=_fresh,
+    problems=_problems,
+)

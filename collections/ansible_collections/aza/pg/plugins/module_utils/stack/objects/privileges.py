@@ -334,8 +334,6 @@ def _apply(context: Any, change: Change) -> None:
     entry = next(item for item in databases(context.wanted) if item["name"] == database)
     connection = context.sql(database)
     with connection.transaction():
-        # Types in the identity of a function are then written with their schemas.
-        connection.execute("select set_config('search_path', 'pg_catalog', true)")
         schemas = connection.execute(
             "select json_object_agg(n.nspname, json_build_object('owner', pg_get_userbyid(n.nspowner), "
             f"'extension', case when {_member('pg_namespace', 'n.oid')} then 'x' else '' end)) from pg_namespace n "

@@ -36,7 +36,8 @@ from pg_stat_activity a where a.pid in (select l.pid {_OURS} and l.granted and l
 # Anybody may take an advisory lock. Who is not a superuser has no business with this one.
 _INTRUDERS = f"""
 select pg_terminate_backend(a.pid, 1000) from pg_stat_activity a
-where a.pid in (select l.pid {_OURS}) and not coalesce((select rolsuper from pg_roles where oid = a.usesysid), true)
+where a.pid in (select l.pid {_OURS})
+and not coalesce((select rolsuper from pg_roles where oid = a.usesysid), a.usesysid is null)
 """
 
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.stack import own_schema, pinned
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import pool_lookup
 
 
 def read(options: str) -> dict[str, str]:
@@ -76,3 +78,13 @@ def test_a_schema_of_others_is_not_trusted(wrong: dict[str, Any]) -> None:
 def test_a_table_of_others_is_not_trusted(wrong: dict[str, Any]) -> None:
     assert own_schema.distrust_table({**TABLE, **wrong})
     assert own_schema.distrust_table(TABLE) == own_schema.distrust_table(None) == ""
+
+
+@pytest.mark.parametrize("has_pool", [True, False])
+def test_a_pool_does_not_look_up_passwords_in_a_schema_of_others(has_pool: bool) -> None:
+    wanted: Any = SimpleNamespace(service=lambda _: object() if has_pool else None)
+    found: Any = SimpleNamespace(server={"own_schema": {**SCHEMA, "creators": ["shop"]}})
+    said = list(pool_lookup.KIND.problems(wanted, found))
+    assert len(said) == has_pool
+    found.server["own_schema"] = SCHEMA
+    assert not list(pool_lookup.KIND.problems(wanted, found))

@@ -11,7 +11,9 @@ import secrets as random
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +82,20 @@ class Context:
         return kept
 
     def _connect(self, database: str) -> Any:
-        def connect() -> Any:
-            return server.connect(
-                self.wanted.socket_dir,
-                self.wanted.superuser,
-                database,
-                statement_seconds=_STATEMENT_SECONDS,
-                changes=True,
-            )
-
-        try:
-            return connect()
-        except server.ServerError:
-            if not self.connections:
-                raise
+        connect = partial(
+            server.connect,
+            self.wanted.socket_dir,
+            self.wanted.superuser,
+            database,
+            statement_seconds=_STATEMENT_SECONDS,
+            changes=True,
+        )
+        if self.connections:
+            with suppress(server.ServerError):
+                return connect(full_seconds=0)
             # On a full server the kept connections may be those that are missing.
             self.close()
-            return connect()
+        return connect()
 
     def observer(self) -> Any:
         return server.connect(self.wanted.socket_dir, self.wanted.superuser)

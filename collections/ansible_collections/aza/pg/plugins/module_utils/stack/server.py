@@ -33,7 +33,7 @@ _AT_ONCE = 4
 _PLENTY = 20
 # What a full server says. It may take a moment until one of the reserved connections is free again.
 _FULL = ("too many clients already", "remaining connection slots are reserved")
-_FULL_SECONDS = 10
+_FULL_SECONDS: float = 10
 
 # Linux keeps a socket's path in 108 bytes, the last of them a zero.
 SOCKET_PATH_MAX = 107
@@ -130,12 +130,15 @@ def connect(
     statement_seconds: float = 15,
     application_name: str = "aza-pg",
     changes: bool = False,
+    full_seconds: float = _FULL_SECONDS,
 ) -> Any:
     """A session with pinned settings (``pinned.py``). ``statement_seconds``: a server that hangs must not hang the
     toolkit. ``changes``: for DDL, of which the event triggers of extensions may have to know.
 
-    A full server is tried again for some seconds. :raises ServerError: when there is no connection. :raises AzaError:
-    without psycopg, or when an event trigger would run what a user has written.
+    A full server is tried again for ``full_seconds``.
+
+    :raises ServerError: when there is no connection.
+    :raises AzaError: without psycopg, or when an event trigger would run what a user has written.
     """
     require_psycopg()
 
@@ -155,7 +158,7 @@ def connect(
             sslmode="disable",
         )
 
-    deadline, superuser = time.monotonic() + _FULL_SECONDS, True
+    deadline, superuser = time.monotonic() + full_seconds, True
     while True:
         try:
             connection = attempt(superuser)

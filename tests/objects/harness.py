@@ -362,11 +362,11 @@ class Server:
         """What can only be removed from inside."""
         inside = "where database = current_database()"
         here = "where subdbid = (select oid from pg_database where datname = current_database())"
-        with server.connect(self.baseline.socket_dir, "postgres", "postgres") as connection:
+        with self.connect() as connection:
             open_to = "select datallowconn and datconnlimit <> -2 from pg_database where datname = %s"
             if not connection.execute(open_to, (name,)).fetchone()[0]:
                 return
-        with server.connect(self.baseline.socket_dir, "postgres", name) as connection:
+        with self.connect(name) as connection:
             for (gid,) in connection.execute(f"select gid from pg_prepared_xacts {inside}").fetchall():
                 connection.execute(f"rollback prepared '{gid}'")
             for (found,) in connection.execute(f"select subname from pg_subscription {here}").fetchall():

@@ -67,7 +67,7 @@ def prepare(pg: Server, given: argparse.Namespace) -> Desired:
     )
     pg.execute("create database bench;")
     chosen: list[str] = []
-    with server.connect(pg.baseline.socket_dir, "postgres", "bench") as connection:
+    with pg.connect("bench") as connection:
         for (name,) in connection.execute(f"{suited} order by name").fetchall():
             if len(chosen) < given.extensions:
                 try:

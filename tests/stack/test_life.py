@@ -52,11 +52,18 @@ def test_compose_reads_what_was_written(tmp_path: Path) -> None:
 
 
 def test_no_name_is_a_variable_to_compose(fresh: Instance) -> None:
-    fresh.declare(postgres_database="sh$op", postgres_extra_preload_libraries=["$libdir/auto_explain"])
+    fresh.declare(
+        postgres_database="sh$op",
+        postgres_extra_preload_libraries=["$libdir/auto_explain"],
+        # It brings its library.
+        postgres_databases=[{"name": "postgres", "extensions": ["pg_cron"]}],
+    )
     fresh.deploy()
     assert docker("exec", fresh.container, "printenv", "POSTGRES_DB") == "sh$op"
     assert "sh$op" in fresh.sql("select datname from pg_database").split()
-    assert "auto_explain" in fresh.sql("show shared_preload_libraries")
+    libraries = fresh.sql("show shared_preload_libraries")
+    assert "auto_explain" in libraries and "pg_cron" in libraries
+    assert fresh.sql("select count(*) from pg_extension where extname = 'pg_cron'") == "1"
     assert fresh.deploy().recap["changed"] == 0
 
 

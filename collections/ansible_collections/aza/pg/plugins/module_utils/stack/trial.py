@@ -129,6 +129,8 @@ _SECTION = re.compile(r"^== (\w+)\n", re.MULTILINE)
 _PROMPT = re.compile(r"^(?:backend> )+", re.MULTILINE)
 _SAID = re.compile(r"(?:LOG|ERROR|FATAL|WARNING|HINT|DETAIL):\s+(.*)|^postgres: (.*)")
 _NOISE = ("skipping missing configuration file", "contains errors", "is now a reserved prefix")
+# A few where the host has nothing else to do.
+_SECONDS = 300
 _FAILED = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.*)")
 _IN_FILE = re.compile(r' in file "/tmp/[^"]*" line \d+')
 _UNKNOWN = re.compile(
@@ -266,7 +268,7 @@ def _ask(question: _Question, docker: Docker) -> dict[str, str]:
         *("--entrypoint", "/bin/bash", question.image, "-c", _SCRIPT),
         stdin="".join(base64.b64encode(text.encode()).decode() + "\n" for text in question.lines),
         check=False,
-        timeout=60,
+        timeout=_SECONDS,
     )  # fmt: skip
     parts = _SECTION.split(_PROMPT.sub("", done.stdout))
     said = dict(zip(parts[1::2], parts[2::2]))

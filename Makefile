@@ -5,6 +5,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What is loaded in each of a thousand runs is compiled once, whatever this machine has Python do elsewhere. And a module
 # of Ansible's, which comes over standard input, is not read byte by byte: a third of a second in each of them.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
+# Ansible starts in a UTF-8 locale alone. One that is not there (of a colleague's terminal, say) is none.
+ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
+export LC_ALL := $(or $(firstword $(filter C.UTF-8 C.utf8 en_US.UTF-8 en_US.utf8,$(shell locale -a 2>/dev/null))),C.UTF-8)
+endif
 PLAY := ansible-playbook
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-containers test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean

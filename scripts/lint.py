@@ -125,6 +125,7 @@ def main() -> int:
     if unknown:
         sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(CHECKS)}")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["LC_ALL"] = "C.UTF-8"  # Ansible starts in a UTF-8 locale alone
     failed = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for name, seconds, objections in pool.map(run, names):

@@ -229,7 +229,7 @@ class Launcher:
         """Return the name of a new volume; with a size it is a tmpfs, which fills up."""
         name = self.new_name()
         if size:
-            options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},mode=1777"}
+            options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},uid=999,mode=1777"}
         elif _has_room_in_memory():
             self.directories.append(MEMORY / name)
             self.directories[-1].mkdir()

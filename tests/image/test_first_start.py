@@ -179,7 +179,7 @@ def test_full_disk(run_container: Any, bind: str) -> None:
     assert "No space left on device" in box.logs()
     assert "nothing of it is kept" in box.logs()
     left = run_container("find", bind, "-mindepth", "1", volumes=mounts, wait="exit").logs().split()
-    assert set(left) <= {"/var/lib/postgresql/18"}
+    assert set(left) <= {"/var/lib/postgresql/18", "/var/lib/postgresql/data"}
 
 
 @places

@@ -3,6 +3,7 @@
 #
 #   docker-entrypoint.sh [postgres] [server options]   make or find the data in $PGDATA, tune, start the server
 #   docker-entrypoint.sh COMMAND …                     run that command instead (psql, bash, postgres --version …)
+#   source docker-entrypoint.sh                        defines the functions; _main "$@" then does the above
 #
 # The environment is that of the official image, and more: docs/image.md.
 # Exit status: 1 = the official image's refusals and failed first starts, 78 = a setting that cannot be used,
@@ -60,8 +61,11 @@ file_env() { # VARIABLE [DEFAULT]: the value may be in the file that VARIABLE_FI
         [[ -r ${!file} && ! -d ${!file} ]] ||
             refuse "$file names '${!file}', which user $EUID cannot read: check the mount, the path and the file's mode"
         IFS= read -r -d '' value <"${!file}" || true # to the end of the file: read then says 1
-        while [[ $value == *$'\n' ]]; do value=${value%$'\n'}; done
+        while [[ $value == *[$'\r\n'] ]]; do value=${value%?}; done # also of a file from Windows
     fi
+    # initdb would take the first line alone, and a password file of libpq has one entry a line.
+    [[ $1 == POSTGRES_INITDB_ARGS || $value != *[$'\r\n']* ]] ||
+        refuse "$1 has more than one line: nothing was changed. Give it as a single line"
     printf -v "$1" %s "${value:-${2:-}}"
     unset "$file"
 }
@@ -108,6 +112,7 @@ readonly marker=.aza-incomplete # see first-start.sh
 refuse_foreign_data() { # PGDATA is of another version, or the volume is laid out as before version 18
     local version='' dir old=()
     if [[ -s $PGDATA/PG_VERSION ]]; then
+        [[ -r $PGDATA/PG_VERSION ]] || refuse_owner "$(stat -L -c %u "$PGDATA")"
         read -r version <"$PGDATA/PG_VERSION" || true
         [[ $version == "$PG_MAJOR" ]] ||
             refuse "$PGDATA holds data of PostgreSQL $version, this image has PostgreSQL $PG_MAJOR: data of another major version needs pg_upgrade or dump and restore"
@@ -233,6 +238,7 @@ configure() {
     while read -r plugin; do plugins+=", $plugin"; done <"$share/output-plugins"
     printf "output_plugin_libraries = '%s'\n" "$plugins" >>"$tuned_conf"
     say "preloaded libraries: ${preload:-none} ($preload_source)"
+    check_shared_memory
 }
 
 included() { # data that another image made does not read our file: say so, and change nothing
@@ -254,7 +260,11 @@ become_postgres() { # started as root: give the directories to postgres, then st
     if [[ -n ${POSTGRES_INITDB_WALDIR:-} && ! -d $POSTGRES_INITDB_WALDIR ]]; then
         install -d -o postgres -m 0700 "$POSTGRES_INITDB_WALDIR"
     fi
-    if [[ $parent == /var/lib/postgresql/* ]]; then chown postgres "$parent"; fi
+    if [[ $parent == /var/lib/postgresql/* ]]; then
+        chown postgres "$parent"
+    elif [[ ! -e $PGDATA ]]; then # the parent stays what it is
+        install -d -o postgres -m 0700 "$PGDATA"
+    fi
     chown postgres /var/run/postgresql
     # A secret may be a file that only root reads; it goes on as a variable, as in the official image.
     for name in "${with_file[@]}"; do
@@ -267,6 +277,10 @@ become_postgres() { # started as root: give the directories to postgres, then st
 
 serve() { # postgres [ARGUMENT…]
     shift
+    trap 'on_signal TERM 15' TERM
+    trap 'on_signal INT 2' INT
+    trap 'on_signal QUIT 3' QUIT
+    trap 'on_signal HUP 1' HUP
     local name
     PGDATA=${PGDATA%/}
     [[ $PGDATA == /* ]] || misconfigured "PGDATA is '$PGDATA', expected an absolute path"
@@ -279,6 +293,8 @@ serve() { # postgres [ARGUMENT…]
     fi
     one_of POSTGRES_ROLE primary replica
     one_of POSTGRES_AUTOTUNE on off
+    # shellcheck source=SCRIPTDIR/../lib/aza-pg/preflight.sh
+    source "$lib/preflight.sh"
     refuse_foreign_data
     if [[ $EUID == 0 ]]; then become_postgres postgres "$@"; fi
 
@@ -295,17 +311,23 @@ serve() { # postgres [ARGUMENT…]
 
     local data_probe=''
     if [[ -s $PGDATA/PG_VERSION && ! -e $PGDATA/$marker ]]; then
+        [[ -z $init_only ]] || data_exists
+        check_data_directory
         hold_data "$PGDATA"
+        check_pid_file
         local holding=${PGDATA%/*}/.${PGDATA##*/}.init # killed after the rename, before the last of its cleaning
         if [[ -e $holding/$marker && ! -e $holding/data ]]; then rm "$holding/$marker" && rmdir "$holding"; fi
         floors
         configure
         included "$@"
+        if preload_files "$@"; then set -- "$@" -c shared_preload_libraries=; fi
+        check_auto_conf "$@"
         printf '\nPostgreSQL Database directory appears to contain a database; Skipping initialization\n\n'
     else
         # shellcheck source=SCRIPTDIR/../lib/aza-pg/first-start.sh
         source "$lib/first-start.sh"
         first_start "$@"
+        [[ -z $init_only ]] || exit 0
     fi
     if [[ $POSTGRES_ROLE == primary && -e $PGDATA/standby.signal ]]; then
         say "$PGDATA is a standby's (standby.signal), so this server is one, whatever POSTGRES_ROLE says: promote it to change that"
@@ -325,17 +347,21 @@ serve() { # postgres [ARGUMENT…]
     exec postgres "$@"
 }
 
-main() {
+data_exists() { # docker-ensure-initdb.sh is content with it, docker-enforce-initdb.sh is not
+    local name=${0##*/}
+    [[ $name != docker-enforce-initdb.sh ]] || refuse "$name: there is data in $PGDATA already"
+    say "$name: there is data in $PGDATA already"
+    exit 0
+}
+
+_main() {
     if [[ $# == 0 || $1 == -* ]]; then set -- postgres "$@"; fi
     if [[ $1 != postgres ]] || wants_help "${@:2}"; then
         if [[ -n $user_lc_all ]]; then LC_ALL=$user_lc_all; else unset LC_ALL; fi
         exec "$@"
     fi
-    trap 'on_signal TERM 15' TERM
-    trap 'on_signal INT 2' INT
-    trap 'on_signal QUIT 3' QUIT
-    trap 'on_signal HUP 1' HUP
     serve "$@"
 }
 
-main "$@"
+init_only='' # set by docker-ensure-initdb.sh: make the data, start no server
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then _main "$@"; fi

@@ -12,9 +12,12 @@
 # Everything long runs in a worker, a process group of its own, so that PID 1 answers signals at once.
 
 hold='' work='' in_place='' socket_dir=$run_dir/init
+declare -A given=() # settings that POSTGRES_INITDB_ARGS has initdb write
 
 first_start() { # ARGUMENT…: the server's arguments
     local parent=${PGDATA%/*}
+    # shellcheck source=SCRIPTDIR/init-scripts.sh
+    source "$lib/init-scripts.sh"
     check_run_dir
     first_start_place "$parent"
     discard_leftover
@@ -62,13 +65,23 @@ first_start_place() { # PARENT
     if [[ -w $1 && ! -L $PGDATA ]] && { [[ ! -e $PGDATA ]] || rmdir "$PGDATA" 2>/dev/null; }; then
         hold=$1/.${PGDATA##*/}.init work=$hold/data
         first_start_lock_directory "$1"
-    elif [[ -d $PGDATA && -w $PGDATA ]]; then
+    elif [[ -d $PGDATA && -w $PGDATA && -O $PGDATA ]]; then
         hold=$PGDATA work=$hold/.aza-init in_place=yes
         first_start_lock_directory "$PGDATA"
     else
-        refuse "user $EUID cannot write where the data is to be made: $PGDATA" \
-            "Give the volume or directory to that user (chown -R $EUID DIRECTORY), or start with --user and its owner's number."
+        refuse_place
     fi
+}
+
+refuse_place() { # before initdb: the server itself would refuse a directory of another user, after all the work
+    local place=$PGDATA owner
+    while [[ ! -e $place ]]; do place=${place%/*} place=${place:-/}; done
+    owner=$(stat -L -c %u "$place")
+    [[ $owner != "$EUID" ]] || refuse "user $EUID cannot write $place, where the data is to be made: is it mounted read-only?"
+    refuse "the data cannot be made in $PGDATA: $place belongs to user $owner, but the server runs as user $EUID" \
+        "Start the container once with --user root: it gives the directory to postgres and runs as postgres. Or give it" \
+        "to user $EUID yourself (chown $EUID DIRECTORY on the host; --tmpfs $PGDATA:uid=$EUID,mode=0700)," \
+        "or start with --user and the number of its owner, if that is not root."
 }
 
 first_start_lock_directory() {
@@ -147,12 +160,12 @@ run_worker() { # FUNCTION ARGUMENT…: $worker_status
 }
 
 end_worker() { # whatever it is doing, and the temporary server with it; then discard
-    local server='' tries
-    if [[ -e $work/postmaster.pid ]]; then read -r server <"$work/postmaster.pid" || true; fi
+    local pid='' tries
+    if [[ -e $work/postmaster.pid ]]; then read -r pid <"$work/postmaster.pid" || true; fi
     kill -TERM -- "-$worker" 2>/dev/null || true
-    if [[ -n $server ]]; then kill -QUIT "$server" 2>/dev/null || true; fi # at once: its data is thrown away
-    for ((tries = 0; tries < 50; tries++)); do
-        if ! kill -0 -- "-$worker" 2>/dev/null; then break; fi
+    if [[ -n $pid ]]; then kill -QUIT "$pid" 2>/dev/null || true; fi # at once: its data is thrown away
+    for ((tries = 0; tries < 50; tries++)); do # a server that a script restarted is not in the worker's group
+        if ! kill -0 -- "-$worker" 2>/dev/null && { [[ -z $pid ]] || ! kill -0 "$pid" 2>/dev/null; }; then break; fi
         sleep 0.1
     done
     kill -KILL -- "-$worker" 2>/dev/null || true
@@ -179,24 +192,33 @@ primary_settings() { # ARGUMENT…
         # A password that is stored as md5 cannot be checked with scram; the method md5 takes both.
         if argument password_encryption "$@" && [[ $REPLY == md5 ]]; then POSTGRES_HOST_AUTH_METHOD=md5; fi
     fi
+    check_config_file "$@"
+    if [[ ${TZ:-} == */* && ! -e /usr/share/zoneinfo/${TZ#:} ]]; then
+        warn "TZ is '$TZ', which is not a time zone of this image: the server's time zone will be UTC"
+    fi
     [[ -r /docker-entrypoint-initdb.d ]] ||
         refuse "user $EUID cannot read /docker-entrypoint-initdb.d: check its mode (it needs r-x)"
+}
+
+check_config_file() { # ARGUMENT…: a file of the user's may say where the data is
+    local said
+    argument config_file "$@" || return 0
+    # The file may include one of PGDATA, which is not there yet; then the server is the first to know.
+    said=$(PGDATA=/ postgres "$@" -C data_directory 2>/dev/null) && [[ $said != / ]] || return 0
+    [[ $(realpath -m "$said") == "$(realpath -m "$PGDATA")" ]] ||
+        misconfigured "$REPLY sets data_directory to '$said', but PGDATA is '$PGDATA': set PGDATA to that directory, or remove the line"
 }
 
 primary_create() { # ARGUMENT…: runs in the worker
     make_cluster
     write_configuration
-    start_server "$@"
+    server_arguments=("$@")
+    # shellcheck disable=SC2119 # they are its own already
+    docker_temp_server_start
     create_database
-    # Scripts find the server and their files where they are now.
-    local final=$PGDATA
-    export PGHOST=$socket_dir PGPORT=5432 PGUSER=$POSTGRES_USER PGDATA=$work
-    export POSTGRES_PASSWORD POSTGRES_USER POSTGRES_DB POSTGRES_INITDB_ARGS POSTGRES_HOST_AUTH_METHOD PGPASSWORD=$POSTGRES_PASSWORD
-    unset PGHOSTADDR
     run_scripts
-    PGDATA=$final
     create_extensions
-    stop_server
+    docker_temp_server_stop
     replace_work_paths
     publish
 }
@@ -206,13 +228,18 @@ make_cluster() {
     # then never change under it when a newer image brings another libc or ICU. Natural-language order stays available
     # per column or query (COLLATE "de-x-icu"), and whole with POSTGRES_INITDB_ARGS, which win.
     local arguments=() locale=(--locale-provider=builtin --locale=C.UTF-8) local_host=scram-sha-256
+    local user_arguments=() password_pipe line encoding=''
+    eval "user_arguments=($POSTGRES_INITDB_ARGS)" # words and quotes as on a command line, like the official image
+    read_initdb_arguments "${user_arguments[@]}"
+    case ${encoding//[-_]/} in
+    '' | [Uu][Tt][Ff]8 | [Uu][Nn][Ii][Cc][Oo][Dd][Ee]) ;;
+    *) locale=(--locale-provider=builtin --locale=C) ;; # sorts by code point, too, and fits every encoding
+    esac
     case " $POSTGRES_INITDB_ARGS " in *' --locale'* | *' --no-locale'* | *' --lc-'* | *' --icu-'* | *' --builtin-locale'*) locale=() ;; esac
     if [[ $POSTGRES_HOST_AUTH_METHOD == trust ]]; then local_host=trust; fi
     arguments=(--pgdata="$work" --username="$POSTGRES_USER" --encoding=UTF8 "${locale[@]}"
         --auth-local=trust --auth-host="$local_host" --no-instructions)
     [[ -z ${POSTGRES_INITDB_WALDIR:-} ]] || arguments+=(--waldir="$POSTGRES_INITDB_WALDIR")
-    local user_arguments=() password_pipe line
-    eval "user_arguments=($POSTGRES_INITDB_ARGS)" # words and quotes as on a command line, like the official image
     say "first start: initdb${user_arguments[*]:+ ${user_arguments[*]}}"
     with_user_name
     if [[ -n $POSTGRES_PASSWORD ]]; then # through a pipe, so that no argument and no file shows it
@@ -225,6 +252,25 @@ make_cluster() {
             case $line in 'Sync to disk skipped.' | 'The data directory might become corrupt if'*) ;; *) printf '%s\n' "$line" ;; esac
         done
     without_user_name
+}
+
+read_initdb_arguments() { # ARGUMENT…: $encoding, and which settings initdb is told to write, in the caller's $given
+    local arg name previous=''
+    for arg; do
+        name=''
+        case $previous in
+        -E | --encoding) encoding=$arg ;;
+        -c | --set) name=${arg%%=*} ;;
+        esac
+        case $arg in
+        -E?*) encoding=${arg#-E} ;;
+        --encoding=*) encoding=${arg#*=} ;;
+        -c?*) name=${arg#-c} name=${name%%=*} ;;
+        --set=*) name=${arg#*=} name=${name%%=*} ;;
+        esac
+        if [[ -n $name ]]; then given[${name,,}]=yes; fi
+        previous=$arg
+    done
 }
 
 with_user_name() { # initdb wants a name for the user it runs as; an arbitrary --user has none
@@ -245,124 +291,22 @@ without_user_name() { unset LD_PRELOAD NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP; }
 write_configuration() { # PGDATA/postgresql.conf: ours first, then initdb's, then conf.d; a later line wins over an earlier one
     local file=$work/postgresql.conf line name text
     local -A tuned=()
+    # What initdb finds out by itself is replaced by tuned values; what the user has it write (-c, --set) is kept.
     for name in "${_tune_settings[@]}" shared_preload_libraries; do tuned[$name]=yes; done
     text="include_if_exists = '$tuned_conf'	# made at every start; everything below, ALTER SYSTEM and -c win over it
 listen_addresses = '*'
 "
     while IFS= read -r line; do
-        if [[ $line =~ ^([a-z_]+)\ *= && -n ${tuned[${BASH_REMATCH[1]}]:-} ]]; then line="#$line"; fi
+        if [[ ${line,,} =~ ^([a-z_]+)\ *= && -n ${tuned[${BASH_REMATCH[1]}]:-} && -z ${given[${BASH_REMATCH[1]}]:-} ]]; then line="#$line"; fi
         text+=$line$'\n'
     done <"$file"
     text+="
 # Settings of your own go below, into files there, or into ALTER SYSTEM.
 include_dir = '$conf_dir'
+$private_include
 "
     printf '%s' "$text" >"$file"
     printf '\nhost all all all %s\n' "$POSTGRES_HOST_AUTH_METHOD" >>"$work/pg_hba.conf"
-}
-
-# --- the temporary server: reached through a private socket only, by nobody but us -----------------------------------
-start_server() { # ARGUMENT…
-    local line status='' waited=0
-    printf 'local all all trust\n' >"$socket_dir/pg_hba.conf"
-    # Durability comes from publish. What would make the scripts wait for others, or log elsewhere, is off for now.
-    env -u POSTGRES_PASSWORD -u PGPASSWORD -u NOTIFY_SOCKET postgres -D "$work" "$@" -p 5432 \
-        -c listen_addresses= -c unix_socket_directories="$socket_dir" -c unix_socket_permissions=0700 \
-        -c hba_file="$socket_dir/pg_hba.conf" \
-        -c fsync=off -c full_page_writes=off -c synchronous_standby_names= -c archive_mode=off \
-        -c logging_collector=off -c log_destination=stderr &
-    server=$!
-    while [[ $status != ready* ]]; do
-        kill -0 "$server" 2>/dev/null || refuse 'the temporary server did not start, see above'
-        if ((waited++ % 1000 == 999)); then say 'first start: waiting for the temporary server'; fi
-        sleep 0.01
-        status=''
-        if [[ -e $work/postmaster.pid ]]; then
-            { for _ in 1 2 3 4 5 6 7 8; do IFS= read -r line || line=''; done; status=$line; } <"$work/postmaster.pid"
-        fi
-    done
-}
-
-stop_server() {
-    kill -INT "$server"
-    wait "$server" || refuse 'the temporary server did not shut down cleanly, see above'
-}
-
-docker_process_sql() { # PSQL-ARGUMENT…: under this name init scripts know it from the official image
-    PGHOST=$socket_dir PGHOSTADDR='' PGPORT=5432 psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --no-password \
-        --no-psqlrc --dbname "$POSTGRES_DB" "$@"
-}
-
-create_database() {
-    if [[ $POSTGRES_DB == postgres ]]; then return; fi
-    docker_process_sql --quiet --dbname postgres --set db="$POSTGRES_DB" <<'SQL'
-SELECT format('CREATE DATABASE %I', :'db') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'db') \gexec
-SQL
-}
-
-run_scripts() {
-    local script
-    # shellcheck disable=SC2034 # sourced scripts use "${psql[@]}"
-    psql=(docker_process_sql)
-    for script in /docker-entrypoint-initdb.d/*; do
-        case $script in
-        *.sh)
-            if [[ -x $script ]]; then
-                say "running $script"
-                "$script"
-            else
-                say "sourcing $script"
-                set +u # scripts are written for the official image, which does not ask for set variables
-                # shellcheck source=/dev/null
-                source "$script"
-                set -euo pipefail
-            fi
-            ;;
-        *.sql)
-            say "running $script"
-            docker_process_sql -f "$script"
-            ;;
-        *.sql.gz)
-            say "running $script"
-            gzip -dc "$script" | docker_process_sql
-            ;;
-        *.sql.xz)
-            say "running $script"
-            xz -dc "$script" | docker_process_sql
-            ;;
-        *.sql.zst)
-            say "running $script"
-            zstd -dc "$script" | docker_process_sql
-            ;;
-        */'*') ;; # no scripts
-        *) say "ignoring $script: neither .sh nor .sql, .sql.gz, .sql.xz, .sql.zst" ;;
-        esac
-    done
-}
-
-create_extensions() { # after the scripts, so that a script's own CREATE EXTENSION is not in the way
-    local name schema library sql=''
-    local -A needs=()
-    while read -r library _; do needs[$library]=yes; done < <(cat "$share/preload" "$share/preload-available")
-    while read -r name schema; do
-        if [[ -n ${needs[$name]:-} ]]; then # the server knows what it preloaded: arguments and files may have a say in it
-            sql+="SELECT '$name' = ANY (string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ',')) AS ok \\gset
-\\if :ok
-"
-        fi
-        if [[ -n $schema ]]; then sql+="CREATE SCHEMA IF NOT EXISTS \"$schema\"; "; fi
-        sql+="CREATE EXTENSION IF NOT EXISTS \"$name\"${schema:+ SCHEMA \"$schema\"};
-"
-        if [[ -n ${needs[$name]:-} ]]; then
-            sql+="\\else
-\\echo aza-pg: extension $name is not created: its library is not preloaded
-\\endif
-"
-        fi
-    done <"$share/create"
-    if [[ -z $sql ]]; then return; fi
-    say "first start: extensions of this image in database $POSTGRES_DB"
-    PGOPTIONS='-c client_min_messages=warning' docker_process_sql --quiet <<<"$sql"
 }
 
 # --- publish -------------------------------------------------------------------------------------------------------
@@ -370,7 +314,10 @@ replace_work_paths() { # a script may have written $PGDATA, then the temporary p
     local file text
     for file in "$work"/*.conf; do
         text=$(<"$file")
-        if [[ $text == *"$work"* ]]; then printf '%s\n' "${text//"$work"/"$PGDATA"}" >"$file"; fi
+        if [[ $text == *"$work"* || $text == *"$private_include"* ]]; then
+            text=${text//$'\n'"$private_include"/}
+            printf '%s\n' "${text//"$work"/"$PGDATA"}" >"$file"
+        fi
     done
 }
 

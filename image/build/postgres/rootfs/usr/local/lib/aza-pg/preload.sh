@@ -6,6 +6,8 @@
 # $share/preload-order      all of them in the order that fits, each with those it must not be loaded with:
 #                           "LIBRARY [LIBRARY…]"
 #
+# Files that the server reads win over this list; preload_files tells what would go wrong with theirs.
+#
 # Result: $preload (the value of shared_preload_libraries), $preload_workers (background workers they need together),
 # $preload_source (a few words for the log).
 
@@ -74,18 +76,49 @@ preload_has() { # WORD WORD…
     return 1
 }
 
+preload_exists() { # LIBRARY: $REPLY is its path
+    REPLY=${1#\$libdir/}
+    if [[ $REPLY != */* ]]; then REPLY=/usr/lib/postgresql/$PG_MAJOR/lib/$REPLY; fi
+    [[ -e $REPLY || -e $REPLY.so ]]
+}
+
 preload_check() { # LIBRARY KNOWN…
-    local library=$1 path name known=()
+    local library=$1 name known=() REPLY
     shift
     [[ $library =~ ^[A-Za-z0-9_./\$-]+$ ]] ||
         misconfigured "'$library' cannot be the name of a library to preload: letters, digits, '_', '-', '.' and '/' only"
-    path=${library#\$libdir/}
-    if [[ $path != */* ]]; then path=/usr/lib/postgresql/$PG_MAJOR/lib/$path; fi
-    if [[ -e $path || -e $path.so ]]; then return; fi
+    if preload_exists "$library"; then return; fi
     for name; do
         if ! preload_has "$name" "${known[@]}"; then known+=("$name"); fi
     done
-    misconfigured "the library '$library' is to be preloaded, but this image does not have it ($path.so)" \
+    misconfigured "the library '$library' is to be preloaded, but this image does not have it ($REPLY.so)" \
         "It has: ${known[*]:-none}. Correct POSTGRES_SHARED_PRELOAD_LIBRARIES or POSTGRES_EXTRA_PRELOAD_LIBRARIES," \
         "or build the image with the extension that brings it."
+}
+
+# ALTER SYSTEM SET shared_preload_libraries = '' writes a list with one empty name ('""'), which no server can load.
+preload_files() { # ARGUMENT…: on existing data; true if such a list must be overridden on the command line
+    local files=("$PGDATA/postgresql.conf") line='' found name library names=()
+    if argument shared_preload_libraries "$@" || argument config_file "$@"; then return 1; fi
+    if [[ $(<"$PGDATA/postgresql.conf") == *"include_dir = '$conf_dir'"* ]]; then files+=("$conf_dir"/*.conf); fi
+    files+=("$PGDATA/postgresql.auto.conf")
+    found=$(grep -sHE '^[[:space:]]*shared_preload_libraries[[:space:]=]' "${files[@]}") || true # also of a missing file
+    [[ -n $found ]] || return 1
+    line=${found##*$'\n'} # the last one wins
+    name=${line%%:*} line=${line#*:}
+    [[ $line =~ libraries[[:space:]]*=?[[:space:]]*(\'([^\']*)\'|([A-Za-z0-9_]+)) ]] || return 1
+    line=${BASH_REMATCH[2]}${BASH_REMATCH[3]}
+    preload_split "$line" names
+    if [[ ${#names[@]} == 0 && $line == *'"'* ]]; then
+        warn "$name sets shared_preload_libraries to one empty name ('\"\"'), which no server can load: it starts with no" \
+            'libraries. To write an empty list: ALTER SYSTEM SET shared_preload_libraries TO DEFAULT, or -c shared_preload_libraries='
+        return 0
+    fi
+    for library in "${names[@]}"; do
+        if preload_exists "$library"; then continue; fi
+        in_this_container "sed -i '/^ *shared_preload_libraries/d' $name"
+        warn "$name preloads the library '$library', which this image does not have: the server will not start." \
+            "Correct the line, or remove it: $REPLY"
+    done
+    return 1
 }

@@ -113,9 +113,8 @@ class Instance:
         containers = [self.container, self.exporter, self.pgbouncer, f"{self.pgbouncer}-exporter"]
         subprocess.run(["docker", "rm", "-fv", *containers], capture_output=True, check=False)
         subprocess.run(["docker", "volume", "rm", "-f", self.volume], capture_output=True, check=False)
-        subprocess.run(
-            ["docker", "network", "rm", f"aza-pg-{self.cluster}-single"], capture_output=True, check=False
-        )
+        networks = [f"aza-pg-{self.cluster}-single", f"aza-pg-{self.cluster}-single-ipv6"]
+        subprocess.run(["docker", "network", "rm", *networks], capture_output=True, check=False)
         shutil.rmtree(f"/tmp/{self.cluster}", ignore_errors=True)
         link = Path(f"/run/aza-pg/{self.cluster}-single")
         if link.is_symlink():

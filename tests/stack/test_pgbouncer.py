@@ -18,13 +18,16 @@ import psycopg
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer, pool_settings
 
-from .instance import Instance, docker
+from .instance import Instance, docker, free_port
 
 # Every printable character; a password is one line.
 AWKWARD = "".join(map(chr, range(33, 127))) + " x"
 assert set(string.printable) - set(string.whitespace) <= set(AWKWARD)
 ROLES = [{"name": "shop"}, {"name": "awkward", "password": AWKWARD}, {"name": "chief", "superuser": True}]
-DATABASES = [{"name": "shop", "owner": "shop", "pool_size": 3}, {"name": "Ledger 2", "owner": "awkward"}]
+DATABASES: list[dict[str, Any]] = [
+    {"name": "shop", "owner": "shop", "pool_size": 3},
+    {"name": "Ledger 2", "owner": "awkward"},
+]
 WAIT = 30
 
 
@@ -274,14 +277,22 @@ def test_a_value_that_pgbouncer_refuses(pooled: Instance) -> None:
 def test_what_is_not_active_is_found(pooled: Instance) -> None:
     """Somebody said SET at the console; a run was cut off when the files were there and not read."""
     _console(pooled, "set max_client_conn = 55")
+    _console(pooled, "set auth_type = trust")
+    _console(pooled, "set conffile = '/tmp/mine.ini'")
+    _console(pooled, "disable shop")
     rules = pooled.directory / "pgbouncer/pgbouncer_hba.conf"
     rules.write_text(rules.read_text())
     run = pooled.play("check")
     said = " ".join(run.output.split())
     assert run.code != 0 and "its max_client_conn is 55, and declared is 123" in said
+    assert "its auth_type is trust, and declared is hba" in said
+    assert "its conffile is /tmp/mine.ini" in said
+    assert "the database shop is disabled at its console" in said
+    _console(pooled, "enable shop")
     assert "pgbouncer_hba.conf changed after it was last read" in said
     pooled.deploy()
-    assert _config(pooled)["max_client_conn"] == "123"
+    found = _config(pooled)
+    assert (found["max_client_conn"], found["auth_type"]) == ("123", "hba")
     assert pooled.deploy().recap["changed"] == 0
 
 
@@ -363,6 +374,45 @@ def test_no_password_is_seen(pooled: Instance) -> None:
     file = pooled.directory / "pgbouncer/userlist.txt"
     assert (file.stat().st_mode & 0o777, file.stat().st_uid) == (0o400, pgbouncer.UID)
     assert (pooled.directory / "run-pgbouncer").stat().st_mode & 0o777 == 0o700
+
+
+def test_who_may_not_connect_any_more_finds_no_open_session(pooled: Instance) -> None:
+    """A pool keeps sessions, and the server asks for the right only when one starts."""
+    with _connect(pooled, "awkward", password=AWKWARD) as client:
+        assert _ask(client, "select current_database()") == "shop"
+    pooled.declare(postgres_databases=[{**DATABASES[0], "access": {"connect": ["chief"]}}, DATABASES[1]])
+    pooled.deploy()
+    with (
+        pytest.raises(psycopg.OperationalError, match="permission denied for database"),
+        _connect(pooled, "awkward", password=AWKWARD) as client,
+    ):
+        _ask(client, "select 1")
+    pooled.declare(postgres_databases=DATABASES)
+    pooled.deploy()
+
+
+def test_a_client_by_ipv6_keeps_its_address(pooled: Instance) -> None:
+    """In a network without IPv6, each of them would come from the address of its gateway."""
+    pooled.declare(
+        postgres_publish_address="::",
+        postgres_port=free_port(),
+        postgres_pgbouncer_port=free_port(),
+        postgres_allow_from=["0.0.0.0/0", "::/0"],
+        postgres_hba=[{"addresses": ["::/0"], "method": "reject"}],
+    )
+    pooled.deploy("-e", "postgres_allow_restart=true", "-e", "postgres_allow_recreate=true")
+    for port in ("postgres_port", "postgres_pgbouncer_port"):
+        with pytest.raises(psycopg.OperationalError, match=r"pg_hba.conf rejects|login rejected"):
+            _connect(pooled, host="::1", port=pooled.variables[port])
+    name = f"aza-pg-{pooled.cluster}-single"
+    assert docker("network", "ls", "--filter", f"name={name}", "--format", "{{.Name}}") == f"{name}-ipv6"
+    pooled.declare(postgres_hba=[])
+    pooled.deploy()
+    for port in ("postgres_port", "postgres_pgbouncer_port"):
+        _connect(pooled, host="::1", port=pooled.variables[port]).close()
+    run = pooled.play("check")
+    assert run.code == 0, run.output
+    assert pooled.deploy().recap["changed"] == 0
 
 
 def test_without_it_nothing_of_it_is_left(pooled: Instance) -> None:

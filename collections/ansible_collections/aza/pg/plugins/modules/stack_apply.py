@@ -185,6 +185,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    client_address,
     exporter,
     findings,
     location,
@@ -390,7 +391,8 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         for name, scrape in _SCRAPES.items()
         if (service := wanted.service(name)) and found.containers.get(name, {}).get("state") == "running"
     }
-    found = replace(found, scrapes=scrapes)
+    seen = client_address.probe(wanted.server) if found.server else {}
+    found = replace(found, scrapes=scrapes, client_address=seen)
     plan, problems = None, []
     try:
         plan = make_plan(given, wanted, found)

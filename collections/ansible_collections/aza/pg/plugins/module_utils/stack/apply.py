@@ -116,7 +116,8 @@ def apply(plan: Plan, context: Context) -> list[str]:
 
     Reload and restart happen once, after the last file. What speaks to the server comes after that; where the
     server was just started it is left to the next round, when the server is ready. PgBouncer reads its files at the
-    end, when the server knows what stands in them.
+    end, when the server knows what stands in them. If an object changed, its pools get new sessions: the server judges
+    whether a role may connect, and with which settings, only when a session starts.
     """
     with waits.Watch(context.observer, context.processes) as watch:
         return _apply(plan, context, watch)
@@ -125,7 +126,7 @@ def apply(plan: Plan, context: Context) -> list[str]:
 def _apply(plan: Plan, context: Context, watch: waits.Watch) -> list[str]:
     done: list[str] = []
     pending = list(plan.changes)
-    closing, started, pools = "none", False, False
+    closing, started, pools, sessions = "none", False, False, False
     try:
         while pending:
             watch.begin()
@@ -146,11 +147,14 @@ def _apply(plan: Plan, context: Context, watch: waits.Watch) -> list[str]:
                 pools = True
             elif change.kind in _CONFIGURATION and not started:
                 closing = min(closing, change.effect, key=EFFECTS.index)
+            sessions = sessions or (change.kind in _AFTER_CONFIGURATION and change.action != "create")
             done.append(change.text())
             pending.pop(0)
         _close(closing, context)
         if pools:
             console.reload(context.wanted, context.docker)
+        if sessions:
+            console.reconnect(context.wanted)
     except server.failures() as error:
         said, state = _said(error).rstrip("."), str(getattr(error, "sqlstate", ""))
         reason = waits.REASONS.get(state, "")

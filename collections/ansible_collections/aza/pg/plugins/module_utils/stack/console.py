@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ _QUESTIONS = {
     "config": "show config",
     "databases": "show databases",
     "pools": "show pools",
+    "state": "show state",
 }
 
 
@@ -62,6 +64,11 @@ def look(wanted: Desired, since: float) -> dict[str, Any] | None:
     return {
         "version": rows["version"][0]["version"],
         "config": {row["key"]: row["value"] or "" for row in rows["config"]},
+        # Of what the console's SET can change.
+        "defaults": {
+            row["key"]: row["default"] or "" for row in rows["config"] if row["changeable"] == "yes"
+        },
+        "state": [row["key"] for row in rows["state"] if row["value"] == "yes"],
         "databases": rows["databases"],
         "pools": [row for row in rows["pools"] if row["database"] != pgbouncer.CONSOLE],
         "loaded": max(since, marker.stat().st_mtime if marker.exists() else 0.0),
@@ -99,6 +106,8 @@ def reload(wanted: Desired, docker: Docker) -> None:
     began = time.time()
     try:
         with _connect(wanted) as connection:
+            # RELOAD reads the file that this setting names, and the console can change that too.
+            connection.execute(f"set conffile = '{pgbouncer.CONFFILE}'")
             connection.execute("reload")
     except server.database_errors() as error:
         said = _complaint(wanted, docker) or " ".join(str(error).split())
@@ -109,6 +118,14 @@ def reload(wanted: Desired, docker: Docker) -> None:
     marker.touch(mode=0o644)
     # What is written while it reads may not have been read.
     os.utime(marker, (began, began))
+
+
+def reconnect(wanted: Desired) -> None:
+    """RECONNECT: replaces each connection to the server when its client's transaction ends. Nobody is disconnected. A
+    PgBouncer that does not answer has no connections that matter; a check reports it."""
+    if wanted.service(PGBOUNCER):
+        with contextlib.suppress(*server.database_errors()), _connect(wanted) as connection:
+            connection.execute("reconnect")
 
 
 def _complaint(wanted: Desired, docker: Docker) -> str:

@@ -114,6 +114,8 @@ def describe(given: Parameters, host: Host, to_yaml: Callable[[Any], str]) -> De
     """The whole instance. ``to_yaml`` comes from the control node: targets need no YAML library."""
     base = base_directory(given.base_dir, host.uid, host.home)
     names: dict[str, Any] = identity(given.cluster, given.stack, base, host.uid)
+    if _has_ipv6(given):
+        names |= {"network": names["other_network"], "other_network": names["network"]}
     settings, declared = pg.normalise(given.settings), _objects(given)
     passwd = "" if host.is_root else _passwd(host.uid, host.gid)
     services, compose = _services(given, host, names, passwd)
@@ -237,6 +239,13 @@ def _pools(given: Parameters, declared: Mapping[str, Any], settings: Mapping[str
     return ini, pool_rules.access(rules, given.user)
 
 
+def _has_ipv6(given: Parameters) -> bool:
+    """Whether clients may come by IPv6. Without it in the containers' network, the engine would hand them over from
+    the address of the network's gateway, which every rule takes for a client of the host."""
+    published = [given.publish_address, *([given.pgbouncer.publish_address] if given.pgbouncer else [])]
+    return any(":" in address for address in published)
+
+
 def _services(
     given: Parameters, host: Host, names: Mapping[str, str], passwd: str
 ) -> tuple[tuple[Service, ...], dict[str, Any]]:
@@ -276,7 +285,9 @@ def _services(
             definition["pull_policy"] = "never"
         expected = container_drift.expected(definition, names["volume"], names["network"])
         definition = _literal(definition)
-        fingerprint = hashlib.sha256(json.dumps([definition, beside], sort_keys=True).encode())
+        # Another network is another container; the usual one is not part of its definition.
+        facts = [definition, beside, *([names["network"]] if _has_ipv6(given) else [])]
+        fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         services.append(replace(service, config_hash=fingerprint.hexdigest()[:16], expected=expected))
         definition["labels"] = {**_labels(given), CONFIG_HASH: services[-1].config_hash}
         compose[service.name] = definition
@@ -302,13 +313,16 @@ def _compose(given: Parameters, names: Mapping[str, str], services: Mapping[str,
     if given.role:
         # A network whose labels change is made anew by Compose, and a member is primary today and replica tomorrow.
         del network["io.aza-pg.stack"]
+    default: dict[str, Any] = {"name": names["network"], "labels": network}
+    if _has_ipv6(given):
+        default["enable_ipv6"] = True
     if given.exporter:
         secrets[exporters.SECRET] = {"file": f"./{exporters.PASSWORD_PATH}"}
     return {
         "name": names["project"],
         "services": dict(services),
         "secrets": secrets,
-        "networks": {"default": {"name": names["network"], "labels": network}},
+        "networks": {"default": default},
         "volumes": {"data": {"name": names["volume"], "external": True}},
     }
 

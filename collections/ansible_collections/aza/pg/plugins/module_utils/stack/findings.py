@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.stack import (
+    client_address,
     exporter,
     huge_pages,
     objects,
@@ -60,6 +61,7 @@ def judge(
     if plan is not None:
         yield from drift(plan)
     yield from container(wanted, found)
+    yield from client_address.findings(wanted, found)
     yield from tls.findings(wanted, found)
     yield from exporter.findings(wanted, found)
     yield from pgbouncer_exporter.findings(wanted, found)

@@ -18,6 +18,8 @@ FLOOR = (
     "max_prepared_transactions",
     "max_locks_per_transaction",
 )
+# A network does not learn IPv6 while containers are connected to it: one that has it has a name of its own.
+IPV6_SUFFIX = "-ipv6"
 
 
 def instance_name(cluster: str, stack: str) -> str:
@@ -48,6 +50,7 @@ def identity(cluster: str, stack: str, base_dir: str, uid: int) -> dict[str, str
         "project": f"aza-pg-{instance}",
         "volume": f"aza-pg-{instance}-data",
         "network": f"aza-pg-{instance}",
+        "other_network": f"aza-pg-{instance}{IPV6_SUFFIX}",
         "base_dir": base_dir,
         # Only root owns /run; an ordinary user's socket is reached by its long path.
         "socket_link": f"/run/aza-pg/{instance}" if uid == 0 else "",

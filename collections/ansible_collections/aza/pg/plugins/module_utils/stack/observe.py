@@ -65,9 +65,10 @@ def observe(
             files[item.path] = {**left, "foreign": True}
     names = [service.container for service in wanted.services]
     pinned = {service.image["pinned"] for service in wanted.services} - {""}
+    objects = filter(None, (wanted.volume, wanted.network, wanted.other_network))
     # What waits for the engine more than it works.
     with ThreadPoolExecutor(3) as pool:
-        asked = pool.submit(docker.inspect, *names, wanted.volume, wanted.network, *sorted(pinned))
+        asked = pool.submit(docker.inspect, *names, *objects, *sorted(pinned))
         listed = pool.submit(docker.containers, wanted.project)
         engine = pool.submit(engine_facts, docker)
         # Loading it takes as long as they do.
@@ -96,6 +97,7 @@ def observe(
         volume=volume is not None,
         owner=record.read(directory, (volume or {}).get("Labels")),
         network=any(item.get("Name") == wanted.network and "IPAM" in item for item in inspected),
+        other_network=_other_network(wanted, inspected),
         subnets=subnets(wanted, inspected),
         images=_images(wanted, [item for item in inspected if "RootFS" in item]),
         socket_link=_link(wanted.socket_link),
@@ -122,6 +124,12 @@ def subnets(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> tuple[st
     return tuple(
         str(part["Subnet"]) for item in found for part in item["IPAM"]["Config"] or () if part.get("Subnet")
     )
+
+
+def _other_network(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> bool:
+    found = [item for item in inspected if item.get("Name") == wanted.other_network and "IPAM" in item]
+    connected = {str(one["Name"]) for item in found for one in (item.get("Containers") or {}).values()}
+    return bool(found) and all(name.startswith(f"{wanted.project}-") for name in connected)
 
 
 def _images(wanted: Desired, images: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -46,6 +46,8 @@ DIRECTORY, SOCKET_DIRECTORY = "pgbouncer", "run-pgbouncer"
 INI, USERLIST, HBA = (
     f"{DIRECTORY}/{name}" for name in ("pgbouncer.ini", "userlist.txt", "pgbouncer_hba.conf")
 )
+# The same file in the container; PgBouncer was started with its name.
+CONFFILE = "/etc/pgbouncer/pgbouncer.ini"
 CERTIFICATE, AUTHORITY = f"{DIRECTORY}/tls/server.pem", f"{DIRECTORY}/tls/ca.crt"
 # When it was last told to read its files: the time of this file. Whatever is younger was not read.
 LOADED = f"{DIRECTORY}/.loaded"

@@ -45,6 +45,9 @@ SOCKET_PATH_MAX = 107
 # A call takes seconds to get there; clocks that are kept by NTP differ by far less than this.
 MOST_SKEW_SECONDS = 60
 
+# The first Docker Engine whose rules for IPv6 are on and which chooses addresses for such a network itself.
+IPV6_ENGINE = 27
+
 Planner = Callable[[Desired, Observed], Iterator[Change]]
 
 
@@ -96,6 +99,14 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             )
     result += _same_ports(wanted)
     result += tls.problems(wanted, found)
+    engine = str(host.get("engine") or "")
+    major = engine.partition(".")[0]
+    if wanted.has_ipv6 and major.isdecimal() and int(major) < IPV6_ENGINE:
+        result.append(
+            f"an IPv6 address is published, and Docker Engine {engine} hides the addresses of IPv6 clients from the "
+            f"server, so that no rule could tell them apart; install Docker Engine {IPV6_ENGINE} or later, or publish "
+            "an IPv4 address"
+        )
     memory = host.get("memory_mb") or 0
     if memory and wanted.memory_mb > memory:
         result.append(
@@ -280,6 +291,14 @@ def _containers(wanted: Desired, found: Observed) -> Iterator[Change]:
             rules = next(item for item in wanted.files if item.path == pgbouncer.HBA)
             yield from _file(rules, wanted, found)
         yield from containers.changes(service, wanted, found)
+    if found.other_network:
+        yield Change(
+            "network",
+            wanted.other_network,
+            "remove",
+            why="no container uses it any more",
+            needs=tuple(f"container {service.name}" for service in wanted.services),
+        )
     for item in wanted.leftovers:
         if item.is_directory and item.path in found.files:
             yield Change(

@@ -13,8 +13,14 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Finding,
     Observed,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import CERTIFICATE, HBA, INI
-from ansible_collections.aza.pg.plugins.module_utils.stack.pool_settings import RELOADED, same
+from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
+    CERTIFICATE,
+    CONFFILE,
+    CONSOLE,
+    HBA,
+    INI,
+)
+from ansible_collections.aza.pg.plugins.module_utils.stack.pool_settings import KEPT, same
 
 
 def read(ini: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -72,17 +78,58 @@ def _unread(wanted: Desired, found: Observed) -> Iterator[str]:
 
 
 def _differences(wanted: Desired, now: Mapping[str, Any]) -> Iterator[str]:
-    ini = next((item.text or "" for item in wanted.files if item.path == INI), "")
-    settings, databases = read(ini)
-    for name, text in settings.items():
+    """What the console's SET changed, of every setting that it can change and that RELOAD takes from the file."""
+    settings, databases = read(_ini(wanted))
+    settings["conffile"] = CONFFILE
+    for name, default in now["defaults"].items():
         is_now = now["config"].get(name)
-        if name in RELOADED and is_now is not None and not same(text, is_now):
-            yield f"its {name} is {is_now}, and declared is {text}"
+        if is_now is None or name in KEPT - set(settings):
+            continue
+        expected = settings.get(name, default)
+        if not same(expected, is_now):
+            what = "declared" if name in settings else "its default"
+            yield f"its {name} is {is_now or 'empty'}, and {what} is {expected or 'empty'}"
     shown = {item["name"]: item for item in now["databases"]}
     for name, parameters in databases.items():
         size = parameters.get("pool_size")
         if size and name in shown and str(shown[name]["pool_size"]) != size:
             yield f"the pool of {name} has {shown[name]['pool_size']}, and declared is {size}"
+
+
+def _ini(wanted: Desired) -> str:
+    return next((item.text or "" for item in wanted.files if item.path == INI), "")
+
+
+def by_hand(wanted: Desired, now: Mapping[str, Any]) -> Iterator[Finding]:
+    """What somebody did at the console and RELOAD does not undo."""
+    service = wanted.service(PGBOUNCER)
+    assert service is not None
+    declared = read(_ini(wanted))[0]
+    for name in sorted(KEPT - set(declared)):
+        if now["config"].get(name, "") not in ("", "0"):
+            yield Finding(
+                PGBOUNCER,
+                "red",
+                f"its {name} was set to {now['config'][name]} at the console, which RELOAD does not undo",
+                f"docker restart {service.container}",
+            )
+    stopped = [name for name in ("paused", "suspended") if name in now["state"]]
+    if stopped:
+        yield Finding(
+            PGBOUNCER,
+            "red",
+            f"it is {stopped[0]}: every client waits",
+            "RESUME at the console, or restart it",
+        )
+    for item in now["databases"]:
+        for column, remedy in (("paused", "RESUME"), ("disabled", "ENABLE")):
+            if int(item.get(column) or 0) and item["name"] != CONSOLE and not stopped:
+                yield Finding(
+                    PGBOUNCER,
+                    "red",
+                    f"the database {item['name']} is {column} at its console",
+                    f"{remedy} {item['name']} at the console",
+                )
 
 
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
@@ -103,6 +150,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     if here_is["health"] == "unhealthy":
         said = f"it runs, and a query through its port {service.port} fails"
         yield Finding(PGBOUNCER, "red", said, log)
+    yield from by_hand(wanted, now)
     waiting = [pool for pool in now["pools"] if int(pool["cl_waiting"])]
     for pool in waiting:
         said = (

@@ -130,7 +130,7 @@ def _addresses_overlap(one: str, other: str) -> bool:
         [ipaddress.ip_network(text) for text in _networks(each) if text != "samenet"] for each in (one, other)
     ]
     if all(known):
-        return any(a.version == b.version and a.overlaps(b) for a, b in product(*known))  # type: ignore[arg-type]
+        return any(a.version == b.version and a.overlaps(b) for a, b in product(*known))
     if "samenet" in (one, other) and any(known):
         return any(network.prefixlen == 0 for network in (*known[0], *known[1]))
     return True

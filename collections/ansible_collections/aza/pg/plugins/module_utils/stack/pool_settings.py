@@ -30,6 +30,11 @@ _RELOADED = """
 _FIXED = "disable_pqexec listen_backlog pkt_buf resolv_conf so_reuseport track_extra_parameters"
 RELOADED, FIXED = frozenset(_RELOADED.split()), frozenset(_FIXED.split())
 
+# Settings without a default: RELOAD takes their value from the file, and leaves what SET gave them if it has none.
+KEPT = frozenset(
+    {"auth_ident_file", "auth_ldap_options", "client_tls13_ciphers", "server_tls13_ciphers", "verbose"}
+)
+
 _ACCESS = "who may come in follows from postgres_allow_from and postgres_hba"
 _FILES = "the stack writes this file"
 _TLS = "the stack brings the certificate (postgres_tls and its variables)"
@@ -97,9 +102,11 @@ def _text(value: Any) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Compare what a file says and what ``SHOW CONFIG`` says, where that can be done at all: numbers and truths."""
+    """Compare what a file says and what ``SHOW CONFIG`` says: numbers and truths by value, texts in any case."""
     left, right = number(one), number(other)
-    return left is None or right is None or left == right
+    if left is None or right is None:
+        return one.strip().lower() == other.strip().lower()
+    return left == right
 
 
 def number(text: str) -> float | None:

@@ -56,8 +56,9 @@ def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
     for name in [*found.orphans, *ours]:
         effect = "none" if wanted.is_clientless(name) else "restart"
         changes.append(Change("container", name, "remove", effect=effect))
-    if found.network:
-        changes.append(Change("network", wanted.network, "remove"))
+    for name, exists in ((wanted.network, found.network), (wanted.other_network, found.other_network)):
+        if exists:
+            changes.append(Change("network", name, "remove"))
     if found.socket_link is not None:
         changes.append(Change("link", wanted.socket_link, "remove"))
     if found.files:

@@ -51,7 +51,8 @@ def _within(address: str, network: str) -> bool:
 
 def _fields(line: str) -> Iterator[list[Token]]:
     """next_field_expand: fields are separated by blanks, and each is a list with commas."""
-    at, field = 0, []
+    at = 0
+    field: list[Token] = []
     while True:
         while at < len(line) and line[at] in " \t\r":
             at += 1
@@ -156,7 +157,8 @@ class _MalformedError(Exception):
 
 def _tokens(line: str) -> list[tuple[str, str]]:
     """next_token: IDENT, STRING or COMMA, and what it holds."""
-    found, at = [], 0
+    found: list[tuple[str, str]] = []
+    at = 0
     while True:
         while at < len(line) and line[at] in " \t\n\v\f\r":
             at += 1

@@ -348,7 +348,15 @@ def running(wanted: Desired, **changes: Any) -> Observed:
     assert service is not None
     says = {
         "version": "PgBouncer 1.26.1",
-        "config": dict(values),
+        "config": {
+            **values,
+            "conffile": pgbouncer.CONFFILE,
+            "auth_type": "hba",
+            "verbose": "0",
+            "peer_id": "0",
+        },
+        "defaults": {**dict.fromkeys(values, ""), "conffile": "", "verbose": "", "peer_id": "0"},
+        "state": ["active"],
         "databases": [
             {"name": name, "pool_size": int(found["pool_size"])} for name, found in databases.items()
         ],
@@ -372,6 +380,16 @@ def test_what_is_not_active_is_read_again() -> None:
     assert why(wanted, running(wanted)) == ""
     assert why(wanted, replace(running(wanted), pgbouncer=None)) == ""
     config = {**ini(wanted)[0], "max_client_conn": "5", "log_stats": "0"}
+    for name, value in (
+        ("auth_type", "trust"),
+        ("peer_id", "7"),
+        ("conffile", "/tmp/x"),
+        ("stats_users", "me"),
+    ):
+        said = why(
+            wanted, running(wanted, config={**ini(wanted)[0], "conffile": pgbouncer.CONFFILE, name: value})
+        )
+        assert said.startswith(f"its {name} is {value}, and "), said
     assert why(wanted, running(wanted, config=config)).startswith(
         "its max_client_conn is 5, and declared is "
     )
@@ -397,11 +415,31 @@ def test_another_authority_comes_with_the_certificates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("on", "1"), ("600", "600.0"), ("transaction", "transaction"), ("a", "b")]
+    ("one", "other"), [("on", "1"), ("600", "600.0"), ("transaction", "Transaction"), ("a, b", "a, b")]
 )
-def test_values_that_cannot_be_compared_are_no_difference(one: str, other: str) -> None:
+def test_values_are_compared_as_pgbouncer_reads_them(one: str, other: str) -> None:
     assert pool_settings.same(one, other)
-    assert not pool_settings.same("5", "6") and not pool_settings.same("off", "1")
+    for left, right in (("5", "6"), ("off", "1"), ("hba", "trust"), ("", "x")):
+        assert not pool_settings.same(left, right)
+
+
+def test_what_a_reload_does_not_undo_is_a_finding() -> None:
+    wanted = describe()
+    now = running(wanted).pgbouncer or {}
+    assert not list(pool_drift.by_hand(wanted, now))
+    for changes, said in (
+        ({"config": {**now["config"], "auth_ident_file": "/x"}}, "its auth_ident_file was set to /x"),
+        ({"config": {**now["config"], "verbose": "3"}}, "its verbose was set to 3"),
+        ({"state": ["paused"]}, "it is paused"),
+        ({"databases": [{"name": "shop", "paused": 1, "disabled": 0}]}, "the database shop is paused"),
+        ({"databases": [{"name": "shop", "paused": 0, "disabled": 1}]}, "the database shop is disabled"),
+    ):
+        (found,) = pool_drift.by_hand(wanted, {**now, **changes})
+        assert found.state == "red" and found.said.startswith(said)
+    # A declared value is the file's, and RELOAD brings it back.
+    declared = describe(settings={"client_tls13_ciphers": "TLS_AES_256_GCM_SHA384"})
+    other = {**now["config"], "client_tls13_ciphers": "x"}
+    assert not list(pool_drift.by_hand(declared, {**now, "config": other}))
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,13 @@ def normalise(given: Any) -> list[dict[str, Any]]:
         if entry["type"] != "local" and not entry["addresses"]:
             said = f"a {entry['type']} rule needs addresses: networks, or samenet"
             raise AzaError(f"{where}: {said}.", reason="bad_object")
+        hidden = [item for item in entry["addresses"] if _is_loopback(item)]
+        if hidden and entry["method"] == "reject":
+            raise AzaError(
+                f"{where}: no client has the address {hidden[0]}, so this rule rejects nobody: a client on the host "
+                "comes from the gateway of the containers' network. Use samenet.",
+                reason="bad_object",
+            )
         for key in ("databases", "roles"):
             if not entry[key]:
                 raise AzaError(f"{where}: {key} is empty; leave it out for all of them.", reason="bad_object")
@@ -100,6 +107,13 @@ def normalise_ident(given: Any) -> list[dict[str, Any]]:
             if not item[key]:
                 raise AzaError(f"postgres_ident[{number}]: the key '{key}' is missing.", reason="bad_object")
     return result
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_network(address, strict=False).is_loopback
+    except ValueError:
+        return False
 
 
 # -- what is written -------------------------------------------------------------------------------

@@ -15,12 +15,10 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import (
     pgbouncer,
     plan,
     pool_drift,
-    pool_rules,
     pool_settings,
     tls,
 )
 from ansible_collections.aza.pg.plugins.module_utils.stack.model import PGBOUNCER, Desired, Observed, hold
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba
 from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import PgBouncer
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import pgpass_escape
 from hypothesis import given
@@ -252,62 +250,6 @@ def test_every_printable_character() -> None:
     assert escaped.replace("\\:", ":").replace("\\\\", "\\") == PRINTABLE
     assert len(escaped) == len(PRINTABLE) + 2
     assert set(string.printable) - set(string.whitespace) <= set(PRINTABLE)
-
-
-# -- who may come in ---------------------------------------------------------------------------------
-
-
-def rules(*declared: dict[str, Any], allow: tuple[str, ...] = (), encrypted: bool = True) -> list[str]:
-    made = hba.rules("boss", hba.normalise(declared), allow, encrypted)
-    return pool_rules.access(made, "boss").splitlines()[2:]
-
-
-def test_its_own_access_comes_first_and_administrators_do_not_come_in() -> None:
-    found = rules()
-    assert found[:3] == [
-        "local pgbouncer aza_pgbouncer trust",
-        "local pgbouncer aza_stats trust",
-        "host postgres aza_health 127.0.0.1/32 trust",
-    ]
-    assert 'host all aza_pgbouncer,aza_health,aza_stats,"boss" 0.0.0.0/0 reject' in found
-    assert found[-1] == "hostssl all all samenet scram-sha-256"
-    assert rules(encrypted=False)[-1] == "host all all samenet scram-sha-256"
-    assert not [line for line in found if "trust" in line][3:]
-
-
-def test_declared_clients_are_the_servers() -> None:
-    found = rules(
-        {"databases": ["shop", "all"], "roles": ["web", "all"], "addresses": ["10.0.0.7", "10.1.2.3/16"]},
-        {"addresses": ["10.9.0.0/16"], "roles": ['a"b'], "method": "reject"},
-        {"addresses": ["all"], "databases": ["replication"]},
-        allow=("192.168.0.0/24", "fd00::/8"),
-    )
-    assert found[7:] == [
-        'hostssl "shop",all "web",all 10.0.0.7/32 scram-sha-256',
-        'hostssl "shop",all "web",all 10.1.0.0/16 scram-sha-256',
-        'hostssl all "a""b" 10.9.0.0/16 reject',
-        "hostssl all all samenet scram-sha-256",
-        "hostssl all all 192.168.0.0/24 scram-sha-256",
-        "hostssl all all fd00::/8 scram-sha-256",
-    ]
-
-
-def test_samenet_is_the_network_of_the_containers() -> None:
-    text_now = (
-        "host all all samenet scram-sha-256\n# host all all samenet reject\nhost all all samenet reject\n"
-    )
-    assert pool_rules.expand(text_now, ["172.20.0.0/16", "fd01::/64"]).splitlines() == [
-        "host all all 172.20.0.0/16 scram-sha-256",
-        "host all all fd01::/64 scram-sha-256",
-        "# host all all samenet reject",
-        "host all all 172.20.0.0/16 reject",
-        "host all all fd01::/64 reject",
-        # What else samenet is to the server.
-        "host all all 127.0.0.0/8 reject",
-        "host all all ::1/128 reject",
-        "host all all fe80::/64 reject",
-    ]
-    assert "samenet" not in pool_rules.expand("host all all samenet reject\n", [])
 
 
 # -- how it verifies the server ----------------------------------------------------------------------

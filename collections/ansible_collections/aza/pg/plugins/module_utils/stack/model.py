@@ -14,7 +14,6 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.stack.claim import Claim
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import IPV6_SUFFIX
 
 # From the most to the least drastic: the order in which a person should read a plan.
 EFFECTS = ("data", "recreate", "restart", "reload", "sql", "none")
@@ -307,8 +306,7 @@ class Desired:
     files: tuple[File, ...] = ()
     # Files of parts that an instance can have and this one has not: they are removed where they are.
     leftovers: tuple[File, ...] = ()
-    # The network that it would have with IPv6, or without it, whichever it has not.
-    other_network: str = ""
+    other_network: str = ""  # the name of a network with IPv6, or without it, whichever it has not
     settings: Mapping[str, str] = field(default_factory=dict)
     superuser: str = "postgres"
     database: str = "postgres"
@@ -334,11 +332,6 @@ class Desired:
     @property
     def server(self) -> Service:
         return self.services[0]
-
-    @property
-    def has_ipv6(self) -> bool:
-        """Whether the network of its containers has IPv6."""
-        return self.network.endswith(IPV6_SUFFIX)
 
     @property
     def container(self) -> str:
@@ -424,8 +417,7 @@ class Observed:
     orphans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     volume: bool = False
     network: bool = False
-    # Whether the other network exists and nothing but containers of the instance is connected to it.
-    other_network: bool = False
+    other_network: bool = False  # whether it exists, and connects nothing but containers of the instance
     # The addresses of the containers' network.
     subnets: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
@@ -445,8 +437,7 @@ class Observed:
     # What PgBouncer says of itself (``console.py``); None when it does not answer, or is not asked.
     pgbouncer: Mapping[str, Any] | None = None
     port_problems: Mapping[str, str] = field(default_factory=dict)
-    # What ``client_address.probe`` says; empty if it was not asked, or could not tell.
-    client_address: Mapping[str, str] = field(default_factory=dict)
+    client_address: Mapping[str, str] = field(default_factory=dict)  # what ``client_address.probe`` says
     # What ``huge_pages.look`` says; empty where they are nothing to the instance.
     huge_pages: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)

@@ -37,6 +37,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     hold,
     title,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack.names import IPV6_SUFFIX
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects import hba, settings
 
 # Smallest free space with which a first start is honest: initdb, WAL and the first checkpoints.
@@ -101,7 +102,7 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
     result += tls.problems(wanted, found)
     engine = str(host.get("engine") or "")
     major = engine.partition(".")[0]
-    if wanted.has_ipv6 and major.isdecimal() and int(major) < IPV6_ENGINE:
+    if wanted.network.endswith(IPV6_SUFFIX) and major.isdecimal() and int(major) < IPV6_ENGINE:
         result.append(
             f"an IPv6 address is published, and Docker Engine {engine} hides the addresses of IPv6 clients from the "
             f"server, so that no rule could tell them apart; install Docker Engine {IPV6_ENGINE} or later, or publish "

@@ -19,20 +19,21 @@ from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
 )
 from ansible_collections.aza.pg.plugins.plugin_utils.environment import Environment
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments
+from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments, pooled
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
-ARGUMENTS["password"]["no_log"] = ARGUMENTS["key"]["no_log"] = True
+ARGUMENTS["password"]["no_log"] = True
 
 
 class ActionModule(StackAction):
     def perform(self) -> dict[str, Any]:
         _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         given = json.loads(json.dumps(given, default=str))
+        given["pgbouncer"] = pooled(given)
         inventory, cluster = self.task_vars.get("inventory_dir"), given["cluster"]
         key = random.token_hex(32)
         answer = self.on_target(
-            "secrets_fetch", key=key, **{name: given[name] for name in ("cluster", "stack", "base_dir")}
+            "secrets_read", key=key, **{name: given[name] for name in ("cluster", "stack", "base_dir")}
         )
         found, owner = readback.unseal(answer["sealed"], key), answer["environment"].get("environment", "")
         if not found:

@@ -46,13 +46,8 @@ options:
     type: bool
     default: true
   pgbouncer:
-    description: Whether PgBouncer runs beside the server.
+    description: Whether PgBouncer runs beside the server. By default in a cluster, and not with V(single).
     type: bool
-    default: false
-  key:
-    description: What the answer of the host is encrypted with. The action chooses it.
-    type: str
-    default: ""
 attributes:
   check_mode:
     description: Nothing is written.
@@ -83,38 +78,4 @@ lost:
   elements: str
 """
 
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
-from ansible_collections.aza.pg.plugins.module_utils.stack import readback, record
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS, base_directory, identity
-
-
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "cluster": {"type": "str", "required": True},
-            "stack": {"type": "str", "default": "single", "choices": list(STACKS)},
-            "base_dir": {"type": "str", "default": ""},
-            "key": {"type": "str", "required": True, "no_log": True},
-        },
-        supports_check_mode=True,
-    )
-    given, host = module.params, hosts.host_facts()
-    try:
-        base = base_directory(given["base_dir"], host["uid"], host["home"])
-        names = identity(given["cluster"], given["stack"], base, host["uid"])
-        directory = Path(base) / names["instance"]
-        volumes = Docker().inspect(names["volume"])
-        labels = volumes[0].get("Labels") if volumes else {}
-        sealed = readback.seal(readback.secrets_of(readback.read(directory)), given["key"])
-        module.exit_json(changed=False, environment=record.read(directory, labels), sealed=sealed)
-    except AzaError as error:
-        module.fail_json(msg=error.msg, reason=error.reason)
-
-
-if __name__ == "__main__":
-    main()
+# The work is done by the action plugin of the same name, which reads the host with M(aza.pg.secrets_read).

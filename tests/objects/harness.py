@@ -67,7 +67,7 @@ declare
 begin
     -- A case may have left functions of the same names in public.
     perform pg_catalog.set_config('search_path', 'pg_catalog', true);
-    perform pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_type = 'logical';
+    perform pg_drop_replication_slot(slot_name) from pg_replication_slots where not active;
     for thing in select parname as name from pg_parameter_acl loop
         execute format('revoke all on parameter %s from public', thing.name);
     end loop;

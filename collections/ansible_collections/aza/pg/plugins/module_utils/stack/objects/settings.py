@@ -18,6 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
     Finding,
     Observed,
 )
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects import startable
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind
 from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value, shown
 
@@ -149,4 +150,4 @@ def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         )
 
 
-KIND = Kind("setting", lambda *_: iter(()), findings=_findings, on_standby=True)
+KIND = Kind("setting", lambda *_: iter(()), problems=startable.problems, findings=_findings, on_standby=True)

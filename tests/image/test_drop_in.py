@@ -129,6 +129,13 @@ def test_password_of_two_lines_is_refused(run_container: Any) -> None:
     assert "first" not in box.logs() and box.files(PGDATA) == set()
 
 
+@pytest.mark.parametrize("name", ["o'brien", 'a"b', "back\\slash", "do$lar"])
+def test_a_name_that_initdb_cannot_make_is_refused(run_container: Any, name: str) -> None:
+    box = run_container(env={"POSTGRES_USER": name}, wait="exit")
+    assert box.exit_code() == 1
+    assert "POSTGRES_USER is" in box.logs() and box.files(PGDATA) == set()
+
+
 def test_secret_file_from_windows(run_container: Any) -> None:
     files = {"/s/db": "store\r\n", "/s/password": "of a file\r\n"}
     env = {"POSTGRES_DB_FILE": "/s/db", "POSTGRES_PASSWORD_FILE": "/s/password"}

@@ -177,6 +177,11 @@ end_worker() { # whatever it is doing, and the temporary server with it; then di
 primary_settings() { # ARGUMENT…
     file_env POSTGRES_PASSWORD
     file_env POSTGRES_USER postgres
+    # initdb puts the name into files and statements as it is.
+    if [[ $POSTGRES_USER == *[\"\'\\\$]* ]]; then
+        refuse "POSTGRES_USER is '$POSTGRES_USER', which initdb cannot make a superuser of" \
+            'Choose a name without quotes, backslash and dollar sign.'
+    fi
     file_env POSTGRES_DB "$POSTGRES_USER"
     file_env POSTGRES_INITDB_ARGS
     file_env POSTGRES_HOST_AUTH_METHOD

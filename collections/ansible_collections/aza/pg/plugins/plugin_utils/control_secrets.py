@@ -53,7 +53,7 @@ class SecretStore:
         ):
             raise AzaError(
                 "Ansible would read the secrets as hosts of the inventory, and print them. Add to the ansible.cfg in "
-                "use: [inventory] ignore_patterns = ^secrets$ (the one in this repository has it).",
+                "use: [inventory] ignore_patterns = ^secrets (the one in this repository has it).",
                 reason="secrets_not_ignored",
             )
         self.root = Path(inventory_dir).resolve() / "secrets"

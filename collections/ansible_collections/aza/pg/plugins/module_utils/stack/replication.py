@@ -97,7 +97,9 @@ class Member:
     @property
     def why(self) -> str:
         said = self.error or str((self.facts or {}).get("error") or "")
-        return said or ("it answered before" if self.known else "it was not looked at")
+        if said or not self.known:
+            return said or "it was not looked at"
+        return "a standby" if (self.facts or {}).get("in_recovery") else "its server answers"
 
 
 @dataclass(frozen=True)

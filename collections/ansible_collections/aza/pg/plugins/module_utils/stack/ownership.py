@@ -27,13 +27,18 @@ _OWN_ROLES = (exporter.PASSWORD, *pgbouncer.PASSWORDS)
 # -- the decision ----------------------------------------------------------------------------------
 
 
+def _exists(wanted: Desired, found: Observed) -> bool:
+    """Whether there is an instance. A container of its name that is not part of the project is something else."""
+    return found.volume or any(item.get("project") == wanted.project for item in found.containers.values())
+
+
 def refuse(wanted: Desired, found: Observed) -> None:
     """Refuse an instance of another environment, and one whose secrets the control node lacks.
 
     :raises AzaError: with ``FOREIGN`` or ``MISSING`` as its reason.
     """
     claim = wanted.claim
-    if not claim.asks or claim.take_over or not (found.volume or found.containers):
+    if not claim.asks or claim.take_over or not _exists(wanted, found):
         return
     owner = str(found.owner.get("environment", ""))
     lacks = lacking(wanted, found)
@@ -50,7 +55,7 @@ def refuse(wanted: Desired, found: Observed) -> None:
 def restored(wanted: Desired, found: Observed) -> str:
     """Return the identity that the control node has to keep, because it has the secrets and none of its own."""
     owner, claim = str(found.owner.get("environment", "")), wanted.claim
-    exists = found.volume or found.containers
+    exists = _exists(wanted, found)
     return owner if claim.asks and claim.fresh and exists and not claim.take_over else ""
 
 
@@ -98,7 +103,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
     claim, owner = wanted.claim, str(found.owner.get("environment", ""))
     if not claim.environment or (owner == claim.environment and found.owner["file"]):
         return
-    exists = found.volume or found.containers
+    exists = _exists(wanted, found)
     if not exists or not owner:
         why = "it was deployed before environments were recorded" if exists else ""
         # Nothing is wrong with the instance: a check must not be red because of it.

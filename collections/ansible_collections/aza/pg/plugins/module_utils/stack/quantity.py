@@ -9,7 +9,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
 _DURATIONS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
-_FORM = re.compile(r"\s*([0-9]{1,6})\s*([a-z]*)\s*", re.ASCII | re.IGNORECASE)
+_FORM = re.compile(r"\s*([0-9]{1,12})\s*([a-z]*)\s*", re.ASCII | re.IGNORECASE)
 
 
 def _number(given: object, units: dict[str, int]) -> int | None:

@@ -88,7 +88,9 @@ NEW = {"environment": "c" * 32, "fresh": True}
         ({}, found(matches=None), ownership.FOREIGN),
         ({}, found(files=EXPORTER_FILE), ownership.FOREIGN),
         ({}, replace(EMPTY, volume=True), ownership.FOREIGN),
-        ({}, replace(EMPTY, containers={"postgres": {"state": "running"}}), ownership.FOREIGN),
+        ({}, replace(EMPTY, containers={"postgres": {"project": "aza-pg-shop-single"}}), ownership.FOREIGN),
+        # A container that merely has the name is another refusal.
+        ({}, replace(EMPTY, containers={"postgres": {"project": "other"}}), ""),
         # The label of a volume whose record lies in another postgres_base_dir.
         ({}, replace(EMPTY, volume=True, owner={"environment": THEIRS, "file": False}), ownership.FOREIGN),
         ({}, replace(EMPTY, volume=True, owner={"environment": MINE, "file": False}), ""),

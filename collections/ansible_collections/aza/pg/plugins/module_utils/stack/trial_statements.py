@@ -19,7 +19,6 @@ _ROLE, _DATABASE = "aza_try", "aza_try_{}"
 _VARIABLES = {"databases": "postgres_databases", "roles": "postgres_roles"}
 # Libraries that each session loads: PostgreSQL takes any name, and then no session begins any more.
 _LOADED = {"session_preload_libraries": "", "local_preload_libraries": "$libdir/plugins/"}
-_LISTS = (*_LOADED, "search_path", "temp_tablespaces")
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _libraries(wanted: Desired) -> Iterator[Statement]:
 
 def _loaded(settings: Mapping[str, str], variable: str, where: str) -> Iterator[Statement]:
     for setting, directory in _LOADED.items():
-        for library in session.names(settings.get(setting, "")):
+        for library in session.elements(setting, settings.get(setting, "")):
             path = library if "/" in library else f"{directory}{library}"
             yield Statement(f"load {_text(path)}", variable, f"{where} {setting}".strip())
 
@@ -159,7 +158,7 @@ def _setting(name: str) -> str:
 
 
 def _values(name: str, text: str) -> str:
-    parts = (session.names(text) or [""]) if name in _LISTS else [text]
+    parts = (session.elements(name, text) or [""]) if name in session.LISTS else [text]
     return ", ".join(map(_text, parts))
 
 

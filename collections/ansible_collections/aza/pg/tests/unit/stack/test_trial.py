@@ -186,7 +186,7 @@ DECLARED = objects.normalise(
         ],
     }
 )
-OBJECTS = replace(WANTED, settings={"session_preload_libraries": "mine"}, objects=DECLARED)
+OBJECTS = replace(WANTED, settings={"session_preload_libraries": "Mine"}, objects=DECLARED)
 
 
 def test_the_statements_that_are_tried() -> None:
@@ -203,7 +203,7 @@ def test_the_statements_that_are_tried() -> None:
         "alter role aza_try set \"search_path\" to 'a', 'B'",
         "alter role aza_try set \"x\".\"y\" to E'it''s\\\\n'",
         "alter role aza_try valid until '2027-01-31'",
-        "load 'mine'",
+        "load 'Mine'",
     ]
 
 

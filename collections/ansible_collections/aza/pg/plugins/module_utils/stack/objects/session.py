@@ -14,9 +14,9 @@ from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import
 from ansible_collections.aza.pg.plugins.module_utils.stack.values import same_value, unfit
 
 # Lists of names: PostgreSQL keeps each name quoted, so that one text with commas would become one odd name.
-_LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"}
+LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"}
 # Files, whose case matters. An empty name among them is a library that no session can load, so none can begin.
-_LIBRARIES = {"local_preload_libraries", "session_preload_libraries"}
+LIBRARIES = {"local_preload_libraries", "session_preload_libraries"}
 # PostgreSQL shows these in no list of its settings.
 _UNLISTED = {"role", "seed", "session_authorization"}
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]*?))\s*(?:,|$)')
@@ -86,17 +86,17 @@ def names(text: str, fold: bool = True) -> list[str]:
     return found
 
 
-def _elements(name: str, text: str) -> list[str]:
+def elements(name: str, text: str) -> list[str]:
     """What a list of names means: an empty name stands for nothing."""
-    return [item for item in names(text, name not in _LIBRARIES) if item]
+    return [item for item in names(text, name not in LIBRARIES) if item]
 
 
 def same(name: str, stored: str, declared: str, info: Mapping[str, Any]) -> bool:
     """Whether both mean the same. PostgreSQL keeps an empty list as ``""``, an empty name, or as nothing."""
-    if name not in _LISTS:
+    if name not in LISTS:
         return same_value(info, stored, declared)
-    broken = name in _LIBRARIES and "" in names(stored)
-    return not broken and _elements(name, stored) == _elements(name, declared)
+    broken = name in LIBRARIES and "" in names(stored)
+    return not broken and elements(name, stored) == elements(name, declared)
 
 
 def differences(
@@ -115,8 +115,8 @@ def give(connection: Any, head: Any, name: str, wanted: str | None) -> None:
     if wanted is None:
         connection.execute(compose("{} reset {}", head, setting))
         return
-    parts = _elements(name, wanted) if name in _LISTS else [wanted]
-    if parts or name not in _LIBRARIES:
+    parts = elements(name, wanted) if name in LISTS else [wanted]
+    if parts or name not in LIBRARIES:
         listed = joined([value(part) for part in parts or [""]])
         connection.execute(compose("{} set {} to {}", head, setting, listed))
         return

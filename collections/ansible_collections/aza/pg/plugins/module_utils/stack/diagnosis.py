@@ -79,7 +79,7 @@ def diagnose(state: Mapping[str, Any], log: Sequence[str], place: Place) -> Diag
         for pattern, explain in _RULES:
             match = pattern.search(log[number])
             if match:
-                return explain(match, log[:number], log[number + 1 :], place)
+                return explain(_Line(match, log[:number], log[number + 1 :], place))
     return _refused(log) if state.get("ExitCode") in (1, 78) else None
 
 
@@ -113,14 +113,32 @@ def engine(said: str) -> Diagnosis | None:
     return None
 
 
-_Explain = Callable[["re.Match[str]", Sequence[str], Sequence[str], Place], Diagnosis]
+@dataclass(frozen=True)
+class _Line:
+    """A line of the log that a rule fits: its ``match``, the lines before and after it, and what remedies name."""
+
+    match: re.Match[str]
+    before: Sequence[str]
+    after: Sequence[str]
+    place: Place
+
+    @property
+    def text(self) -> str:
+        return str(self.match[1]).strip()
 
 
-def _preload(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place) -> Diagnosis:
-    name = match[1]
-    what = f"the library '{name}'" if name.strip() else "a library with an empty name"
-    file = f"{place.data}/{_AUTOMATIC}"
-    fix = place.command("sed", "-i", "/^shared_preload_libraries /d", file)
+_Explain = Callable[[_Line], Diagnosis]
+
+
+def _stated(reason: str, said: str, remedy: str) -> _Explain:
+    """A diagnosis of ``said`` and the first group of the pattern."""
+    return lambda line: Diagnosis(reason, f"{said}: {line.text}", remedy)
+
+
+def _preload(line: _Line) -> Diagnosis:
+    what = f"the library '{line.match[1]}'" if line.text else "a library with an empty name"
+    file = f"{line.place.data}/{_AUTOMATIC}"
+    fix = line.place.command("sed", "-i", "/^shared_preload_libraries /d", file)
     return Diagnosis(
         "bad_preload",
         f"shared_preload_libraries has {what}, which this image cannot load",
@@ -129,15 +147,15 @@ def _preload(match: re.Match[str], _before: Sequence[str], _after: Sequence[str]
     )
 
 
-def _settings(match: re.Match[str], before: Sequence[str], _after: Sequence[str], place: Place) -> Diagnosis:
+def _settings(line: _Line) -> Diagnosis:
     """The server names the file last, and its mistakes in the lines before that."""
     said: list[str] = []
-    for line in reversed(before):
-        found = _MESSAGE.search(line)
+    for text in reversed(line.before):
+        found = _MESSAGE.search(text)
         if found is None or not _COMPLAINS.search(found[1]):
             break
         said.insert(0, found[1])
-    return _bad_setting(match[1], "; ".join(said) or match[0], place)
+    return _bad_setting(line.match[1], "; ".join(said) or line.match[0], line.place)
 
 
 _COMPLAINS = re.compile(
@@ -147,16 +165,12 @@ _COMPLAINS = re.compile(
 )
 
 
-def _one_setting(
-    match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place
-) -> Diagnosis:
-    return _bad_setting("", match[1], place)
+def _one_setting(line: _Line) -> Diagnosis:
+    return _bad_setting("", line.match[1], line.place)
 
 
-def _line_of_file(
-    match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place
-) -> Diagnosis:
-    return _bad_setting(match[1], match[2], place)
+def _line_of_file(line: _Line) -> Diagnosis:
+    return _bad_setting(line.match[1], line.match[2], line.place)
 
 
 def _bad_setting(file: str, said: str, place: Place) -> Diagnosis:
@@ -185,60 +199,55 @@ def _bad_setting(file: str, said: str, place: Place) -> Diagnosis:
     return Diagnosis("bad_setting", f"its configuration is not valid: {said}", remedy)
 
 
-def _disk(_match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place) -> Diagnosis:
+def _disk(line: _Line) -> Diagnosis:
     return Diagnosis(
         "disk_full",
-        f"the file system of its data (volume {place.volume}) is full",
+        f"the file system of its data (volume {line.place.volume}) is full",
         "Make room there (docker system df, df -h) or enlarge it, then start the server. Never delete files of pg_wal "
         "or of other directories of the data: without them the server is lost.",
     )
 
 
-def _owner(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place) -> Diagnosis:
+def _owner(line: _Line) -> Diagnosis:
+    place = line.place
     fix = place.command("chown", "-R", place.user, place.data, user="0:0")
     return Diagnosis(
         "wrong_owner",
-        f"its data has another owner or other rights than PostgreSQL needs: {match[1].strip()}",
+        f"its data has another owner or other rights than PostgreSQL needs: {line.text}",
         f"Give the data back and start the server: {fix} && {place.command('chmod', '0700', place.data)}",
     )
 
 
-def _major(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], _place: Place) -> Diagnosis:
+def _major(version: str) -> Diagnosis:
     return Diagnosis(
         "other_major",
-        f"its data was made by PostgreSQL {match[1]}, and the image has another major version",
+        f"its data was made by PostgreSQL {version}, and the image has another major version",
         "Deploy an image of that version, and move the data with dump and restore or pg_upgrade.",
     )
 
 
-def _incompatible(
-    _match: re.Match[str], _before: Sequence[str], after: Sequence[str], place: Place
-) -> Diagnosis:
-    detail = " ".join(after[:2])
+def _incompatible(line: _Line) -> Diagnosis:
+    detail = " ".join(line.after[:2])
     made = re.search(r"initialized by PostgreSQL version (\S+?),", detail)
-    return _major(made, (), (), place) if made else _damage(detail)
+    return _major(made[1]) if made else _damage(detail)
 
 
-def _pid(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place) -> Diagnosis:
-    fix = place.command("rm", f"{place.data}/postmaster.pid")
+def _pid(line: _Line) -> Diagnosis:
+    fix = line.place.command("rm", f"{line.place.data}/postmaster.pid")
     return Diagnosis(
         "pid_file",
-        f"the lock file of an earlier start is in its way: {match[1].strip()}",
-        f"Make sure that no other container uses the data (docker ps --filter volume={place.volume}). Then remove the "
-        f"file and start the server: {fix}",
+        f"the lock file of an earlier start is in its way: {line.text}",
+        f"Make sure that no other container uses the data (docker ps --filter volume={line.place.volume}). Then remove "
+        f"the file and start the server: {fix}",
     )
 
 
-def _in_use(_match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place) -> Diagnosis:
+def _in_use(line: _Line) -> Diagnosis:
     return Diagnosis(
         "data_in_use",
         "another container uses its data",
-        f"Stop that one first: docker ps --filter volume={place.volume}",
+        f"Stop that one first: docker ps --filter volume={line.place.volume}",
     )
-
-
-def _damaged(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], _place: Place) -> Diagnosis:
-    return _damage(match[1])
 
 
 def _damage(said: str) -> Diagnosis:
@@ -250,56 +259,42 @@ def _damage(said: str) -> Diagnosis:
     )
 
 
-def _memory(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], _place: Place) -> Diagnosis:
-    return Diagnosis(
-        "no_memory",
-        f"it does not get the memory that it asks for: {match[1].strip()}",
-        "Raise postgres_memory, lower shared_buffers of postgres_settings, or reserve huge pages "
-        "(postgres_huge_pages) if huge_pages is on.",
-    )
-
-
-def _certificate(
-    match: re.Match[str], _before: Sequence[str], _after: Sequence[str], _place: Place
-) -> Diagnosis:
-    return Diagnosis(
-        "bad_certificate",
-        f"it cannot use its certificate: {match[1].strip()}",
-        "Deploy, which writes it again; if the certificate is your own, correct postgres_tls_certificate and "
-        "postgres_tls_key.",
-    )
-
-
-def _rules(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], _place: Place) -> Diagnosis:
-    return Diagnosis(
-        "bad_rules",
-        f"it cannot read its access rules: {match[1].strip()}",
-        "Deploy, which writes them again; correct postgres_hba if it is refused.",
-    )
-
-
-def _recovery(match: re.Match[str], _before: Sequence[str], _after: Sequence[str], place: Place) -> Diagnosis:
-    fix = place.command("rm", f"{place.data}/recovery.signal")
+def _recovery(line: _Line) -> Diagnosis:
+    fix = line.place.command("rm", f"{line.place.data}/recovery.signal")
     return Diagnosis(
         "recovery",
-        f"a recovery is asked for that cannot be done: {match[1].strip()}",
+        f"a recovery is asked for that cannot be done: {line.text}",
         "Correct restore_command and recovery_target… of the restore. If no recovery is wanted, remove the file "
         f"recovery.signal: {fix}",
     )
 
 
-def _diverged(
-    match: re.Match[str], _before: Sequence[str], _after: Sequence[str], _place: Place
-) -> Diagnosis:
-    return Diagnosis(
-        "diverged",
-        f"its data is not of its primary's history: {match[1].strip()}",
-        "Remove the data of this replica and deploy it again, which copies the primary.",
-    )
+_MEMORY = _stated(
+    "no_memory",
+    "it does not get the memory that it asks for",
+    "Raise postgres_memory, lower shared_buffers of postgres_settings, or reserve huge pages (postgres_huge_pages) if "
+    "huge_pages is on.",
+)
+_CERTIFICATE = _stated(
+    "bad_certificate",
+    "it cannot use its certificate",
+    "Deploy, which writes it again; if the certificate is your own, correct postgres_tls_certificate and "
+    "postgres_tls_key.",
+)
+_ACCESS = _stated(
+    "bad_rules",
+    "it cannot read its access rules",
+    "Deploy, which writes them again; correct postgres_hba if it is refused.",
+)
+_DIVERGED = _stated(
+    "diverged",
+    "its data is not of its primary's history",
+    "Remove the data of this replica and deploy it again, which copies the primary.",
+)
 
 
 def _refused(log: Sequence[str]) -> Diagnosis | None:
-    """Whatever else the image's entrypoint refuses: its last words, with what to do in the lines below."""
+    """Return what else the image's entrypoint refuses: its last message, with the remedy in the lines below it."""
     ends = next((number for number in range(len(log) - 1, -1, -1) if not log[number].startswith("  ")), -1)
     if ends < 0 or not log[ends].startswith("aza-pg: "):
         return None
@@ -322,23 +317,26 @@ _RULES: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
         (rf"{_OWN}(\S+ belongs to user \d+, but this server runs as user .*)", _owner),
         (rf"{_OWN}(user \d+ cannot write (?:where the data is|{_HOME}).*)", _owner),
         (rf'((?:could not open (?:file|directory) ")?{_HOME}/\S+: Permission denied)', _owner),
-        (rf"{_OWN}.*holds data of PostgreSQL (\d+)", _major),
+        (rf"{_OWN}.*holds data of PostgreSQL (\d+)", lambda line: _major(line.text)),
         (rf"{_LEVEL}database files are incompatible with server", _incompatible),
         (rf'{_LEVEL}((?:lock file|bogus data in lock file) "postmaster.pid".*)', _pid),
         (rf"{_OWN}(\S*postmaster.pid is empty.*)", _pid),
         (rf"{_OWN}another container is using", _in_use),
-        (rf"{_LEVEL}(could not locate (?:a valid|required) checkpoint record.*)", _damaged),
-        (rf"{_LEVEL}(incorrect checksum in control file.*)", _damaged),
-        (r'(could not open file "[^"]*pg_control": No such file.*)', _damaged),
-        (rf"{_LEVEL}(could not (?:map anonymous|create) shared memory.*)", _memory),
-        (rf"{_LEVEL}(huge pages not supported.*)", _memory),
-        (rf"{_OWN}(there are \d+ MB of memory.*)", _memory),
+        (
+            rf"{_LEVEL}(could not locate (?:a valid|required) checkpoint record.*)",
+            lambda line: _damage(line.text),
+        ),
+        (rf"{_LEVEL}(incorrect checksum in control file.*)", lambda line: _damage(line.text)),
+        (r'(could not open file "[^"]*pg_control": No such file.*)', lambda line: _damage(line.text)),
+        (rf"{_LEVEL}(could not (?:map anonymous|create) shared memory.*)", _MEMORY),
+        (rf"{_LEVEL}(huge pages not supported.*)", _MEMORY),
+        (rf"{_OWN}(there are \d+ MB of memory.*)", _MEMORY),
         (
             rf"{_LEVEL}(could not load (?:server certificate|private key|root certificate|the server certificate).*|"
             r"private key file .*)",
-            _certificate,
+            _CERTIFICATE,
         ),
-        (rf"{_LEVEL}(could not load \S*(?:hba|ident)\S*.*)", _rules),
+        (rf"{_LEVEL}(could not load \S*(?:hba|ident)\S*.*)", _ACCESS),
         (
             rf"{_LEVEL}(must specify .*restore_command.*|recovery ended before configured recovery target.*|"
             r"requested recovery stop point.*)",
@@ -346,7 +344,7 @@ _RULES: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
         ),
         (
             rf"{_LEVEL}(requested timeline .*|database system identifier differs .*|highest timeline .*)",
-            _diverged,
+            _DIVERGED,
         ),
         (
             rf"{_LEVEL}(.*(?:must be less than|requires \"?wal_level|invalid value for parameter|"

@@ -318,7 +318,7 @@ def test_a_paused_database(bouncer: Pool, check: Any) -> None:
 
 
 def test_passwords_that_cannot_be_looked_up(bouncer: Pool, check: Any) -> None:
-    """Nobody gets in whom PgBouncer's own file does not name: the check's client is one of those."""
+    """The check's client is in no file of PgBouncer, so its login proves the lookup."""
     bouncer.net.sql("db", "revoke execute on function pooling.lookup from pooler")
     docker("restart", "--time", "1", bouncer.net.full("pool"))
     bouncer.settle()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same rules in a real server and a real PgBouncer: whom each of them asks for a password.
+"""The same rules in a real server and a real PgBouncer: which clients each of them asks for a password.
 
-Both listen on loopback, all of which belongs to whoever runs the test: a client can have any address of 127.0.0.0/8.
+Both listen on loopback, where a client can have any address of 127.0.0.0/8.
 """
 
 from __future__ import annotations

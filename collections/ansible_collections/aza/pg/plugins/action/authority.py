@@ -46,19 +46,19 @@ class ActionModule(StackAction):
                 reason="no_rotation",
             )
         wanted = rotation.next_fingerprint
-        strangers = [
+        without = [
             host
             for host in self._ours()
             if self._hosts[host].get("postgres_stack", "single") != "single"
             and wanted not in cluster.trusts(self.task_vars, host)
         ]
-        if rotation.stage == authority.BEGUN and strangers and not rotation.expired:
+        if rotation.stage == authority.BEGUN and without and not rotation.expired:
             raise AzaError(
-                f"{', '.join(strangers)}: unreachable, or without the new authority among those that are trusted; "
+                f"{', '.join(without)}: unreachable, or without the new authority among those that are trusted; "
                 "replicas could not reconnect. Bring it to all members first: ansible-playbook "
                 "playbooks/certificates.yml -e authority=begin. Nothing was changed.",
                 reason="authority_not_trusted",
-                hosts=strangers,
+                hosts=without,
             )
 
     def _may_finish(self) -> bool:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text from servers and hosts, made safe to show on a terminal, in a page and in JSON. Pure.
 
-Names, comments and messages are chosen by whoever may create an object or log in. A control character in one of them
+Every role that can log in or create an object chooses names, comments and messages. A control character in one of them
 moves the cursor or hides a line of a plan, a bidirectional mark turns the reading direction, and an invisible
 character makes two different names look the same. Such characters are shown as their escape sequence, never dropped.
 """

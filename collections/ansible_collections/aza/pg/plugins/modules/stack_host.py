@@ -108,7 +108,7 @@ def main() -> None:
         names = identity(given["cluster"], given["stack"], base, host["uid"])
     except AzaError as error:
         module.fail_json(msg=error.msg, reason=error.reason)
-    with suppress(AzaError):  # another user's record: whoever deploys as somebody else is told so
+    with suppress(AzaError):  # another user's record: the deploy refuses it with its reason
         result["trusts"] = record.trusts(Path(base) / names["instance"])
         result["environment"] = record.read(Path(base) / names["instance"])
     try:

@@ -290,7 +290,7 @@ class Certificates:
 
 
 def prepare(root: Path, *folders: Path) -> None:
-    """Have these directories, which nobody else can read."""
+    """Create these directories, readable by their owner only."""
     for folder in (root, *folders):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)

@@ -172,13 +172,13 @@ def _facts(seen: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
 @dataclass(frozen=True)
 class Part:
     """One host's part in its cluster, as the action that deploys it sees it. ``given``: the action's arguments;
-    ``member``: what a look at the host has shown just now; ``foretelling``: check mode, nothing is done."""
+    ``member``: what a look at the host has shown just now; ``check_mode``: nothing is changed."""
 
     task_vars: Mapping[str, Any]
     host: str
     given: Mapping[str, Any]
     member: Mapping[str, Any]
-    foretelling: bool
+    check_mode: bool
 
     def _members(self) -> list[Member]:
         look = {"member": self.member}
@@ -199,15 +199,15 @@ class Part:
         floor = {name: int(value) for name, value in ((primary.facts or {}).get("floor") or {}).items()}
         there = self.task_vars["hostvars"][primary.host]
         # Without data its first deploy is what brings it.
-        if self.foretelling and (_may_restart(there) or not primary.has_data):
+        if self.check_mode and (_may_restart(there) or not primary.has_data):
             floor |= replication.declared_floor(there.get("postgres_settings") or {})
         return floor
 
     def refuse(self, role: replication.Role) -> None:
         """:raises AzaError: a deploy would make or leave something that loses data."""
-        foretold = self.foretelling and self._makes_the_primary(role.members)
+        primary_planned = self.check_mode and self._makes_the_primary(role.members)
         self._refuse(
-            guard.deploy(self.host, role.members, foretold, self.given["start_primary"]), role.members
+            guard.deploy(self.host, role.members, primary_planned, self.given["start_primary"]), role.members
         )
 
     def refuse_start(self) -> None:
@@ -217,8 +217,8 @@ class Part:
             self._refuse(guard.start(self.host, found, self.given["start_primary"]), found)
 
     def no_primary(self) -> str:
-        """Why the server must not be started as a primary if its host is found otherwise than it was seen; empty when
-        it may."""
+        """Return why the server must not be started as a primary if its host has changed since the facts were gathered;
+        empty if it may."""
         if self.given["stack"] == "single":
             return ""
         return guard.primary(self.host, self._members(), self.given["start_primary"])

@@ -36,7 +36,7 @@ def orphans(wanted: Desired, found: Observed) -> Iterator[Change]:
 def changes(service: Service, wanted: Desired, found: Observed) -> Iterator[Change]:
     """What one service's container needs."""
     is_now, pinned = found.containers.get(service.name), service.image["pinned"]
-    # compose.yml waits with the server's container, and whatever else stands in it waits for compose.yml.
+    # compose.yml waits with the server's container, and every other change of it waits for compose.yml.
     together = "recreate" if replaces(wanted, found) else "none"
     detail = {"service": service.name}
     # Two servers on one volume destroy its data.

@@ -140,7 +140,7 @@ class Docker:
                 "No Docker Engine answers on this host. Start it, or let the role docker_engine do it.",
                 reason="no_engine",
             )
-        # Only here: whoever has no trouble need not load it.
+        # Loaded only when something failed.
         from ansible_collections.aza.pg.plugins.module_utils.stack import diagnosis
 
         known = diagnosis.engine(said)

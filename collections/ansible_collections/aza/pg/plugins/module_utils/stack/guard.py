@@ -13,11 +13,13 @@ from ansible_collections.aza.pg.plugins.module_utils.stack import positions
 from ansible_collections.aza.pg.plugins.module_utils.stack.replication import REPLICA, Member
 
 
-def deploy(host: str, members: Sequence[Member], foretold: bool = False, chosen: str = "") -> Iterator[str]:
+def deploy(
+    host: str, members: Sequence[Member], primary_planned: bool = False, chosen: str = ""
+) -> Iterator[str]:
     """Why a deploy must not touch this member.
 
-    ``foretold``: in check mode, a primary that does not exist yet is one that this run would make. ``chosen``: which of
-    several stopped primaries the operator says is right (``start_primary``).
+    ``primary_planned``: in check mode, a run would create the primary that does not exist yet. ``chosen``: which
+    of several stopped primaries the operator says is right (``start_primary``).
     """
     me, others = _split(host, members)
     live = _live(members)
@@ -34,7 +36,7 @@ def deploy(host: str, members: Sequence[Member], foretold: bool = False, chosen:
     if me.has_data and me.may_write:
         yield from _second_primary(me, others, chosen)
     elif not live:
-        yield from _without_a_primary(me, others, foretold)
+        yield from _without_a_primary(me, others, primary_planned)
 
 
 def start(host: str, members: Sequence[Member], chosen: str = "") -> Iterator[str]:
@@ -140,7 +142,7 @@ def _other_clusters(me: Member, others: Sequence[Member]) -> Iterator[str]:
             )
 
 
-def _without_a_primary(me: Member, others: Sequence[Member], foretold: bool) -> Iterator[str]:
+def _without_a_primary(me: Member, others: Sequence[Member], primary_planned: bool) -> Iterator[str]:
     with_data, unknown = [other for other in others if other.has_data], _unknown(others)
     if with_data:
         yield (
@@ -149,7 +151,7 @@ def _without_a_primary(me: Member, others: Sequence[Member], foretold: bool) -> 
         )
     elif unknown:
         yield f"whether there is a primary cannot be known: {_named(unknown)}. {_ways_out(unknown)}"
-    elif me.stack == REPLICA and not foretold:
+    elif me.stack == REPLICA and not primary_planned:
         yield "there is no primary yet: deploy that first (deploy-primary.yml), or everything (deploy.yml)"
 
 

@@ -62,7 +62,7 @@ def rule_missing(wanted: Desired, host: Mapping[str, Any]) -> bool:
 
 
 def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
-    """Have the link. It is a convenience for whoever types psql: nothing that runs uses it."""
+    """Plan the link in /run. It is a convenience for people who type psql: nothing that runs uses it."""
     if not wanted.socket_link:
         return
     wrong = found.socket_link != wanted.socket_dir

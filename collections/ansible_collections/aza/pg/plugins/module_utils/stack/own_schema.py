@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schema of the toolkit in the database ``postgres``, and whether what is in it can be trusted.
 
-Whoever may create schemas there could have been first: a table with a trigger, or a view, would run the code of its
-owner when a superuser writes to it or reads it. So an existing object is used only if it is exactly what the toolkit
-makes.
+A role that can create schemas there could have created it first: a table with a trigger, or a view, would run the code
+of its owner when a superuser writes to it or reads it. So an existing object is used only if it is exactly what the
+toolkit creates.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _INTERFACES = ("127.0.0.0/8", "::1/128", "fe80::/64")
 def access(rules: Iterable[hba.Rule], administrator: str) -> str:
     """``pgbouncer_hba.conf`` from the server's own rules about the network. ``samenet`` is left for ``expand``.
 
-    :raises AzaError: PgBouncer would let in a client whom the server refuses.
+    :raises AzaError: PgBouncer would admit a client that the server rejects.
     """
     lines = [
         "# Written by aza-pg from the rules of the server. Its own access comes first: the console by the socket, and",

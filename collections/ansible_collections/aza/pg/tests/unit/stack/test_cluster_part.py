@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host's verbs are told of its cluster: who counts as unknown, what check mode foretells, misspelt names."""
+"""What a host's verbs are told of its cluster: unknown members, what check mode predicts, misspelt names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GIVEN = {
 }
 
 
-def part(me: str, given: dict[str, Any], /, foretelling: Any = False, **looks: Any) -> cluster.Part:
+def part(me: str, given: dict[str, Any], /, check_mode: Any = False, **looks: Any) -> cluster.Part:
     """``looks``: host → what was registered there; the first is declared to be the primary."""
     hostvars = {
         host: {
@@ -37,7 +37,7 @@ def part(me: str, given: dict[str, Any], /, foretelling: Any = False, **looks: A
     own = hostvars[me]
     task_vars = {"hostvars": hostvars, "ansible_play_hosts": [me], **own}
     member = own.get("stack_host", {}).get("member", {})
-    return cluster.Part(task_vars, me, {**GIVEN, **given}, member, foretelling)
+    return cluster.Part(task_vars, me, {**GIVEN, **given}, member, check_mode)
 
 
 def seen(facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies in an instance's volume: data is never overlooked, whatever its layout and whoever looks."""
+"""What lies in an instance's volume: data is never overlooked, in any layout and for any user."""
 
 from __future__ import annotations
 

@@ -146,7 +146,9 @@ def test_a_primary_that_others_have_left_behind_is_not_started() -> None:
 
 
 @given(st.lists(ANY, min_size=1, max_size=5), st.booleans(), st.data())
-def test_no_verb_starts_a_second_primary(facts: list[Any], foretold: bool, data: st.DataObject) -> None:
+def test_no_verb_starts_a_second_primary(
+    facts: list[Any], primary_planned: bool, data: st.DataObject
+) -> None:
     members = cluster(*facts)
     chosen = data.draw(st.sampled_from(["", *(member.host for member in members)]))
     started = set()
@@ -164,9 +166,13 @@ def test_no_verb_starts_a_second_primary(facts: list[Any], foretold: bool, data:
             assert chosen == member.host or not any(map(may_write, others))
     assert len(started) <= 1
     for member, seen in zip(members, facts):
-        if seen == EMPTY and member.stack == "primary" and not list(guard.deploy("db1", members, foretold)):
+        if (
+            seen == EMPTY
+            and member.stack == "primary"
+            and not list(guard.deploy("db1", members, primary_planned))
+        ):
             others = facts[1:]
-            # Nothing is made anew beside data, or beside what nobody can look at, unless it is to follow a primary.
+            # No primary is created beside data, or beside a member that cannot be looked at.
             following = any(other and other["answers"] and not other["in_recovery"] for other in others)
             assert following or all(other == EMPTY for other in others)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PgBouncer lets in nobody whom the server refuses, whatever is declared."""
+"""PgBouncer admits no client that the server rejects, for any declaration."""
 
 from __future__ import annotations
 

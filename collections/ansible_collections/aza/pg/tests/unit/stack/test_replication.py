@@ -43,7 +43,7 @@ def test_a_first_deploy_begins_with_the_declared_primary() -> None:
     members = cluster(EMPTY, EMPTY)
     assert said("db1", members) == ""
     assert "deploy that first" in said("db2", members)
-    assert said("db2", members, foretold=True) == ""
+    assert said("db2", members, primary_planned=True) == ""
     assert replication.role("db2", members).standby
 
 
@@ -95,13 +95,13 @@ def test_the_primary_that_was_stopped_may_start_again() -> None:
     st.lists(st.sampled_from([EMPTY, PRIMARY, STANDBY, DOWN, None]), min_size=1, max_size=5),
     st.booleans(),
 )
-def test_no_second_primary_whatever_was_seen(facts: list[Any], foretold: bool) -> None:
+def test_no_second_primary_whatever_was_seen(facts: list[Any], primary_planned: bool) -> None:
     """Whoever may be deployed as a primary is the only one that is, or may become, one."""
     members = cluster(*facts)
     starting = [
         member.host
         for member in members
-        if not said(member.host, members, foretold=foretold)
+        if not said(member.host, members, primary_planned=primary_planned)
         and ((member.known and member.may_write) or not replication.role(member.host, members).standby)
     ]
     assert len(starting) <= 1

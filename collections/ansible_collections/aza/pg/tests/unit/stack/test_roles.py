@@ -373,7 +373,7 @@ def test_what_createrole_self_grant_gave_is_kept_in_every_form(own: dict[str, bo
     found = server(roles={"a": {**PLAIN, "createrole": True}, "b": PLAIN}, memberships=made)
     wanted = describe({"name": "a", "createrole": True, "login": False})
     assert not [change for change in plan(wanted, found) if change.kind == "membership"]
-    # Whoever may no longer create roles keeps nothing of it; and what somebody else gave is not the server's doing.
+    # A role that can no longer create roles keeps none of these grants. Grants of other roles are not the server's.
     (gone,) = [change for change in plan(describe("a"), found) if change.kind == "membership"]
     assert gone.action == "drop"
     found["memberships"].append(grant("a", "b", admin=False))

@@ -54,9 +54,9 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 "drop",
                 effect="data",
                 why="no member has it",
-                risk=f"whoever used it misses changes of {there[name]['database']}"
+                risk=f"its consumer misses changes of {there[name]['database']}"
                 if name in logical
-                else "whoever used it may have to be copied anew",
+                else "the standby that used it may have to be copied again",
                 awaits="the end of its use" if there[name]["active"] else "",
                 detail={"name": name, "drop": True, "database": there[name].get("database")},
             )

@@ -115,7 +115,7 @@ def _parameter(row: Row) -> tuple[str, str]:
 
 # -- settings of roles in databases ----------------------------------------------------------------
 
-# What decides which code a session runs, and as whom.
+# Settings that decide which code a session runs, and with which role.
 _RISKY = (
     "local_preload_libraries",
     "role",

@@ -119,7 +119,9 @@ class _Plan:
             f"{package} {locked[package].version} {locked[package].sha256} {locked[package].filename(package)}"
             for package in self.packages(name, architecture)
         ]
-        return "\n".join([f"# {GENERATED}", *lines]) + "\n"
+        # A layer's times are lowered to the lock's and never raised, so a cached layer that is older must not be used.
+        locked_at = f"# Locked at {self.lock.resolved_at}."
+        return "\n".join([f"# {GENERATED}", locked_at, *lines]) + "\n"
 
     def expected_files(self) -> str:
         lines = [

@@ -73,11 +73,26 @@ def test_no_package_host_is_named(own: tuple[Catalog, Source, Lock]) -> None:
         assert not found, f"{name}: {found}"
 
 
+def packages(tree: Tree, layer: str) -> list[str]:
+    lines = text(tree, f"{layer}/locked/packages.amd64").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def test_a_layer_of_an_older_lock_is_not_reused(own: tuple[Catalog, Source, Lock]) -> None:
+    """Its files keep the times of its own build, which the time of the newer lock does not raise."""
+    catalog, source, lock = own
+    later = replace(lock, resolved_at="2099-01-01T00:00:00Z")
+    before, after = (tree_of((catalog, source, each), "minimal") for each in (lock, later))
+    changed = {name for name in before if before[name] != after[name]}
+    # Every image is built on the common layer.
+    assert "common/locked/packages.amd64" in changed and "Dockerfile" not in changed
+
+
 def test_layers_do_not_repeat_packages(own: tuple[Catalog, Source, Lock]) -> None:
     tree = tree_of(own, "standard")
 
     def names(layer: str) -> set[str]:
-        return {line.split()[0] for line in text(tree, f"{layer}/locked/packages.amd64").splitlines()[1:]}
+        return {line.split()[0] for line in packages(tree, layer)}
 
     for image in ("postgres", "pgbouncer", "exporter"):
         assert not names("common") & names(image)
@@ -100,7 +115,7 @@ def test_arm64_has_its_own_lists(own: tuple[Catalog, Source, Lock]) -> None:
 
 
 def test_every_line_of_a_list_is_complete(own: tuple[Catalog, Source, Lock]) -> None:
-    for line in text(tree_of(own, "full"), "postgres/locked/packages.amd64").splitlines()[1:]:
+    for line in packages(tree_of(own, "full"), "postgres"):
         assert re.fullmatch(r"[a-z0-9][a-z0-9+.-]+ \S+ [0-9a-f]{64} \S+_(amd64|all)\.deb", line), line
 
 

@@ -23,7 +23,7 @@ STANDBY = {**PRIMARY, "in_recovery": True}
 
 @pytest.fixture(autouse=True)
 def _slots_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare = Kind("role", lambda *_: iter(()), declared=roles.KIND.declared)
+    bare = Kind("role", declared=roles.KIND.declared)
     monkeypatch.setattr(objects, "KINDS", (bare, slots.KIND))
 
 

@@ -180,7 +180,6 @@ def test_undeclared_objects_and_findings_of_kinds(monkeypatch: pytest.MonkeyPatc
     behind = Finding("extension", "yellow", "extension shop.hstore is behind its image")
     kind = Kind(
         "role",
-        lambda *_: iter(()),
         undeclared=lambda *_: iter((stray,)),
         findings=lambda *_: iter((behind,)),
     )

@@ -85,7 +85,6 @@ def _initdb_arguments(wanted: Desired) -> str:
 
 KIND = Kind(
     "configuration",
-    lambda *_: iter(()),
     server={"configuration_lines": _LINES},
     fresh=lambda _: {"configuration_lines": []},
     undeclared=_undeclared,

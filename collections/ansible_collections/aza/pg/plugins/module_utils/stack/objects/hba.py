@@ -363,7 +363,6 @@ def _without_comment(line: str) -> str:
 
 KIND = Kind(
     "hba",
-    lambda *_: iter(()),
     declared={"hba": normalise, "ident": normalise_ident},
     on_standby=True,
 )

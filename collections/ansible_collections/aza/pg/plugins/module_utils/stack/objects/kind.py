@@ -36,7 +36,8 @@ class Kind:
     """
 
     name: str
-    planner: Planner
+    # A kind whose changes come from elsewhere, or that is only reported, has none of its own.
+    planner: Planner = lambda *_: iter(())
     # Key of ``Desired.objects`` (``roles`` for postgres_roles) → what brings a declaration to its full form.
     declared: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     appliers: Mapping[str, Applier] = field(default_factory=dict)

@@ -150,4 +150,4 @@ def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         )
 
 
-KIND = Kind("setting", lambda *_: iter(()), problems=startable.problems, findings=_findings, on_standby=True)
+KIND = Kind("setting", problems=startable.problems, findings=_findings, on_standby=True)

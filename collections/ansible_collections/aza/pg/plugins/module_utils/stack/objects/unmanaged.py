@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import known, words
 
@@ -75,7 +75,7 @@ def kind_on_server(
     def undeclared(_: Desired, found: Observed) -> Iterator[Undeclared]:
         yield from report(policy, noun, "", known(found).get(policy), say)
 
-    return Kind(noun, _nothing, server={policy: rows(query)}, undeclared=undeclared, on_standby=on_standby)
+    return Kind(noun, server={policy: rows(query)}, undeclared=undeclared, on_standby=on_standby)
 
 
 def kind_inside(policy: str, noun: str, query: str, say: Callable[[str, Row], tuple[str, str]]) -> Kind:
@@ -85,8 +85,4 @@ def kind_inside(policy: str, noun: str, query: str, say: Callable[[str, Row], tu
         for database, seen in sorted(known(found)["inside"].items()):
             yield from report(policy, noun, database, seen.get(policy), partial(say, database))
 
-    return Kind(noun, _nothing, inside={policy: rows(query)}, undeclared=undeclared)
-
-
-def _nothing(wanted: Desired, found: Observed) -> Iterator[Change]:
-    yield from ()
+    return Kind(noun, inside={policy: rows(query)}, undeclared=undeclared)

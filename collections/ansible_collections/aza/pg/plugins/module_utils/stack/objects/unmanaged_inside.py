@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.pool_lookup import SCHEMA as LOOKUP_SCHEMA
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.unmanaged import Row, kind_inside, own
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import identifier, words
+from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import identifier, quoted, words
 
 _EVENT_TRIGGERS = f"""
     select t.evtname as name, t.evtevent as event, t.evtenabled <> 'D' as enabled, r.rolname as owner,
@@ -64,7 +64,7 @@ def _language(database: str, row: Row) -> tuple[str, str]:
         said = "it has no limits and is marked as trusted: its users run code as the server's own user"
         return (
             said,
-            f"UPDATE pg_language SET lanpltrusted = false WHERE lanname = '{row['name']}' in {database}",
+            f"UPDATE pg_language SET lanpltrusted = false WHERE lanname = {quoted(row['name'])} in {database}",
         )
     said = "an untrusted language outside of an extension: its functions do what the server's own user can"
     return said, f"DROP LANGUAGE {identifier(row['name'])} in {database}"

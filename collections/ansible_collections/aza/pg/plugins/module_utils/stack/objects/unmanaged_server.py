@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Desired, Observed
+from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Observed
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.unmanaged import Row, kind_on_server
 from ansible_collections.aza.pg.plugins.module_utils.stack.objects.within import (
@@ -161,10 +161,6 @@ def _undeclared_settings(wanted: Desired, found: Observed) -> Iterator[Undeclare
         yield Undeclared("settings", "red" if risky else "yellow", f"settings of {target}", said, todo)
 
 
-def _nothing(wanted: Desired, found: Observed) -> Iterator[Change]:
-    yield from ()
-
-
 def _fresh(_: Desired) -> Mapping[str, Any]:
     return {"settings_of_sessions": []}
 
@@ -172,7 +168,6 @@ def _fresh(_: Desired) -> Mapping[str, Any]:
 KINDS = (
     Kind(
         "session settings",
-        _nothing,
         server={"settings_of_sessions": _SETTINGS},
         fresh=_fresh,
         undeclared=_undeclared_settings,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.stack import huge_pages
+from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 
 from stack.instance import ROOT, Instance
 

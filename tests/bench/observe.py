@@ -21,10 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server  # noqa: E402
-from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing  # noqa: E402
-from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning  # noqa: E402
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils import objects  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.instance import observe as observing  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server  # noqa: E402
 
 from objects.harness import Server  # noqa: E402
 

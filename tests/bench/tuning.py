@@ -32,7 +32,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import huge_pages  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning import Inputs, evaluate, load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory  # noqa: E402
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import Prediction  # noqa: E402

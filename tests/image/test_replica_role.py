@@ -8,8 +8,9 @@ import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.stack import data_volume, positions
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.host import data_volume
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.server import positions
 
 PASSWORD = r"a:b\c'd e"
 PRIMARY_INIT = {

@@ -20,17 +20,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
+from ansible_collections.aza.pg.plugins.module_utils import objects as kinds
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects as kinds
-from ansible_collections.aza.pg.plugins.module_utils.stack import observe as observing
-from ansible_collections.aza.pg.plugins.module_utils.stack import ready, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
-from ansible_collections.aza.pg.plugins.module_utils.stack.host import host_facts
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, SERVER, Desired
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
-from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.host.facts import host_facts
+from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
+from ansible_collections.aza.pg.plugins.module_utils.instance import observe as observing
+from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, SERVER
+from ansible_collections.aza.pg.plugins.module_utils.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.quantity import megabytes
+from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import Exporter
+from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 from ansible_collections.aza.pg.plugins.modules import stack_apply
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import undeclared
-from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.objects import undeclared
 
 from steps.edits import DECLARED, SETTINGS, UNMANAGED, rounds
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import lock, ready, server
+from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
+from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 
 from .harness import Server
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 import psycopg
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
-from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.stack import scram, server
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired, Plan
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import memberships
-from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.instance import apply as applying
+from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.objects import memberships
+from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
+from ansible_collections.aza.pg.plugins.module_utils.server import scram
 
 from .harness import Server
 

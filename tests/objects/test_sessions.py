@@ -12,8 +12,12 @@ import psycopg
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.checks import member
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, lock, ready, server
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import EXPORTER, Desired
+from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
+from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
+from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
 from ansible_collections.aza.pg.plugins.modules import stack_apply
 
 from stack.containers import eventually

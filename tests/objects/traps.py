@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import objects, server
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import extensions, loss, privileges
+from ansible_collections.aza.pg.plugins.module_utils import objects
+from ansible_collections.aza.pg.plugins.module_utils.objects import extensions, loss, privileges
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 
 # What every trap calls. A sequence keeps the count when the transaction is rolled back.
 _ALARM = """

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.monitoring import scrape as scraping
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer_exporter
+from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
+from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
 
 from . import promql
 from .instance import ROOT, docker, free_port, play

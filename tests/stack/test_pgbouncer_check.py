@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.aza.pg.plugins.module_utils.checks import pool
-from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.modules import pgbouncer_check
 
 from .containers import Network, eventually

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.report import text
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, instance
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
 from ansible_collections.aza.pg.plugins.modules import stack_apply
 
 from docs import markdown

@@ -17,8 +17,8 @@ import yaml
 from ansible_collections.aza.pg.plugins.module_utils.checks import member
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import Declared
 from ansible_collections.aza.pg.plugins.module_utils.checks.replication import judge
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding
-from ansible_collections.aza.pg.plugins.module_utils.stack.server import ServerError
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
+from ansible_collections.aza.pg.plugins.module_utils.server.connection import ServerError
 
 from . import browser, instance
 from .containers import Network, eventually

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer_exporter
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import Service
+from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
+from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
 
 from .instance import built_image, docker, free_port
 

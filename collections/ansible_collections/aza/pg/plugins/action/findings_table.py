@@ -16,7 +16,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import NOT_ASKED
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.report import clusters, html, text
+from ansible_collections.aza.pg.plugins.module_utils.report import clusters, text
+from ansible_collections.aza.pg.plugins.module_utils.report import page as html
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, Instance, instance
 from ansible_collections.aza.pg.plugins.plugin_utils import cluster as inventory
 

@@ -8,7 +8,9 @@ import secrets as random
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import ownership, readback, replication
+from ansible_collections.aza.pg.plugins.module_utils.instance import ownership
+from ansible_collections.aza.pg.plugins.module_utils.instance import secrets_readback as readback
+from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
 from ansible_collections.aza.pg.plugins.modules import secrets_fetch as documentation
 from ansible_collections.aza.pg.plugins.plugin_utils import secret_list
 from ansible_collections.aza.pg.plugins.plugin_utils.authority import Recovered

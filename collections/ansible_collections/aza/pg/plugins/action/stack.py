@@ -13,23 +13,23 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import desired as describing
-from ansible_collections.aza.pg.plugins.module_utils.stack import findings, ownership, replication, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import Exporter
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
+from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
+from ansible_collections.aza.pg.plugins.module_utils.instance import findings, ownership
+from ansible_collections.aza.pg.plugins.module_utils.model.names import identity
+from ansible_collections.aza.pg.plugins.module_utils.model.service import (
     EXPORTER,
     PGBOUNCER,
     PGBOUNCER_EXPORTER,
     SERVER,
     container_name,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import identity
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer import (
-    PgBouncer,
-)
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import PgBouncerExporter
-from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
+from ansible_collections.aza.pg.plugins.module_utils.quantity import seconds
+from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
+from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.service import PgBouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer_exporter import PgBouncerExporter
+from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import Exporter
+from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 from ansible_collections.aza.pg.plugins.plugin_utils import (
     certificates,

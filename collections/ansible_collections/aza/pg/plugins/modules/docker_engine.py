@@ -90,9 +90,9 @@ missing_packages:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils.engine import host
-from ansible_collections.aza.pg.plugins.module_utils.engine.model import Wanted, merge
-from ansible_collections.aza.pg.plugins.module_utils.engine.plan import plan, shortcomings
+from ansible_collections.aza.pg.plugins.module_utils.docker_engine import host
+from ansible_collections.aza.pg.plugins.module_utils.docker_engine.model import Wanted, merge
+from ansible_collections.aza.pg.plugins.module_utils.docker_engine.plan import plan, shortcomings
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 
 # Multi-platform images need the containerd image store, and a container that logs without end must not fill the disk.

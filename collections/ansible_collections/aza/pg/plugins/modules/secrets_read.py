@@ -57,10 +57,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
-from ansible_collections.aza.pg.plugins.module_utils.stack import readback, record
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS, base_directory, identity
+from ansible_collections.aza.pg.plugins.module_utils.host import facts as hosts
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.instance import ownership_record as record
+from ansible_collections.aza.pg.plugins.module_utils.instance import secrets_readback as readback
+from ansible_collections.aza.pg.plugins.module_utils.model.names import STACKS, base_directory, identity
 
 
 def main() -> None:

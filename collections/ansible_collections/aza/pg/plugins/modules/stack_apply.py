@@ -182,34 +182,26 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.host import facts as hosts
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.instance import apply as applying
+from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
+from ansible_collections.aza.pg.plugins.module_utils.instance import findings, location, ownership, verbs
+from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight as trial
+from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
+from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, PGBOUNCER_EXPORTER
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
-from ansible_collections.aza.pg.plugins.module_utils.stack import apply as applying
-from ansible_collections.aza.pg.plugins.module_utils.stack import (
-    client_address,
-    exporter,
-    findings,
-    location,
-    lock,
-    ownership,
-    pgbouncer_exporter,
-    ready,
-    server,
-    standby,
-    trial,
-    verbs,
-)
-from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
-from ansible_collections.aza.pg.plugins.module_utils.stack import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import (
-    EXPORTER,
-    PGBOUNCER_EXPORTER,
-    Desired,
-    Observed,
-    Plan,
-)
-from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
+from ansible_collections.aza.pg.plugins.module_utils.replication import standby
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
+from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
+from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import client_address
 
 _SCRAPES = {EXPORTER: exporter.scrape, PGBOUNCER_EXPORTER: pgbouncer_exporter.scrape}
 
@@ -253,7 +245,7 @@ def refuse_primary(why: str, wanted: Desired, found: Observed, plan: Plan, docke
     writes = found.server is not None and not found.server["in_recovery"]
     if why and starts and not writes:
         # Only here, because few plans start a server.
-        from ansible_collections.aza.pg.plugins.module_utils.stack import data_volume
+        from ansible_collections.aza.pg.plugins.module_utils.host import data_volume
 
         volume = data_volume.look(docker, wanted.volume, wanted.container)
         data_volume.refuse_primary(volume, wanted.standby, why)

@@ -84,11 +84,11 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.host import facts as hosts
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.instance import ownership_record as record
+from ansible_collections.aza.pg.plugins.module_utils.model.names import STACKS, base_directory, identity
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
-from ansible_collections.aza.pg.plugins.module_utils.stack import host as hosts
-from ansible_collections.aza.pg.plugins.module_utils.stack import record
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS, base_directory, identity
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def main() -> None:
         result["engine"] = hosts.engine_facts(docker)
         if given["stack"] != "single":
             # Only here, because speaking to a server loads more than all the rest.
-            from ansible_collections.aza.pg.plugins.module_utils.stack import membership
+            from ansible_collections.aza.pg.plugins.module_utils.replication import membership
 
             result["member"] = membership.member_facts(names, docker, given["user"])
     except AzaError as error:

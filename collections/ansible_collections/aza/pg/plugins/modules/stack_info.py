@@ -80,12 +80,12 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.host.facts import engine_facts, host_facts
+from ansible_collections.aza.pg.plugins.module_utils.instance.describe import skeleton
+from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.model.names import STACKS
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
-from ansible_collections.aza.pg.plugins.module_utils.stack.desired import skeleton
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.host import engine_facts, host_facts
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import STACKS
-from ansible_collections.aza.pg.plugins.module_utils.stack.observe import observe
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import tls
+from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates
 from cryptography import x509
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.stack import guard, replication
-from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import seconds
-from ansible_collections.aza.pg.plugins.module_utils.stack.replication import (
+from ansible_collections.aza.pg.plugins.module_utils.quantity import seconds
+from ansible_collections.aza.pg.plugins.module_utils.replication import guard
+from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
+from ansible_collections.aza.pg.plugins.module_utils.replication.topology import (
     PRIMARY,
     REPLICA,
     Member,

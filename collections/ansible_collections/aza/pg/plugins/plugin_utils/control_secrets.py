@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared import unfit_sign
+from ansible_collections.aza.pg.plugins.module_utils.objects.declared import unfit_sign
 
 _ALPHABET = string.ascii_letters + string.digits
 _LENGTH = 32  # 190 bits

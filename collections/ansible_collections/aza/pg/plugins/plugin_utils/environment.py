@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.stack import ownership
-from ansible_collections.aza.pg.plugins.module_utils.stack.claim import Claim
+from ansible_collections.aza.pg.plugins.module_utils.instance import ownership
+from ansible_collections.aza.pg.plugins.module_utils.model.claim import Claim
 from ansible_collections.aza.pg.plugins.plugin_utils import cluster as members
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, random_value
 from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import who

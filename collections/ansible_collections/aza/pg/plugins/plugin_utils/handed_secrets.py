@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer, replication, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Desired
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
-from ansible_collections.aza.pg.plugins.module_utils.stack.observe import PREVIOUS
-from ansible_collections.aza.pg.plugins.module_utils.stack.pgbouncer_exporter import USERLIST as STATS_USER
+from ansible_collections.aza.pg.plugins.module_utils.instance.observe import PREVIOUS
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer_exporter import USERLIST as STATS_USER
+from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.plugin_utils.certificates import Bundle
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ADMINISTRATOR,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes
+from ansible_collections.aza.pg.plugins.module_utils.quantity import megabytes
 from ansible_collections.aza.pg.plugins.module_utils.tuning.evaluate import (
     Inputs,
     Result,

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import exporter, pgbouncer, replication
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
+from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ADMINISTRATOR,
     ROLES,

@@ -13,8 +13,8 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.instance.readiness import STAGES
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
-from ansible_collections.aza.pg.plugins.module_utils.stack.ready import STAGES
 from ansible_collections.aza.pg.plugins.plugin_utils import answers, payloads
 
 # How long one call to the target may wait, and after how long the same stage is named again.

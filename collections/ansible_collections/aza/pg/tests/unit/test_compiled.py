@@ -118,8 +118,8 @@ def test_ansible_uses_them() -> None:
         "from ansible.plugins.loader import init_plugin_loader, action_loader; init_plugin_loader()\n"
         "assert action_loader.find_plugin('aza.pg.stack')\n"
         "from ansible_collections.aza.pg.plugins.action import stack\n"
-        "from ansible_collections.aza.pg.plugins.module_utils.stack import model\n"
-        "print(model.__cached__)"
+        "from ansible_collections.aza.pg.plugins.module_utils.model import desired\n"
+        "print(desired.__cached__)"
     )
     root = Path(__file__).parents[6]
     done = subprocess.run(

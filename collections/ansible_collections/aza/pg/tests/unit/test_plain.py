@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain, plain_data, plain_lines
-from ansible_collections.aza.pg.plugins.module_utils.stack.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Change, Finding, Plan, hold
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
+from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan, hold
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.checks.words import lsn, mapping, number, rows, text
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
+from ansible_collections.aza.pg.plugins.module_utils.model.names import FLOOR
 
 PRIMARY, REPLICA = "primary", "replica"
 NOT_LOOKED_AT = "it was not looked at"

@@ -11,8 +11,9 @@ import re
 import time
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.stack import own_schema, server
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import FLOOR
+from ansible_collections.aza.pg.plugins.module_utils.model.names import FLOOR
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
+from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
 
 _POLL_SECONDS = 0.05
 

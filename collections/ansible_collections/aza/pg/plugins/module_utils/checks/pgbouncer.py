@@ -15,8 +15,8 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.words import (
     rows,
     text,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack.findings import same
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding
+from ansible_collections.aza.pg.plugins.module_utils.instance.findings import same
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 
 CONSOLE = "pgbouncer"  # its own database, which is no pool of clients
 _REFUSALS = ("authentication failed", "no such user", "login rejected")

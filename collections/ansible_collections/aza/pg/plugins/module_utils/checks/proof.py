@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.checks import member, pgbouncer, pool
-from ansible_collections.aza.pg.plugins.module_utils.stack import pgbouncer as stack
-from ansible_collections.aza.pg.plugins.module_utils.stack import server, tls
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import MONITOR
-from ansible_collections.aza.pg.plugins.module_utils.stack.exporter import PASSWORD as MONITOR_PASSWORD
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import PGBOUNCER, Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.service import PGBOUNCER
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as stack
+from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import MONITOR
+from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import (
+    PASSWORD as MONITOR_PASSWORD,
+)
+from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 
 # How long a replica may wait for the primary's row; the primary may come to write it a little later.
 _SENTINEL_SECONDS = 10

@@ -23,8 +23,9 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.words import (
     size,
     text,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack import own_schema
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding, short
+from ansible_collections.aza.pg.plugins.module_utils.model.service import short
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
+from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
 
 # Slot states in which WAL that the slot stands for is going or gone.
 _LOSING = ("unreserved", "lost")

@@ -23,12 +23,8 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     truth,
     written,
 )
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.hba import IDENT_MAP
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.roles import (
-    MONITOR,
-    POOL_AUTH,
-    POOL_HEALTH,
-)
+from ansible_collections.aza.pg.plugins.module_utils.objects.hba import IDENT_MAP
+from ansible_collections.aza.pg.plugins.module_utils.objects.roles import MONITOR, POOL_AUTH, POOL_HEALTH
 
 # Of PostgreSQL 18, without their pg_.
 _PREDEFINED = """

@@ -11,9 +11,9 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, pooled, published
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import Path, text, truth
 from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import is_address
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import derived_names
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME, STACKS, identity
-from ansible_collections.aza.pg.plugins.module_utils.stack.replication import slot_name
+from ansible_collections.aza.pg.plugins.module_utils.model.names import CLUSTER_NAME, STACKS, identity
+from ansible_collections.aza.pg.plugins.module_utils.model.service import derived_names
+from ansible_collections.aza.pg.plugins.module_utils.replication.topology import slot_name
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.stack import pool_settings
-from ansible_collections.aza.pg.plugins.module_utils.stack import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.stack.names import CLUSTER_NAME
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects import KINDS
-from ansible_collections.aza.pg.plugins.module_utils.stack.objects.declared import unfit_name, unfit_sign
-from ansible_collections.aza.pg.plugins.module_utils.stack.quantity import megabytes, seconds
+from ansible_collections.aza.pg.plugins.module_utils.model.names import CLUSTER_NAME
+from ansible_collections.aza.pg.plugins.module_utils.objects import KINDS
+from ansible_collections.aza.pg.plugins.module_utils.objects.declared import unfit_name, unfit_sign
+from ansible_collections.aza.pg.plugins.module_utils.quantity import megabytes, seconds
+from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import settings as pool_settings
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_memory
 
 

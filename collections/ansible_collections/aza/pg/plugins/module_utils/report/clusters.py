@@ -12,7 +12,7 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import PRIMA
 from ansible_collections.aza.pg.plugins.module_utils.checks.pgbouncer import CONSOLE
 from ansible_collections.aza.pg.plugins.module_utils.checks.replication import judge
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES, Finding
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import SEVERITIES, Finding
 
 NONE = "–"
 # Of a pool, and what SHOW POOLS calls it.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import SEVERITIES, Finding
 from ansible_collections.aza.pg.plugins.module_utils.report.clusters import Cluster
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES, Finding
 
 FORMAT = 1  # of the JSON report; a field that goes or changes its meaning makes it 2
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import SEVERITIES, Finding
 from ansible_collections.aza.pg.plugins.module_utils.report.clusters import NONE, Cluster
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, Instance, listed
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES, Finding
 
 _WIDTH = 96
 _STATE = max(len(state) for state in SEVERITIES)

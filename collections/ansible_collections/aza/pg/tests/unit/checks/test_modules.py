@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.aza.pg.plugins.module_utils.checks import member, pool
-from ansible_collections.aza.pg.plugins.module_utils.stack import server
+from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.modules import pgbouncer_check, replication_check
 
 CANARY = "canary-password-0123456789"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.checks import pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.checks.pgbouncer import Declared, judge
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.aza.pg.plugins.module_utils.checks import cluster, member, words
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import Declared, Synchronous
 from ansible_collections.aza.pg.plugins.module_utils.checks.replication import judge
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import Finding
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.tests.unit.checks.samples import FLOORS, declared, facts, slot
 from hypothesis import given
 from hypothesis import strategies as st

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from ansible_collections.aza.pg.plugins.action import findings_table
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import NOT_ASKED
-from ansible_collections.aza.pg.plugins.module_utils.report import html, text, topology
+from ansible_collections.aza.pg.plugins.module_utils.report import page as html
+from ansible_collections.aza.pg.plugins.module_utils.report import text, topology
 from ansible_collections.aza.pg.plugins.module_utils.report.clusters import Cluster, cluster
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, instance
 from ansible_collections.aza.pg.tests.unit.checks.samples import declared, facts

@@ -14,9 +14,10 @@ import pytest
 from ansible_collections.aza.pg.plugins.action import findings_table
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
-from ansible_collections.aza.pg.plugins.module_utils.report import html, text
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import SEVERITIES
+from ansible_collections.aza.pg.plugins.module_utils.report import page as html
+from ansible_collections.aza.pg.plugins.module_utils.report import text
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, instance
-from ansible_collections.aza.pg.plugins.module_utils.stack.model import SEVERITIES
 from hypothesis import given
 from hypothesis import strategies as st
 

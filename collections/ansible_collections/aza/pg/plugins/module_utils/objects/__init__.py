@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of objects that a PostgreSQL server holds. A new kind is a module here and a line in ``KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.objects import (
+    collations,
+    configuration,
+    databases,
+    extensions,
+    hba,
+    memberships,
+    pool_lookup,
+    privileges,
+    roles,
+    schemas,
+    settings,
+    slots,
+    unmanaged_inside,
+    unmanaged_server,
+)
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Applier, Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
+from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
+
+KINDS: tuple[Kind, ...] = (
+    settings.KIND,
+    configuration.KIND,
+    slots.KIND,
+    hba.KIND,
+    roles.KIND,
+    memberships.KIND,
+    databases.KIND,
+    schemas.KIND,
+    extensions.KIND,
+    privileges.KIND,
+    pool_lookup.KIND,
+    collations.KIND,
+    *unmanaged_server.KINDS,
+    *unmanaged_inside.KINDS,
+)
+
+APPLIERS: dict[str, Applier] = {name: applier for kind in KINDS for name, applier in kind.appliers.items()}
+SERVER: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.server.items()}
+INSIDE: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.inside.items()}
+
+
+def questions(wanted: Desired) -> tuple[dict[str, str], dict[str, str]]:
+    """What to ask the server, and what in each database: key → SQL."""
+    server, inside = dict(SERVER), dict(INSIDE)
+    for kind in KINDS:
+        server.update(kind.asked(wanted))
+        inside.update(kind.asked_inside(wanted))
+    return server, inside
+
+
+def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The declaration of all kinds in full form: ``Desired.objects``. What no kind knows is kept as it is."""
+    known = {key: bring for kind in KINDS for key, bring in kind.declared.items()}
+    return {key: known[key](value) if key in known else value for key, value in given.items()}
+
+
+def plan(wanted: Desired, found: Observed) -> Iterator[Change]:
+    """All changes to the server's objects, each after what it needs."""
+    known = _known(wanted, found)
+    if known:
+        yield from ordered(change for kind in _kinds(known) for change in kind.planner(wanted, known))
+
+
+def problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    """Why what is declared cannot be had, all at once."""
+    known = _known(wanted, found)
+    if known:
+        for kind in _kinds(known):
+            yield from kind.problems(wanted, known)
+
+
+def _kinds(found: Observed) -> Iterator[Kind]:
+    """The kinds that this server has by itself: on a standby, those that do not come from its primary."""
+    in_recovery = (found.server or {}).get("in_recovery")
+    return (kind for kind in KINDS if kind.on_standby or not in_recovery)
+
+
+def _known(wanted: Desired, found: Observed) -> Observed | None:
+    """Of a server that exists and does not answer nothing can be said; one that is about to be made is known."""
+    if found.server is None:
+        begins = {**fresh(wanted), "in_recovery": wanted.standby}
+        return None if found.volume else replace(found, server=begins)
+    return found
+
+
+def fresh(wanted: Desired) -> dict[str, Any]:
+    """What the first start makes: the state that the first plan for the objects begins with."""
+    made: dict[str, Any] = {"password_matches": {}, "inside": {}}
+    for kind in KINDS:
+        made.update(kind.fresh(wanted))
+    return made
+
+
+def undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
+    """What is there and was not declared, as far as ``postgres_undeclared`` does not ignore it."""
+    policy = wanted.objects.get("undeclared", {})
+    for kind in _kinds(found):
+        for item in kind.undeclared(wanted, found) if kind.undeclared else ():
+            if policy.get(item.policy, "report") != "ignore":
+                yield item
+
+
+def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
+    """What the kinds say besides changes and what is undeclared, of a server that answers."""
+    for kind in _kinds(found):
+        if kind.findings:
+            yield from kind.findings(wanted, found)

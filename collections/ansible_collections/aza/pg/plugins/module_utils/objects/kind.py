@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a kind of object of the server is to the engine: how it is observed, planned and applied.
+
+One module of this package is one kind, whole; ``__init__`` lists them. Nothing else has to know a kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
+
+Planner = Callable[[Desired, Observed], Iterator[Change]]
+Applier = Callable[[Any, Change], None]  # the Context of apply.py
+
+
+@dataclass(frozen=True)
+class Undeclared:
+    """Something that is there and that nobody declared: a finding, never a change."""
+
+    policy: str  # the key of postgres_undeclared that decides about it
+    severity: str
+    what: str
+    said: str
+    # What helps, where that is not a declaration.
+    todo: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``server``: key of ``Observed.server`` → SQL, a scalar expression that gives JSON, asked once.
+    ``inside``: the same, asked in each database that the declaration speaks of; the answers stand in
+    ``Observed.server["inside"][DATABASE]``. ``appliers``: by ``Change.kind``.
+    """
+
+    name: str
+    # A kind whose changes come from elsewhere, or that is only reported, has none of its own.
+    planner: Planner = lambda *_: iter(())
+    # Key of ``Desired.objects`` (``roles`` for postgres_roles) → what brings a declaration to its full form.
+    declared: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    appliers: Mapping[str, Applier] = field(default_factory=dict)
+    # Further questions, as ``server`` and ``inside``, that depend on what is declared.
+    asked: Callable[[Desired], Mapping[str, str]] = lambda _: {}
+    asked_inside: Callable[[Desired], Mapping[str, str]] = lambda _: {}
+    server: Mapping[str, str] = field(default_factory=dict)
+    inside: Mapping[str, str] = field(default_factory=dict)
+    # What a server that is about to be made will hold, so that its first plan is whole.
+    fresh: Callable[[Desired], Mapping[str, Any]] = lambda _: {}
+    # Why what is declared cannot be had, each a sentence without its period: asked before anything is done.
+    problems: Callable[[Desired, Observed], Iterator[str]] = lambda *_: iter(())
+    undeclared: Callable[[Desired, Observed], Iterator[Undeclared]] | None = None
+    # Whether a standby has such objects of its own. What is not, comes to it from its primary.
+    on_standby: bool = False
+    # What a check says about it besides changes and what is undeclared: an extension behind its image, say.
+    findings: Callable[[Desired, Observed], Iterator[Finding]] | None = None

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is a member of what, with PostgreSQL 16's options: admin, inherit, set.
+
+A declared role has exactly the memberships of its ``member_of``. Several grants of one membership count as one with
+the options of them all, as the server counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.objects import roles
+from ansible_collections.aza.pg.plugins.module_utils.objects.execute import execute
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, words
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.replication.topology import REPLICATOR
+
+OPTIONS = ("admin", "inherit", "set")
+Pair = tuple[str, str]  # member, role
+Grant = Mapping[str, Any]
+
+_OBSERVE = """(
+    select coalesce(json_agg(json_build_object(
+        'member', pg_get_userbyid(member), 'role', pg_get_userbyid(roleid), 'grantor', pg_get_userbyid(grantor),
+        'admin', admin_option, 'inherit', inherit_option, 'set', set_option) order by oid), '[]')
+    from pg_auth_members)"""
+# What initdb itself grants.
+STOCK = tuple(
+    ("pg_monitor", role) for role in ("pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables")
+)
+# Of PostgreSQL itself: what a role can be a member of before anybody made one.
+PREDEFINED = (
+    "pg_checkpoint",
+    "pg_create_subscription",
+    "pg_database_owner",
+    "pg_execute_server_program",
+    "pg_maintain",
+    "pg_monitor",
+    "pg_read_all_data",
+    "pg_read_all_settings",
+    "pg_read_all_stats",
+    "pg_read_server_files",
+    "pg_signal_autovacuum_worker",
+    "pg_signal_backend",
+    "pg_stat_scan_tables",
+    "pg_use_reserved_connections",
+    "pg_write_all_data",
+    "pg_write_server_files",
+)
+# Those with which a role can make itself a superuser, or read whatever the server can.
+_POWERFUL = {
+    "pg_execute_server_program": "run programs as the server's own user",
+    "pg_read_server_files": "read every file that the server can read",
+    "pg_write_server_files": "write every file that the server can write",
+}
+_OWN = (*roles.STACK_ROLES, REPLICATOR)
+
+
+# -- the plan --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """``kept``: what is declared, with its options. ``gone``: what is to be revoked. ``before`` and ``after``: the
+    grants that are there, and what is left of them then."""
+
+    facts: Mapping[str, Any]
+    kept: dict[Pair, dict[str, bool]]
+    gone: list[Pair]
+    before: list[Grant]
+    after: list[Grant]
+
+
+def _picture(wanted: Desired, found: Observed) -> _Picture:
+    facts = found.server or {}
+    declared = {item["name"]: item for item in wanted.objects.get("roles", ())}
+    removed = {name for name, item in declared.items() if item["state"] == "absent"}
+    kept = {
+        (item["name"], group["role"]): {name: bool(group[name]) for name in OPTIONS}
+        for item in declared.values()
+        if item["state"] == "present"
+        for group in item["member_of"]
+    }
+    # What a role that is about to go gave or had, goes with it; or before, where a new membership would go in a circle.
+    remaining = [grant for grant in facts["memberships"] if not removed.intersection(_parties(grant))]
+    links, there = _Links([*_by_pair(facts["memberships"]), *kept]), _by_pair(remaining)
+    obstacles = [
+        pair
+        for pair in _by_pair(facts["memberships"])
+        if pair not in there
+        and pair not in kept
+        and any(links.circle(new, pair) for new in kept if new not in there)
+    ]
+    before = [
+        grant
+        for grant in facts["memberships"]
+        if not removed.intersection(_parties(grant)) or (grant["member"], grant["role"]) in obstacles
+    ]
+    gone = [
+        pair
+        for pair, grants in there.items()
+        if pair[0] in declared
+        and pair not in kept
+        and not _by_creation(grants, declared[pair[0]], wanted.superuser)
+    ] + obstacles
+    return _Picture(facts, kept, gone, before, _surviving(before, gone, kept, wanted.superuser))
+
+
+def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
+    now = _picture(wanted, found)
+    for pair in now.gone:
+        yield _removal(wanted, pair, now)
+    links, left = _Links([*_by_pair(now.before), *now.kept]), _by_pair(now.after)
+    for pair, options in now.kept.items():
+        grants = left.get(pair)
+        if grants and _joined(grants) == options:
+            continue
+        first = [old for old in now.gone if old[1] == pair[1] or links.circle(pair, old)]
+        yield _change(
+            wanted,
+            pair,
+            "change" if grants else "create",
+            before=(_spoken(_joined(grants)) or "plain") if grants else "",
+            after=_spoken(options) or ("plain" if grants else ""),
+            detail={"options": options},
+            needs=tuple(f"membership {_name(old)}" for old in first),
+        )
+
+
+def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    """A role that is not there; a circle."""
+    now = _picture(wanted, found)
+    known = {**now.facts, "roles": {**dict.fromkeys(PREDEFINED), **now.facts["roles"]}}
+    final = _Links([*now.kept, *_by_pair(now.after)])
+    for pair in now.kept:
+        said = roles.missing(pair[1], wanted, known)
+        if not said and final.reaches(pair[1], pair[0]):
+            said = "memberships cannot go in a circle"
+        if said:
+            yield f"{roles.VARIABLE}: role {pair[0]}: member_of {pair[1]}: {said}"
+
+
+def _parties(grant: Grant) -> tuple[str, str, str]:
+    return grant["member"], grant["role"], grant["grantor"]
+
+
+def _by_pair(grants: Iterable[Grant]) -> dict[Pair, list[Grant]]:
+    result: dict[Pair, list[Grant]] = {}
+    for grant in grants:
+        result.setdefault((grant["member"], grant["role"]), []).append(grant)
+    return result
+
+
+def _surviving(
+    grants: Iterable[Grant], gone: Iterable[Pair], kept: Mapping[Pair, Mapping[str, bool]], administrator: str
+) -> list[Grant]:
+    """What is left once ``gone`` is revoked: who no longer may give a membership, has not given one."""
+    alive = [grant for grant in grants if (grant["member"], grant["role"]) not in set(gone)]
+    while True:
+        givers = {(grant["member"], grant["role"]) for grant in alive if grant["admin"]}
+        givers = {pair for pair in givers if kept.get(pair, {}).get("admin", True)}
+        left = [
+            grant
+            for grant in alive
+            if grant["grantor"] == administrator or (grant["grantor"], grant["role"]) in givers
+        ]
+        if len(left) == len(alive):
+            return left
+        alive = left
+
+
+def _removal(wanted: Desired, pair: Pair, now: _Picture) -> Change:
+    """Says as well what else goes: memberships that the member itself gave to roles that nobody declared."""
+    before = _by_pair(now.before)
+    lost = set(before) - set(_by_pair(now.after)) - set(now.kept) - set(now.gone)
+    with_it = sorted(_name(item) for item in lost if item[1] == pair[1])
+    why = f"nobody declared it; what it gave goes with it: {', '.join(with_it)}" if with_it else ""
+    shown = _spoken(_joined(before[pair]))
+    return _change(wanted, pair, "drop", before=shown, why=why, detail={"remove": True})
+
+
+def _joined(grants: Iterable[Grant]) -> dict[str, bool]:
+    listed = list(grants)
+    return {name: any(grant[name] for grant in listed) for name in OPTIONS}
+
+
+def _by_creation(grants: list[Grant], member: Mapping[str, Any], administrator: str) -> bool:
+    """The server itself makes a role that may create roles the administrator of each role that it creates. With that,
+    the role may give itself the rest, which ``createrole_self_grant`` does for it."""
+    given = [grant for grant in grants if grant["grantor"] == administrator]
+    own = [grant for grant in grants if grant["grantor"] == member["name"]]
+    return (
+        bool(member["createrole"])
+        and len(given) + len(own) == len(grants)
+        and _joined(given) == {"admin": True, "inherit": False, "set": False}
+        and not any(grant["admin"] for grant in own)
+    )
+
+
+def _name(pair: Pair) -> str:
+    return f"{pair[0]} in {pair[1]}"
+
+
+def _spoken(options: Mapping[str, bool]) -> str:
+    """What differs from a plain membership."""
+    said = ["with admin"] if options["admin"] else []
+    return ", ".join([*said, *(f"without {name}" for name in ("inherit", "set") if not options[name])])
+
+
+def _change(wanted: Desired, pair: Pair, action: str, **more: Any) -> Change:
+    # What is taken away was given by roles that are there.
+    parties = () if action == "drop" else tuple(f"role {name}" for name in pair)
+    needs = (*parties, *more.pop("needs", ()))
+    detail = {**more.pop("detail"), "member": pair[0], "role": pair[1]}
+    return Change(
+        "membership",
+        _name(pair),
+        action,
+        effect="sql",
+        origin=wanted.origin("postgres_roles"),
+        id=f"membership {_name(pair)}",
+        needs=needs,
+        detail=detail,
+        **more,
+    )
+
+
+class _Links:
+    """Who is, through any number of others, a member of whom."""
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        self.above: dict[str, set[str]] = {}
+        for member, role in pairs:
+            self.above.setdefault(member, set()).add(role)
+
+    def reaches(self, member: str, role: str) -> bool:
+        seen, todo = set(), [member]
+        while todo:
+            name = todo.pop()
+            if name == role:
+                return True
+            if name not in seen:
+                seen.add(name)
+                todo += self.above.get(name, ())
+        return False
+
+    def circle(self, new: Pair, old: Pair) -> bool:
+        """Whether the new membership would go in a circle as long as the old one is there."""
+        return self.reaches(new[1], old[0]) and self.reaches(old[1], new[0])
+
+
+# -- what no declaration speaks of -----------------------------------------------------------------
+
+
+def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
+    """Memberships of PostgreSQL's own roles, which nobody can declare; and those of undeclared roles that give them a
+    superuser's power, or the rights of a role of ours. What a declared role has too much is in the plan."""
+    facts = found.server or {}
+    grants = _by_pair(facts["memberships"])
+    declared = {item["name"] for item in wanted.objects.get("roles", ())}
+    links = _Links(grants)
+    for pair, given in sorted(grants.items()):
+        member, role = pair
+        options = _joined(given)
+        settled = member in declared or facts["roles"].get(member, {}).get("superuser")
+        if settled or not any(options.values()) or (pair in STOCK and not options["admin"]):
+            continue
+        power = _power(role, links, facts["roles"])
+        concerned = [name for name in facts["roles"] if name != role and links.reaches(name, member)]
+        who = words(sorted(concerned)) or "its members, if it gets any,"
+        revoked = "; ".join(
+            f"REVOKE {identifier(role)} FROM {identifier(member)} GRANTED BY {identifier(item['grantor'])} CASCADE"
+            for item in given
+        )
+        if member.startswith("pg_"):
+            said = (
+                f"PostgreSQL's own role is given another one, so that {who} can {power or f'act as {role}'}"
+            )
+        elif power or role in _OWN:
+            said = f"with it {who} can {power or f'act as {role}, a role of aza-pg itself'}"
+        else:
+            continue
+        severity = "red" if power or role in _OWN else "yellow"
+        yield Undeclared("memberships", severity, f"membership {_name(pair)}", said, revoked)
+    for pair in STOCK:
+        if pair not in grants:
+            said = f"{pair[0]} of PostgreSQL has it, and somebody revoked it: monitoring sees less"
+            todo = f"GRANT {pair[1]} TO {pair[0]}"
+            yield Undeclared("memberships", "yellow", f"membership {_name(pair)}", said, todo)
+
+
+def _power(role: str, links: _Links, known: Mapping[str, Any]) -> str:
+    """What a member can do that only a superuser should, through any number of roles; empty for nothing of the kind."""
+    above = [name for name in sorted({role, *known, *_POWERFUL}) if links.reaches(role, name)]
+    for name in above:
+        if known.get(name, {}).get("superuser"):
+            return f"become the superuser {name}"
+    if roles.POOL_AUTH in above:
+        return "read the password verifiers of all logins"
+    return next((_POWERFUL[name] for name in above if name in _POWERFUL), "")
+
+
+# -- carrying it out -------------------------------------------------------------------------------
+
+
+_GRANTORS = """
+    select pg_get_userbyid(grantor) from pg_auth_members
+    where pg_get_userbyid(roleid) = %s and pg_get_userbyid(member) = %s"""
+
+
+def _apply(context: Any, change: Change) -> None:
+    """One grant, by the administrator, with all options; others of the same pair add theirs, so they go."""
+    detail, connection = change.detail, context.sql()
+    pair = detail["role"], detail["member"]
+    with connection.transaction():
+        if "options" in detail:
+            options = ", ".join(
+                f"{name} {'true' if detail['options'][name] else 'false'}" for name in OPTIONS
+            )
+            execute(connection, f"grant {{}} to {{}} with {options}", *pair)
+        for (grantor,) in connection.execute(_GRANTORS, pair).fetchall():
+            if detail.get("remove") or grantor != context.wanted.superuser:
+                execute(connection, "revoke {} from {} granted by {} cascade", *pair, grantor)
+
+
+def _stock(pair: Pair, administrator: str) -> dict[str, Any]:
+    options = {"admin": False, "inherit": True, "set": True}
+    return {"member": pair[0], "role": pair[1], "grantor": administrator, **options}
+
+
+KIND = Kind(
+    "membership",
+    _plan,
+    appliers={"membership": _apply},
+    server={"memberships": _OBSERVE},
+    fresh=lambda wanted: {"memberships": [_stock(pair, wanted.superuser) for pair in STOCK]},
+    problems=_problems,
+    undeclared=_undeclared,
+)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The function by which PgBouncer asks for the verifier of whoever logs in. Only its own role may call it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.model.service import PGBOUNCER
+from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind
+from ansible_collections.aza.pg.plugins.module_utils.objects.roles import POOL_AUTH, POOL_HEALTH
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
+
+NAME = "pool lookup"
+SCHEMA = own_schema.SCHEMA
+FUNCTION = f"{SCHEMA}.user_lookup"
+# Nobody who could do more than his own work comes in through a pool, and nobody whose time is over.
+BODY = """
+    select rolname, rolpassword from pg_authid
+    where rolname = asked and rolcanlogin and not rolsuper and not rolreplication
+    and (rolvaliduntil is null or rolvaliduntil > now())
+"""
+_PATH = ["search_path=pg_catalog, pg_temp"]
+_OBSERVE = f"""(
+    select json_build_object(
+        'schema', n.oid is not null, 'source', p.prosrc, 'definer', p.prosecdef, 'path', to_json(p.proconfig),
+        'owner', pg_get_userbyid(p.proowner),
+        'execute', (select coalesce(json_agg(coalesce(r.rolname::text, '') order by r.rolname), '[]')
+            from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+            left join pg_roles r on r.oid = a.grantee where a.grantee <> p.proowner),
+        'usage', (select coalesce(json_agg(coalesce(r.rolname::text, '') order by r.rolname), '[]')
+            from aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+            left join pg_roles r on r.oid = a.grantee where a.grantee <> n.nspowner))
+    from (select 1) one left join pg_namespace n on n.nspname = '{SCHEMA}'
+    left join pg_proc p on p.pronamespace = n.oid and p.proname = 'user_lookup'
+        and pg_get_function_identity_arguments(p.oid) = 'asked text')"""
+
+
+def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
+    facts = found.server or {}
+    now = facts["pool_lookup"]
+    if wanted.service(PGBOUNCER):
+        differs = list(_differences(wanted, now))
+        if now["source"] is None or differs:
+            yield Change(
+                NAME,
+                FUNCTION,
+                "create" if now["source"] is None else "change",
+                effect="sql",
+                why="; ".join(differs),
+                id=NAME,
+                needs=tuple(f"role {name}" for name in (POOL_AUTH, POOL_HEALTH)),
+            )
+        return
+    left = [f"role {name}" for name in (POOL_AUTH, POOL_HEALTH) if name in facts["roles"]]
+    if now["source"] is not None or left:
+        yield Change(
+            NAME,
+            FUNCTION,
+            "drop",
+            effect="sql",
+            before=f"with {', '.join(left)}" if left else "",
+            why="there is no PgBouncer any more",
+            # While its container waits for a permission to go, clients come in by it.
+            needs=(f"container {wanted.project}-{PGBOUNCER}",),
+        )
+
+
+def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
+    """What somebody else has made under the toolkit's name is neither used nor taken over."""
+    untrusted = own_schema.distrust((found.server or {})["own_schema"]) if wanted.service(PGBOUNCER) else ""
+    if untrusted:
+        yield (
+            f"{untrusted}; with PgBouncer, its code could run with the rights of those who look up passwords: "
+            f"{own_schema.REMEDY}"
+        )
+
+
+def _differences(wanted: Desired, now: Mapping[str, Any]) -> Iterator[str]:
+    if now["source"] is None:
+        return
+    if now["source"].split() != BODY.split() or not now["definer"] or now["path"] != _PATH:
+        yield "its definition is another one"
+    if now["owner"] != wanted.superuser:
+        yield f"it belongs to {now['owner']}"
+    if now["execute"] != [POOL_AUTH]:
+        yield f"{', '.join(name or 'everybody' for name in now['execute']) or 'nobody'} may call it"
+    if POOL_AUTH not in now["usage"]:
+        yield f"{POOL_AUTH} may not use its schema"
+
+
+def _apply(context: Any, change: Change) -> None:
+    connection, owner = context.sql(), context.wanted.superuser
+    with connection.transaction():
+        connection.execute(f"drop function if exists {FUNCTION}(text)")
+        if change.action == "drop":
+            _remove(connection)
+            return
+        schema = connection.execute(f"select {own_schema.OBSERVE}").fetchone()[0]
+        if untrusted := own_schema.distrust(schema):
+            raise AzaError(f"{untrusted}; {own_schema.REMEDY}", reason="untrusted_schema")
+        if not schema:
+            execute(connection, f"create schema {SCHEMA} authorization {{}}", owner)
+        connection.execute(
+            f"create function {FUNCTION}(asked text) returns table (usename name, password text) "
+            "language sql stable strict security definer set search_path = pg_catalog, pg_temp "
+            f"as $lookup${BODY}$lookup$"
+        )
+        execute(connection, f"alter function {FUNCTION}(text) owner to {{}}", owner)
+        connection.execute(f"revoke all on function {FUNCTION}(text) from public")
+        execute(connection, f"grant usage on schema {SCHEMA} to {{}}", POOL_AUTH)
+        execute(connection, f"grant execute on function {FUNCTION}(text) to {{}}", POOL_AUTH)
+
+
+def _remove(connection: Any) -> None:
+    """The schema stays while somebody keeps something else in it."""
+    used = (
+        "select from pg_depend where refclassid = 'pg_namespace'::regclass and refobjid = to_regnamespace(%s)"
+    )
+    if not connection.execute(used, (SCHEMA,)).fetchone():
+        connection.execute(f"drop schema if exists {SCHEMA}")
+    for role in (POOL_AUTH, POOL_HEALTH):
+        if connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone():
+            connection.execute(compose("drop owned by {}", role))
+            connection.execute(compose("drop role {}", role))
+
+
+def _fresh(_: Desired) -> dict[str, Any]:
+    return {"pool_lookup": {"schema": False, "source": None}, "own_schema": None}
+
+
+KIND = Kind(
+    "pool lookup",
+    _plan,
+    appliers={NAME: _apply},
+    server={"pool_lookup": _OBSERVE, "own_schema": own_schema.OBSERVE},
+    fresh=_fresh,
+    problems=_problems,
+)

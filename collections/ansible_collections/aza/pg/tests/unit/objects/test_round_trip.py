@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Databases and what is in them on a simulated server: one plan is enough, and it loses nothing on its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.objects import (
+    databases,
+    extensions,
+    privileges,
+    schemas,
+    within,
+)
+from ansible_collections.aza.pg.plugins.module_utils.objects.access import (
+    RIGHTS,
+    Access,
+    judge,
+    judge_defaults,
+)
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
+from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan, hold
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+KINDS = (databases.KIND, schemas.KIND, extensions.KIND, privileges.KIND)
+ROLES = ("ann", "bob", "eve", "postgres")
+NAMES = ("shop", "postgres", "old")
+SPACES = ("public", "api", "tools")
+# cube ← earthdistance ← globe: who needs whom.
+AVAILABLE = {
+    name: {"default": "2", "versions": ["1", "2"], "requires": needs, "schema": None}
+    for name, needs in {
+        "cube": None,
+        "earthdistance": ["cube"],
+        "globe": ["earthdistance"],
+        "own": None,
+    }.items()
+}
+AVAILABLE["own"]["schema"] = "tools"
+PRIVILEGES = {
+    "database": ("CONNECT", "TEMPORARY", "CREATE"),
+    "schema": ("USAGE", "CREATE"),
+    "table": ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"),
+    "sequence": ("USAGE", "SELECT", "UPDATE"),
+    "function": ("EXECUTE",),
+}
+
+
+def describe(declared: Any, allow_loss: Any = ()) -> Desired:
+    given_now = describing.Parameters(
+        cluster="shop",
+        stack="single",
+        image={"reference": "x:18", "digest": "sha256:" + "a" * 64, "archive": "/x.tar"},
+        memory_mb=1024,
+        shm_size_mb=64,
+        objects={"databases": declared, "allow_loss": list(allow_loss)},
+    )
+    host = describing.Host(uid=0, gid=0, home="/root", image_reference="x@sha256:a")
+    return describing.describe(given_now, host, yaml.safe_dump)
+
+
+# -- what is declared, and what is there -------------------------------------------------------------
+
+privilege_lists = {
+    kind: st.lists(
+        st.tuples(
+            st.sampled_from(("", *ROLES)),
+            st.sampled_from(words) | st.sampled_from(words).map(lambda word: f"{word}*"),
+            st.sampled_from(("owner", "eve")),
+        ),
+        max_size=5,
+        unique_by=lambda item: (item[0], item[1].rstrip("*"), item[2]),
+    )
+    for kind, words in PRIVILEGES.items()
+}
+texts = st.sampled_from(("", "it's"))
+states = st.sampled_from(("present", "present", "absent"))
+
+
+def subsets(*names: str) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(names), unique=True)
+
+
+@st.composite
+def accesses(draw: st.DrawFn) -> dict[str, list[str]]:
+    result: dict[str, list[str]] = {"read_write": [], "read_only": [], "connect": []}
+    for role in ROLES:
+        level = draw(st.sampled_from((*result, "none")))
+        if level in result:
+            result[level].append(role)
+    return draw(st.sampled_from(({}, result)))
+
+
+@st.composite
+def entries(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    spaces = draw(subsets("api", "tools"))
+    return {
+        "name": name,
+        "state": draw(states) if name == "old" else "present",
+        "owner": draw(st.sampled_from(("", *ROLES))),
+        "connection_limit": draw(st.sampled_from((-1, 5))),
+        "settings": draw(
+            st.dictionaries(st.sampled_from(("work_mem", "search_path")), st.sampled_from(("1", "a, b")))
+        ),
+        "comment": draw(texts),
+        "schemas": [
+            {
+                "name": space,
+                "state": draw(states),
+                "owner": draw(st.sampled_from(("", "eve"))),
+                "comment": draw(texts),
+            }
+            for space in spaces
+        ],
+        "extensions": [
+            {"name": item, "state": draw(states), "version": draw(st.sampled_from(("", "1", "2")))}
+            for item in draw(subsets(*AVAILABLE))
+        ],
+        "access": draw(accesses()),
+    }
+
+
+@st.composite
+def insides(draw: st.DrawFn) -> dict[str, Any]:
+    spaces = {
+        space: {
+            "owner": draw(st.sampled_from((*ROLES, "pg_database_owner"))),
+            "comment": draw(texts),
+            "extension": "",
+        }
+        for space in draw(subsets(*SPACES))
+    }
+    installed = draw(st.sampled_from(((), ("cube",), ("cube", "earthdistance"), ("own",))))
+    grants = []
+    for space, item in spaces.items():
+        for kind, count in (("schema", 1), ("table", 3), ("sequence", 1), ("function", 2)):
+            its_owner = item["owner"] if kind == "schema" else draw(st.sampled_from(ROLES))
+            acl = draw(privilege_lists[kind])
+            grants.append([space, kind, its_owner, resolve(acl, its_owner), count])
+    defaults = st.tuples(
+        st.sampled_from(ROLES),
+        st.sampled_from(("", *spaces)),
+        st.sampled_from(("table", "sequence", "function", "schema")),
+        st.sampled_from(("", *ROLES)),
+        st.sampled_from(("SELECT", "USAGE", "EXECUTE", "SELECT*")),
+    )
+    return {
+        "schemas": spaces,
+        "extensions": {
+            name: {"version": draw(st.sampled_from("12")), "schema": "public", "relocatable": True}
+            for name in ("plpgsql", *installed)
+        },
+        "grants": grants,
+        "columns": [[space, draw(st.sampled_from(("", *ROLES))), 1] for space in draw(subsets(*spaces))]
+        if spaces
+        else [],
+        "defaults": draw(st.lists(defaults, max_size=4, unique=True)),
+        "holding": draw(st.booleans()),
+        "losing": draw(subsets("schema api", "schema tools", "extension cube", "extension own")),
+    }
+
+
+def resolve(acl: Any, its_owner: str) -> list[list[str]]:
+    """Grants of the owner and of eve, who may pass on; nobody grants to himself, and the owner's own are left out."""
+    named = [[to, what, its_owner if by == "owner" else by] for to, what, by in acl]
+    return [item for item in named if item[0] not in (item[2], its_owner)]
+
+
+@st.composite
+def servers(draw: st.DrawFn) -> dict[str, Any]:
+    names = {"postgres", *draw(subsets(*NAMES))}
+    found: dict[str, Any] = {"databases": {}, "inside": {}, "sessions": {}, "available_extensions": AVAILABLE}
+    for name in sorted(names):
+        its_owner = draw(st.sampled_from(ROLES))
+        found["databases"][name] = {
+            **databases.made(its_owner),
+            "encoding": "UTF8",
+            "provider": "builtin",
+            "locale": "C.UTF-8",
+            "limit": draw(st.sampled_from((-1, 3))),
+            "comment": draw(texts),
+            "settings": draw(st.sampled_from((None, ["work_mem=1"], ["TimeZone=UTC", 'search_path="a", b']))),
+            "acl": resolve(draw(privilege_lists["database"]), its_owner),
+        }
+        found["inside"][name] = draw(insides())
+    return found
+
+
+# -- the server ------------------------------------------------------------------------------------
+
+
+def look(wanted: Desired, state: Mapping[str, Any]) -> Observed:
+    """What depends on the question is answered anew."""
+    seen = copy.deepcopy(dict(state))
+    for name, inside in seen["inside"].items():
+        entry = next((item for item in wanted.objects["databases"] if item["name"] == name), None)
+        inside["holds"] = {
+            "tables": int(inside["holding"]),
+            "size": "8 kB",
+            "largest": ["t 8 kB"],
+            "rows": [],
+            "schemas": [],
+            "extensions": [],
+            "others": {},
+        }
+        inside["lost"] = {root: ["table t 8 kB"] for root in inside["losing"]}
+        for extension in inside["extensions"]:
+            users = [f"extension {user}" for user in _users(inside["extensions"], extension)]
+            if users:
+                inside["lost"].setdefault(f"extension {extension}", []).extend(users)
+        inside["paths"] = {
+            item["name"]: inside["extensions"][item["name"]]["version"] <= item["version"]
+            for item in (entry or {"extensions": []})["extensions"]
+            if item["name"] in inside["extensions"]
+        }
+    return Observed(server=seen, volume=True)
+
+
+def planned(wanted: Desired, state: Mapping[str, Any]) -> Plan:
+    found = look(wanted, state)
+    changes = ordered(change for kind in KINDS for change in kind.planner(wanted, found))
+    return hold(changes, (), wanted.objects["allow_loss"])
+
+
+def apply(wanted: Desired, state: dict[str, Any], change: Change) -> None:
+    detail, there = change.detail, state["databases"]
+    if change.kind == "database":
+        if change.action == "create":
+            assert change.name not in there
+            there[change.name] = databases.made(detail["owner"])
+            state["inside"][change.name] = {**copy.deepcopy(within.STOCK), "holding": False, "losing": []}
+        elif change.action == "drop":
+            del there[change.name], state["inside"][change.name]
+        elif "setting" in detail:
+            stored = [
+                item for item in there[change.name]["settings"] or () if not _is(item, detail["setting"])
+            ]
+            there[change.name]["settings"] = stored + (
+                [f"{detail['setting']}={detail['value']}"] if detail["value"] is not None else []
+            )
+        else:
+            if "owner" in detail:
+                it = there[change.name]
+                it["acl"] = _reowned(it["acl"], it["owner"], detail["owner"])
+            there[change.name].update(detail)
+        return
+    inside = state["inside"][detail["database"]]
+    if change.kind == "schema":
+        _schema(inside, change)
+    elif change.kind == "extension":
+        _extension(inside, change)
+    else:
+        entry = next(item for item in wanted.objects["databases"] if item["name"] == detail["database"])
+        declared = privileges._declared(wanted, entry, inside["schemas"], detail["kept"])
+        assert declared is not None
+        _grant(declared, detail["role"], there[detail["database"]], inside)
+
+
+def _is(item: str, setting: str) -> bool:
+    return item.partition("=")[0].lower() == setting
+
+
+def _schema(inside: dict[str, Any], change: Change) -> None:
+    detail, name = change.detail, change.detail["schema"]
+    if change.action == "drop":
+        assert detail["cascade"] == (f"schema {name}" in inside["losing"])
+        del inside["schemas"][name]
+        inside["grants"] = [item for item in inside["grants"] if item[0] != name]
+        inside["columns"] = [item for item in inside["columns"] if item[0] != name]
+        inside["defaults"] = [item for item in inside["defaults"] if item[1] != name]
+    elif change.action == "create":
+        inside["schemas"][name] = {"owner": detail["owner"], "comment": detail["comment"], "extension": ""}
+        inside["grants"].append([name, "schema", detail["owner"], [], 1])
+    else:
+        inside["schemas"][name] |= {key: detail[key] for key in ("owner", "comment") if key in detail}
+        for group in inside["grants"]:
+            if group[:2] == [name, "schema"] and "owner" in detail:
+                group[2:4] = detail["owner"], _reowned(group[3], group[2], detail["owner"])
+
+
+def _reowned(acl: list[list[str]], before: str, after: str) -> list[list[str]]:
+    """As ALTER … OWNER does: the new owner takes the old one's part."""
+    heirs = {before: after}
+    named = [[heirs.get(part, part) for part in item] for item in acl]
+    return [item for item in named if item[0] != after]
+
+
+def _extension(inside: dict[str, Any], change: Change) -> None:
+    detail, name, there = change.detail, change.detail["extension"], inside["extensions"]
+    if change.action == "create":
+        assert name not in there and all(needed in there for needed in AVAILABLE[name]["requires"] or ())
+        there[name] = {
+            "version": detail["version"] or "2",
+            "schema": detail["schema"] or "public",
+            "relocatable": True,
+        }
+    elif change.action == "drop":
+        users = _users(there, name)
+        assert detail["cascade"] or not users
+        for gone in (name, *users):
+            del there[gone]
+    else:
+        there[name] |= {key: detail[key] for key in ("version", "schema") if key in detail}
+
+
+def _users(there: Mapping[str, Any], name: str) -> list[str]:
+    return [user for user in there if user in AVAILABLE and name in (AVAILABLE[user]["requires"] or ())]
+
+
+def _grant(declared: Access, role: str, database: dict[str, Any], inside: dict[str, Any]) -> None:
+    groups = [["", "database", database["owner"], database["acl"], 1], *inside["grants"]]
+    by_column = {item[0] for item in inside["columns"] if item[1] == role}
+    inside["columns"] = [
+        item
+        for item in inside["columns"]
+        if item[1] != role or item[0] not in declared.schemas or role in declared.above | declared.connects
+    ]
+    for group in groups:
+        space, kind, its_owner, acl, _ = group
+        if space and space not in declared.schemas:
+            continue
+        if (
+            kind == "table"
+            and space in by_column
+            and role not in declared.above | declared.connects | {its_owner}
+        ):
+            acl = [item for item in acl if item[0] != role]
+        verdict = judge(declared, kind, its_owner, acl)
+        gone = verdict.besides.get(role, frozenset())
+        kept = [item for item in acl if item[0] != role or not {item[1], item[1].rstrip("*")} & gone]
+        # Taking a grant option away leaves the privilege.
+        kept += [
+            [role, item[1][:-1], *item[2:]]
+            for item in acl
+            if item[0] == role and item[1] in gone and item[1][:-1] not in gone and item[1].endswith("*")
+            and declared.level(role) in ("read_write", "read_only")
+            and item[1][:-1] in RIGHTS[declared.level(role)][kind]
+        ]  # fmt: skip
+        new = [[role, item, its_owner] for item in sorted(verdict.lacks.get(role, ()))]
+        group[3] = kept + new
+    database["acl"] = groups[0][3]
+    missing, besides = judge_defaults(declared, inside["defaults"])
+    left = {tuple(item) for item in inside["defaults"]} - {item for item in besides if item[3] == role}
+    inside["defaults"] = sorted(left | {item for item in missing if item[3] == role})
+
+
+# -- properties --------------------------------------------------------------------------------------
+
+declarations = st.lists(st.sampled_from(NAMES), unique=True).flatmap(
+    lambda names: st.tuples(*(entries(name) for name in names))
+)
+permissions = st.lists(
+    st.sampled_from(
+        ("database old", "schema shop.api", "schema shop.tools", "extension shop.cube", "extension old.own")
+    )
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(declarations, permissions, servers())
+def test_one_plan_is_enough(declared: Any, allow_loss: list[str], state: dict[str, Any]) -> None:
+    wanted = describe(list(declared), allow_loss)
+    assume(not [said for kind in KINDS for said in kind.problems(wanted, look(wanted, state))])
+    plan = planned(wanted, state)
+    for change in plan.changes:
+        apply(wanted, state, change)
+    assert [change.text() for change in planned(wanted, state).changes] == []
+
+
+@settings(deadline=None, max_examples=150)
+@given(declarations, permissions, servers())
+def test_nothing_is_dropped_that_is_not_declared_absent(
+    declared: Any, allow_loss: list[str], state: dict[str, Any]
+) -> None:
+    wanted = describe(list(declared), allow_loss)
+    absent = {
+        f"{kind} {name}"
+        for entry in declared
+        for kind, name, state_now in [
+            ("database", entry["name"], entry["state"]),
+            *((kind, f"{entry['name']}.{item['name']}", item["state"])
+              for kind, key in (("schema", "schemas"), ("extension", "extensions")) for item in entry[key]),
+        ]
+        if state_now == "absent"
+    }  # fmt: skip
+    plan = planned(wanted, state)
+    for change in (*plan.changes, *plan.held):
+        if change.action == "drop" or change.effect == "data":
+            assert change.object in absent
+        assert change.effect in ("sql", "data")
+        assert (change.effect == "data") == bool(change.risk)
+    for change in plan.changes:
+        if change.effect == "data":
+            assert change.object in allow_loss

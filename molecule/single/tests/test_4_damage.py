@@ -101,7 +101,7 @@ def test_removed_by_hand(instances: Instances, playbook: Playbook) -> None:
 def test_reboot_of_the_hosts(instances: Instances, playbook: Playbook) -> None:
     """/run is empty afterwards. One host starts its engine itself; the other has no init system, and is told so.
 
-    And it lacks what it is remembered to have, as a host does that was set up anew under its old name.
+    It also lacks a prerequisite that an earlier deploy installed.
     """
     subprocess.run(["docker", "restart", "--time", "20", *instances], check=True, capture_output=True)
     without, own = sorted(

@@ -10,14 +10,12 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem, check_inventory
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import written
 from ansible_collections.aza.pg.plugins.module_utils.inventory.files import remarks
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, plain, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, load_specs
-from ansible_collections.aza.pg.plugins.plugin_utils import payloads
 from ansible_collections.aza.pg.plugins.plugin_utils.image_contents import contents_for
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import (
     extra_variables,
@@ -39,8 +37,6 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        # Here because it is the first task of each playbook, before any host is sent anything.
-        payloads.seed()
         try:
             specs = load_specs(role_directories(task_vars))
         except AzaError as error:

@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.loader import lookup_loader
-from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.instance import findings, ownership
@@ -59,10 +58,6 @@ _ROUNDS = 3
 _OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
 
 
-class _OtherwiseError(Exception):
-    """The host is not what it was remembered as, or something would be made that depends on what it is."""
-
-
 class ActionModule(StackAction):
     def perform(self) -> dict[str, Any]:
         if said := list(misfits(self._task.args)):
@@ -83,24 +78,6 @@ class ActionModule(StackAction):
     # -- state: present -------------------------------------------------------------------------------
 
     def _present(self, given: dict[str, Any]) -> dict[str, Any]:
-        if given["remembered"] and not given["look"]:
-            try:
-                return self._as_seen({**given, "look": given["remembered"]}, certain=False)
-            except _OtherwiseError:
-                pass
-        look = self._seen(given)
-        forgotten = given["remembered"] and not given["look"] and not look["host"]["psycopg"]
-        if forgotten and given["state"] == "present":
-            # Another host of that name, which was not prepared because the first one was.
-            return {"changed": False, "unprepared": True}
-        answer = self._as_seen({**given, "look": look})
-        if given["stack"] == "single" and answer["version"]:
-            # For the next run (fact_caching). A server that answered was spoken to with psycopg.
-            known = {**look, "host": {**look["host"], "psycopg": True}}
-            answer["ansible_facts"] = {"stack_remembered": known}
-        return answer
-
-    def _as_seen(self, given: dict[str, Any], certain: bool = True) -> dict[str, Any]:
         images = {SERVER: self._image("image", given, "postgres")}
         if given["exporter"]:
             images[EXPORTER] = self._image("exporter_image", given, "exporter")
@@ -220,15 +197,11 @@ class ActionModule(StackAction):
             "allow": [effect for effect in ("restart", "recreate") if given[f"allow_{effect}"]],
             "only": given["only"],
             "no_primary": part.no_primary(),
-            # What was seen in this run is not compared: some file systems have another size at each look.
-            "host": {} if certain else {**host, **engine},
         }
         makes = environment.fresh or secrets.created or (signs and bundle and bundle.made)
-        if dry and makes and not certain:
-            raise _OtherwiseError
         if dry and makes and not self.check_mode:
             environment.keep(self._apply(phase="plan", **handed)["environment"] or environment.identity)
-            return self._as_seen({**given, "admitted": True})
+            return self._present({**given, "admitted": True})
         if not self.check_mode:
             secrets.begin_to_write()
         if given["state"] == "checked":
@@ -300,7 +273,6 @@ class ActionModule(StackAction):
             "version",
             "replication",
             "pgbouncer",
-            "ansible_facts",
         )
         return {key: answer[key] for key in keys if key in answer}
 
@@ -436,10 +408,7 @@ class ActionModule(StackAction):
         return result
 
     def _apply(self, **handed: Any) -> dict[str, Any]:
-        answer = self.on_target("stack_apply", **handed)
-        if answer.get("otherwise"):
-            raise _OtherwiseError
-        return answer
+        return self.on_target("stack_apply", **handed)
 
     def _tell(self, answer: dict[str, Any]) -> None:
         """The plan as it is carried out; with --diff Ansible prints the same lines itself."""

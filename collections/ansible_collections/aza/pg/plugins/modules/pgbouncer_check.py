@@ -138,7 +138,6 @@ facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.checks import pgbouncer, pool, proof
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data

@@ -37,12 +37,6 @@ options:
     description: What M(aza.pg.stack_host) said of the host. When it is empty, the host is asked.
     type: dict
     default: {}
-  remembered:
-    description:
-      - What M(aza.pg.stack_host) said in an earlier run. It is compared with the host before anything is done, and the
-        host is asked only when it is otherwise.
-    type: dict
-    default: {}
   mark:
     description: For V(checked) in a cluster, any text that is new for each run and the same for all members.
     type: str
@@ -367,16 +361,6 @@ notes:
 connection:
   description: Where the server is reached, and where the password's file is.
   returned: state present
-  type: dict
-unprepared:
-  description:
-    - That the host lacks what the one had that O(remembered) tells of. Nothing else is returned then; prepare the host,
-      and call this again with a fresh O(look).
-  returned: when it is so
-  type: bool
-ansible_facts:
-  description: C(stack_remembered), for O(remembered) of the next run where facts are cached.
-  returned: of a single server that answers, when its host was looked at
   type: dict
 version:
   description: Version of the server.

@@ -74,10 +74,6 @@ options:
     description: Seconds by which the replica is delayed on purpose, for O(phase=check).
     type: float
     default: 0
-  host:
-    description: Facts of the host that O(desired) was made for. Nothing is done when they are otherwise.
-    type: dict
-    default: {}
   who:
     description: The person and the control node, for a second run that has to wait for this one.
     type: str
@@ -128,10 +124,6 @@ awaits:
   returned: phase apply
   type: list
   elements: str
-otherwise:
-  description: That the host is not what O(host) says. Nothing else is returned then.
-  returned: when it is so
-  type: bool
 replication:
   description: As M(aza.pg.replication_check) returns it.
   returned: phase check, of a member of a cluster whose server answers
@@ -180,9 +172,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.host import facts as hosts
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.instance import apply as applying
 from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
@@ -285,27 +275,20 @@ def awaited(plan: Plan, archives: Mapping[str, str]) -> list[str]:
     return [change.detail["service"] for change in loads if change.detail["service"] not in archives]
 
 
-def look(module: AnsibleModule, wanted: Desired, docker: Docker, settings: Iterable[str] = ()) -> Observed:
-    """What is. Where the host is not what ``wanted`` was made for, that is the module's whole answer."""
-    given = module.params
-    # Who we are comes first: another user may not even see what is looked for.
-    if not hosts.differs(given["host"], hosts.host_facts()):
-        found = observe(wanted, docker, given["secrets"], settings)
-        if not hosts.differs(given["host"], found.host):
-            return trial.with_locales(wanted, found, docker)
-    module.exit_json(changed=False, otherwise=True)
+def look(given: dict[str, Any], wanted: Desired, docker: Docker, settings: Iterable[str] = ()) -> Observed:
+    """Return what is observed. ``settings``: further settings of the server to read."""
+    return trial.with_locales(wanted, observe(wanted, docker, given["secrets"], settings), docker)
 
 
 def look_again(given: dict[str, Any], wanted: Desired, docker: Docker) -> Observed:
-    """What is now, on a host that is known to be what it was taken for; where a restart is allowed, with what a
-    standby's smaller values wait for."""
-    found = trial.with_locales(wanted, observe(wanted, docker, given["secrets"]), docker)
+    """Return what is observed now. If a restart is allowed, it includes what smaller values of a standby wait for."""
+    found = look(given, wanted, docker)
     return standby.look(wanted, found, docker) if given["allow"] else found
 
 
 def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     given = module.params
-    found = look(module, wanted, docker)
+    found = look(given, wanted, docker)
     only_plan = module.check_mode or given["phase"] == "plan"
     if given["state"] in ("present", "started") and (found.running or not only_plan):
         server.require_psycopg()
@@ -375,7 +358,7 @@ def settle(given: dict[str, Any], wanted: Desired, docker: Docker, created: bool
 def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     """One look for everything. What keeps a plan from being made is a finding, and the rest is judged all the same."""
     given = module.params
-    found = look(module, wanted, docker, [value["name"] for value in given["tuned"]])
+    found = look(given, wanted, docker, [value["name"] for value in given["tuned"]])
     if found.running:
         server.require_psycopg()
     scrapes = {
@@ -451,7 +434,6 @@ def main() -> None:
             "clock": {"type": "float", "default": 0},
             "mark": {"type": "str", "default": ""},
             "delay": {"type": "float", "default": 0},
-            "host": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": ""},
             "seconds": {"type": "float", "default": 2},
             "created": {"type": "bool", "default": False},

@@ -78,7 +78,6 @@ observed:
 from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aza.pg.plugins.module_utils import compiled  # noqa: F401 (its import is its use)
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.host.facts import engine_facts, host_facts

@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance.readiness import STAGES
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
-from ansible_collections.aza.pg.plugins.plugin_utils import answers, payloads
+from ansible_collections.aza.pg.plugins.plugin_utils import answers
 
 # How long one call to the target may wait, and after how long the same stage is named again.
 SLICE_SECONDS = 3
@@ -58,7 +58,6 @@ class StackAction(ActionBase):
         answer: dict[str, Any] = self._execute_module(
             module_name=f"aza.pg.{module}", module_args=arguments, task_vars=self.task_vars
         )
-        payloads.keep()
         if answers.silent(answer):
             raise AnsibleConnectionFailure(
                 f"{answers.complaint(answer)}. Start the host, or correct how it is reached."

@@ -13,14 +13,10 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
-
-# What is different at every look, or makes no difference to what should be there.
-_FLEETING = frozenset({"time", "disk_free_mb"})
 
 
 def host_facts() -> dict[str, Any]:
@@ -60,8 +56,3 @@ def engine_facts(docker: Docker) -> dict[str, Any]:
         "engine": info["version"],
         "containerd_store": any("containerd" in str(value) for _, value in info["store"] or []),
     }
-
-
-def differs(seen: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a host is not what it was when it was ``seen``. What either does not speak of is the same."""
-    return any(seen[key] != now[key] for key in seen.keys() & now.keys() - _FLEETING)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils import compiled
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.host.cache import cache, remove_unused
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.instance.preflight_statements import (
     Statement,
@@ -213,7 +213,7 @@ def check(wanted: Desired, found: Observed, docker: Docker, before: str = "Nothi
     if accepted:
         with contextlib.suppress(OSError):
             accepted.mkdir()
-            compiled.forget(accepted.parent, "accepted-*")
+            remove_unused(accepted.parent, "accepted-*")
 
 
 def with_locales(wanted: Desired, found: Observed, docker: Docker) -> Observed:
@@ -253,14 +253,14 @@ def _keep_locales(image: str, known: Mapping[str, str]) -> None:
             if place and not place.is_dir():
                 place.mkdir()
                 (place / "standard").write_text(text, encoding="utf-8")
-                compiled.forget(place.parent, "locale-*")
+                remove_unused(place.parent, "locale-*")
 
 
 def _mark(kind: str, *question: str) -> Path | None:
     """What is there once this was answered; None where this user can keep nothing."""
     content = hashlib.sha256("\0".join(question).encode()).hexdigest()
     with contextlib.suppress(OSError, KeyError):
-        return compiled.cache() / f"{kind}-{content[:32]}"
+        return cache() / f"{kind}-{content[:32]}"
     return None
 
 

@@ -52,10 +52,10 @@ test-unit: setup-dev ## Unit and property tests: no container, no host
 	@pytest -q -n auto
 
 # Whole files at once: the tests of a file may build on each other. Each worker has servers and hosts of its own.
-TOGETHER := pytest -q -p steps.progress -p steps.priority --dist loadfile
+TOGETHER := pytest -q -p support.progress -p support.priority --dist loadfile
 
 # What changes the machine itself, with nothing beside it.
-ALONE := pytest -q tests/alone
+ALONE := pytest -q tests/exclusive
 
 # Four workers: the two scenarios, and two for the rest. The longest files first: together they end when the last one does.
 test-containers: setup-dev build ## All that makes containers, side by side: Molecule, runbooks, stacks, images

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.diagnostics import collect
+from support.diagnostics import collect
 
 from . import markdown
 from .machines import Machines

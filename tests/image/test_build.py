@@ -21,7 +21,7 @@ from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock
 from ansible_collections.aza.pg.plugins.module_utils.image.process import Progress
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source
 
-from steps.registry import serve
+from support.registry import serve
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "image"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One instance that many cases share: described, planned and applied in this process, without Ansible.
 
-What runs on a host, ``aza.pg.stack_apply``, is called as it is. Between two cases everything that a case may leave
+What runs on a host, ``aza.pg.instance_apply``, is called as it is. Between two cases everything that a case may leave
 behind is taken away.
 """
 
@@ -34,7 +34,7 @@ from ansible_collections.aza.pg.plugins.module_utils.quantity import megabytes
 from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import Exporter
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
-from ansible_collections.aza.pg.plugins.modules import stack_apply
+from ansible_collections.aza.pg.plugins.modules import instance_apply
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates
 
 from stack.instance import ROOT, free_port
@@ -235,7 +235,7 @@ class Server:
             _diff=False,
         )
         try:
-            answer: dict[str, Any] = stack_apply.run_apply(module, wanted, self.docker)
+            answer: dict[str, Any] = instance_apply.run_apply(module, wanted, self.docker)
         except AzaError as error:
             if "done" in error.details:
                 self._applied = None

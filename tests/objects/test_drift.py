@@ -13,7 +13,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance.observe import obs
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.objects import undeclared
 
-from steps.edits import DECLARED, SETTINGS, UNMANAGED, rounds
+from support.edits import DECLARED, SETTINGS, UNMANAGED, rounds
 
 from .harness import Server
 

@@ -18,7 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.modules import stack_apply
+from ansible_collections.aza.pg.plugins.modules import instance_apply
 
 from stack.containers import eventually
 
@@ -43,7 +43,7 @@ def check(pg: Server, wanted: Desired) -> dict[str, Any]:
         },
         check_mode=False,
     )
-    return stack_apply.run_check(module, wanted, pg.docker)
+    return instance_apply.run_check(module, wanted, pg.docker)
 
 
 def bad(result: dict[str, Any]) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from steps.loaded import ansible_playbook
+from support.loaded import ansible_playbook
 
 ROOT = Path(__file__).resolve().parents[2]
 # A password that the inventory gives, and that must not be found anywhere.

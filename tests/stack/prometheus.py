@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from steps.programs import program
+from support.programs import program
 
 from .instance import ROOT
 

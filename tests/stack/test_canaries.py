@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from steps.processes import watched
+from support.processes import watched
 
 from .instance import CANARY, Instance, docker
 

@@ -14,7 +14,7 @@ import yaml
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.report import text
 from ansible_collections.aza.pg.plugins.module_utils.report.fleet import Fleet, instance
-from ansible_collections.aza.pg.plugins.modules import stack_apply
+from ansible_collections.aza.pg.plugins.modules import instance_apply
 
 from docs import markdown
 from objects.harness import Server
@@ -64,7 +64,7 @@ def test_the_example_is_what_the_code_says(running: Server) -> None:
         },
         check_mode=False,
     )
-    checked = json.loads(json.dumps(stack_apply.run_check(module, wanted, running.docker)))
+    checked = json.loads(json.dumps(instance_apply.run_check(module, wanted, running.docker)))
     said = [line for _, line in text.lines(Fleet.of([instance("db1", "shop-single", checked)]))]
     # The harness names the image that was built last by its id.
     assert [re.sub(r"sha256:\w+", "aza-pg/postgres:18-standard@sha256:…", line) for line in said] == report

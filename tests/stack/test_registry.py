@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.registry import serve
+from support.registry import serve
 
 from .instance import Instance, built_image, docker
 

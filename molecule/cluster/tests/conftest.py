@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from steps.instances import Instance
-from steps.playbooks import Run
+from support.instances import Instance
+from support.playbooks import Run
 
 
 @pytest.fixture(scope="session")

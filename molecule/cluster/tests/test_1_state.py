@@ -6,9 +6,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from steps.clients import ask
-from steps.instances import Instance
-from steps.members import Members, pool, slot, streaming, until_healthy, until_streaming
+from support.clients import ask
+from support.instances import Instance
+from support.members import Members, pool, slot, streaming, until_healthy, until_streaming
 
 PRIMARY = "azatest-db1"
 REPLICAS = ("azatest-db2", "azatest-db3")

@@ -9,9 +9,9 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from steps.checks import assert_second_run_changes_nothing
-from steps.instances import Instance
-from steps.playbooks import Run
+from support.checks import assert_second_run_changes_nothing
+from support.instances import Instance
+from support.playbooks import Run
 
 # A quiet machine takes ten.
 SECONDS = 120

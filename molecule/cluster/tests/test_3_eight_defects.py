@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import yaml
 
-from steps.clients import ask
-from steps.instances import Instance
-from steps.members import Members, pool, slot, streaming, until_healthy
-from steps.waiting import until
+from support.clients import ask
+from support.instances import Instance
+from support.members import Members, pool, slot, streaming, until_healthy
+from support.waiting import until
 
 PRIMARY, SMALL = "azatest-db1", "azatest-db3"
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from steps.checks import assert_check_mode_is_exact, assert_secret_is_nowhere
-from steps.clients import ask
-from steps.instances import Instance
-from steps.members import SECRETS, Members, pool, slot, streaming, until_says, until_streaming
-from steps.playbooks import Run
-from steps.waiting import until
+from support.checks import assert_check_mode_is_exact, assert_secret_is_nowhere
+from support.clients import ask
+from support.instances import Instance
+from support.members import SECRETS, Members, pool, slot, streaming, until_says, until_streaming
+from support.playbooks import Run
+from support.waiting import until
 
 Deploy = Callable[..., Run]
 PRIMARY, MIDDLE, LAST = "azatest-db1", "azatest-db2", "azatest-db3"

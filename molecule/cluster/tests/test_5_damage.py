@@ -7,11 +7,11 @@ import re
 import subprocess
 from collections.abc import Callable
 
-from steps.clients import ask
-from steps.instances import Instance
-from steps.members import Members, pool, slot, streaming, until_streaming
-from steps.playbooks import Run
-from steps.waiting import until
+from support.clients import ask
+from support.instances import Instance
+from support.members import Members, pool, slot, streaming, until_streaming
+from support.playbooks import Run
+from support.waiting import until
 
 PRIMARY, NEAR, FAR = "azatest-db1", "azatest-db2", "azatest-db3"
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from steps.clients import Load, Pgbench, ask
-from steps.instances import Instance
-from steps.members import SECRETS, Members, pool, until_streaming
-from steps.playbooks import Run
-from steps.waiting import until
+from support.clients import Load, Pgbench, ask
+from support.instances import Instance
+from support.members import SECRETS, Members, pool, until_streaming
+from support.playbooks import Run
+from support.waiting import until
 
 PRIMARY = "azatest-db1"
 

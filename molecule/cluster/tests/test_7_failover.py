@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from steps.checks import assert_second_run_changes_nothing
-from steps.clients import ask
-from steps.instances import Instance
-from steps.members import Members, pool, slot, until_says, until_streaming
-from steps.playbooks import Run
-from steps.waiting import until
+from support.checks import assert_second_run_changes_nothing
+from support.clients import ask
+from support.instances import Instance
+from support.members import Members, pool, slot, until_says, until_streaming
+from support.playbooks import Run
+from support.waiting import until
 
 OLD, NEW, OTHER = "azatest-db1", "azatest-db2", "azatest-db3"
 Deploy = Callable[..., Run]

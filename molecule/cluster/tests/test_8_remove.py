@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from steps.clients import ask
-from steps.instances import Instance
-from steps.members import Members, pool
-from steps.playbooks import Run
+from support.clients import ask
+from support.instances import Instance
+from support.members import Members, pool
+from support.playbooks import Run
 
 HOST = "azatest-db3"
 

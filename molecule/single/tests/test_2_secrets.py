@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from steps.checks import assert_secret_is_nowhere
-from steps.instances import Instance
-from steps.playbooks import Run
-from steps.plugin import INVENTORY
+from support.checks import assert_secret_is_nowhere
+from support.instances import Instance
+from support.playbooks import Run
+from support.plugin import INVENTORY
 
 
 def test_password_is_nowhere(instances: dict[str, Instance], playbook: Callable[..., Run]) -> None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from steps.checks import assert_check_mode_is_exact, assert_second_run_changes_nothing
-from steps.instances import Instance
-from steps.playbooks import Run
-from steps.plugin import INVENTORY
+from support.checks import assert_check_mode_is_exact, assert_second_run_changes_nothing
+from support.instances import Instance
+from support.playbooks import Run
+from support.plugin import INVENTORY
 
 Playbook = Callable[..., Run]
 Instances = dict[str, Instance]

@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 import pytest
 
-from steps.checks import (
+from support.checks import (
     assert_check_mode_is_exact,
     assert_second_run_changes_nothing,
     assert_secret_is_nowhere,
 )
-from steps.instances import Instance
-from steps.playbooks import Run
-from steps.plugin import INVENTORY
-from steps.waiting import until
+from support.instances import Instance
+from support.playbooks import Run
+from support.plugin import INVENTORY
+from support.waiting import until
 
 Playbook = Callable[..., Run]
 Instances = dict[str, Instance]

@@ -7,9 +7,9 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from steps.checks import assert_check_mode_is_exact
-from steps.instances import Instance
-from steps.playbooks import Run
+from support.checks import assert_check_mode_is_exact
+from support.instances import Instance
+from support.playbooks import Run
 
 Playbook = Callable[..., Run]
 Instances = dict[str, Instance]

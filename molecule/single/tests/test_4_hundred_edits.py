@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from steps.edits import DECLARED, EDITS, SETTINGS, Edit, repair, rounds
-from steps.instances import Instance
-from steps.playbooks import Run
+from support.edits import DECLARED, EDITS, SETTINGS, Edit, repair, rounds
+from support.instances import Instance
+from support.playbooks import Run
 
 Playbook = Callable[..., Run]
 # The host whose own inventory declares nothing of the server.

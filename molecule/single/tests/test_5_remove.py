@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from steps.checks import assert_check_mode_is_exact
-from steps.instances import Instance
-from steps.playbooks import Run
-from steps.plugin import INVENTORY
+from support.checks import assert_check_mode_is_exact
+from support.instances import Instance
+from support.playbooks import Run
+from support.plugin import INVENTORY
 
 Playbook = Callable[..., Run]
 REMOVE = "remove.yml"

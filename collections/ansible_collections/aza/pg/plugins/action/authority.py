@@ -11,8 +11,8 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.modules import authority as documentation
 from ansible_collections.aza.pg.plugins.plugin_utils import authority, certificates, cluster
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
 
@@ -67,7 +67,7 @@ class ActionModule(StackAction):
             host
             for host in self._ours()
             if host not in self.task_vars["ansible_play_hosts"]
-            or not (self._hosts[host].get("stack_result") or {}).get("certificate")
+            or not (self._hosts[host].get("instance_result") or {}).get("certificate")
         ]
         if missing:
             self.say(

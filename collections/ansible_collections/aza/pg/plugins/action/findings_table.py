@@ -106,7 +106,7 @@ def cluster(
         """As a check of the whole instance left it, or the module by itself."""
         left = {host: hostvars[host] for host in entries if host in asked}
         found = {
-            host: _bare((known.get("stack_result") or {}).get(proof) or known.get(f"{proof}_result"))
+            host: _bare((known.get("instance_result") or {}).get(proof) or known.get(f"{proof}_result"))
             for host, known in left.items()
         }
         return {host: said or _unseen(left[host]) for host, said in found.items()}
@@ -127,7 +127,7 @@ def instances(
         if known.get("postgres_cluster"):
             name = f"{known['postgres_cluster']}-{known.get('postgres_stack', 'single')}"
             mine = next((one for one in found if str(host) in (one.of_member or {})), None)
-            result = _bare(known.get("stack_result"))
+            result = _bare(known.get("instance_result"))
             error = str(_unseen(known).get("error", ""))
             if error and not result.get("findings"):
                 result["findings"] = [
@@ -138,7 +138,7 @@ def instances(
 
 def _unseen(known: Mapping[str, Any]) -> dict[str, Any]:
     """Why a look at the host failed, where it did."""
-    said = (known.get("stack_host") or {}).get("msg")
+    said = (known.get("instance_host") or {}).get("msg")
     return {"error": f"it could not be looked at: {said}"} if said else {}
 
 

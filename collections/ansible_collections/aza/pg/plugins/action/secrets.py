@@ -12,8 +12,8 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did
 from ansible_collections.aza.pg.plugins.modules import secrets as documentation
 from ansible_collections.aza.pg.plugins.plugin_utils import secret_list
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import ROLES, SecretStore
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments, pooled
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments, pooled
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
 ARGUMENTS["password"]["no_log"] = True

@@ -20,8 +20,8 @@ from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     inventory_passwords,
 )
 from ansible_collections.aza.pg.plugins.plugin_utils.environment import Environment
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import arguments, pooled
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments, pooled
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
 ARGUMENTS["password"]["no_log"] = True

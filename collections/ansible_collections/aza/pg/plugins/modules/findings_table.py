@@ -9,12 +9,12 @@ short_description: Print the findings of all hosts, and write them as reports
 version_added: 0.1.0
 author: aza-pg maintainers (@aza-pg)
 description:
-  - Takes what M(aza.pg.stack) with O(aza.pg.stack#module:state=checked) left in C(stack_result) of each host of the
-    play that has a C(postgres_cluster), prints it instance by instance, worst first, with one line for the fleet, and
-    fails when anything is red.
+  - Takes what M(aza.pg.instance) with O(aza.pg.instance#module:state=checked) left in C(instance_result) of each host
+    of the play that has a C(postgres_cluster), prints it instance by instance, worst first, with one line for the
+    fleet, and fails when anything is red.
   - A host without a result was not looked at, which is red as well.
   - Of a cluster, what M(aza.pg.replication_check) and M(aza.pg.pgbouncer_check) said of each member is judged as well.
-    It is in C(stack_result) too, or where these modules ran by themselves, in C(replication_result) and
+    It is in C(instance_result) too, or where these modules ran by themselves, in C(replication_result) and
     C(pgbouncer_result). Each cluster gets a table of its members, and in the page a
     picture of who feeds whom, its lag and its pools. A member that is not in the play (C(--limit)) is not red.
   - Of several instances only the names of what is well are printed; with C(-v) and in the reports each stands in full.

@@ -22,8 +22,8 @@ from ansible_collections.aza.pg.plugins.module_utils.replication.topology import
 
 # Registered by the role's tasks: what a look at the host said, once more after it was changed, and what was said at
 # members that this run leaves out; and what a deploy of the host ended with.
-_LOOK, _LOOK_AGAIN, _LOOKS_ELSEWHERE = "stack_host", "stack_seen_again", "stack_elsewhere"
-_RESULT = "stack_result"
+_LOOK, _LOOK_AGAIN, _LOOKS_ELSEWHERE = "instance_host", "instance_seen_again", "instance_elsewhere"
+_RESULT = "instance_result"
 
 
 def members(
@@ -66,7 +66,7 @@ def members(
     return found
 
 
-def turn(task_vars: Mapping[str, Any], host: str) -> str:
+def deploy_order(task_vars: Mapping[str, Any], host: str) -> str:
     """Whether a host ``writes``, as a single server or a primary, ``follows`` a primary, or ``grows``: then it is
     deployed before its primary, whose settings may at no moment be more than its own."""
     values = task_vars["hostvars"][host]

@@ -17,7 +17,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import ownership
 from ansible_collections.aza.pg.plugins.module_utils.model.claim import Claim
 from ansible_collections.aza.pg.plugins.plugin_utils import cluster as members
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore, random_value
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import who
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import who
 
 # No cluster can have this name.
 FILE = "environment.id"

@@ -66,7 +66,7 @@ def render_settings_page(roles: Path) -> str:
 def _order(path: Path) -> tuple[int, str]:
     """What people change first comes first."""
     name = path.parent.parent.name
-    return ("stack", "image").index(name) if name in ("stack", "image") else 9, name
+    return ("instance", "image").index(name) if name in ("instance", "image") else 9, name
 
 
 def _section(path: Path, options: list[Option]) -> Iterator[str]:

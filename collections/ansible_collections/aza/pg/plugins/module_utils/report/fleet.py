@@ -51,7 +51,7 @@ class Instance:
 
 
 def instance(host: str, name: str, result: Mapping[str, Any], cluster: Cluster | None = None) -> Instance:
-    """From what ``aza.pg.stack`` with ``state: checked`` returned; nothing returned is a finding too. ``cluster``:
+    """From what ``aza.pg.instance`` with ``state: checked`` returned; nothing returned is a finding too. ``cluster``:
     that of which it is a member, with what is said of it there."""
     said = [
         Finding(*(plain(item.get(key, "")) for key in ("what", "state", "said", "todo")))

@@ -13,7 +13,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
-from ansible_collections.aza.pg.plugins.modules import stack_apply, stack_host, stack_info
+from ansible_collections.aza.pg.plugins.modules import instance_apply, instance_host, instance_info
 
 CANARY = "canary-password-0123456789"
 DOCKER = """#!/bin/sh
@@ -73,14 +73,14 @@ def test_check_mode_makes_the_plan_and_nothing_else(
         "secrets": {"postgres_password": CANARY},
         "archives": {"postgres": "/x.tar"},
     }
-    told = run(stack_apply, capsys, _ansible_check_mode=True, _ansible_diff=True, **arguments)
+    told = run(instance_apply, capsys, _ansible_check_mode=True, _ansible_diff=True, **arguments)
     assert told["changed"] is True
     assert not (tmp_path / "base").exists()
     assert {line.split()[0] for line in docker.read_text().splitlines()} <= {"info", "inspect", "ps"}
     assert told["diff"][0]["prepared"].splitlines() == told["lines"]
     assert any("mem_limit: 1024m" in item.get("after", "") for item in told["diff"])
     docker.write_text("")
-    done = run(stack_apply, capsys, **arguments)
+    done = run(instance_apply, capsys, **arguments)
     assert [line.strip() for line in told["lines"][1:-1]] == done["done"]
     assert "compose --file" in docker.read_text()
     assert CANARY not in json.dumps([told, done]) + docker.read_text()
@@ -90,7 +90,7 @@ def test_without_psycopg_one_sentence_before_anything(
     docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "driver", lambda: None)
-    result = run(stack_apply, capsys, desired=handed(tmp_path / "base"))
+    result = run(instance_apply, capsys, desired=handed(tmp_path / "base"))
     assert result["failed"] is True
     assert result["reason"] == "no_psycopg"
     assert "python3-psycopg" in result["msg"]
@@ -101,26 +101,26 @@ def test_an_image_is_asked_for_before_anything_is_done(
     docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = {"desired": handed(tmp_path / "base"), "secrets": {"postgres_password": CANARY}}
-    asked = run(stack_apply, capsys, **arguments)
+    asked = run(instance_apply, capsys, **arguments)
     assert asked["awaits"] == ["postgres"]
     assert asked["changed"] is False
     assert not (tmp_path / "base").exists()
-    assert run(stack_apply, capsys, archives={"postgres": "/x.tar"}, **arguments)["awaits"] == []
+    assert run(instance_apply, capsys, archives={"postgres": "/x.tar"}, **arguments)["awaits"] == []
 
 
 def test_a_first_look_says_what_the_host_is_to_the_cluster(
     docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alone = run(stack_host, capsys, cluster="shop", base_dir=str(tmp_path))
+    alone = run(instance_host, capsys, cluster="shop", base_dir=str(tmp_path))
     assert alone["member"] == {}
-    found = run(stack_host, capsys, cluster="shop", stack="replica", base_dir=str(tmp_path))
+    found = run(instance_host, capsys, cluster="shop", stack="replica", base_dir=str(tmp_path))
     assert found["engine"]["memory_mb"] == 65536
     assert found["member"] == {"data": False, "answers": False, "standby": None, "state": "", "error": ""}
     assert found["host"]["uid"] == os.getuid()
 
 
 def test_info_says_what_there_is(docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run(stack_info, capsys, cluster="shop", base_dir=str(tmp_path))
+    found = run(instance_info, capsys, cluster="shop", base_dir=str(tmp_path))
     assert found["changed"] is False
     assert found["engine"]["memory_mb"] == 65536
     assert found["observed"]["containers"] == {}
@@ -131,7 +131,7 @@ def test_info_without_an_engine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = run(stack_info, capsys, cluster="shop")
+    found = run(instance_info, capsys, cluster="shop")
     assert "no docker command" in found["engine_error"]
     assert found["observed"] is None
 
@@ -154,10 +154,10 @@ def test_what_the_engine_refuses(
 ) -> None:
     script = tmp_path / "bin" / "docker"
     script.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
-    result = run(stack_apply, capsys, desired=handed(tmp_path / "base"))
+    result = run(instance_apply, capsys, desired=handed(tmp_path / "base"))
     assert result["failed"] is True
     assert reason in result["reason"]
 
 
 def test_bad_names_are_refused(docker: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(stack_info, capsys, cluster="No_Name")["reason"] == "bad_cluster_name"
+    assert run(instance_info, capsys, cluster="No_Name")["reason"] == "bad_cluster_name"

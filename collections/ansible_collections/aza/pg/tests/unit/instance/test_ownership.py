@@ -224,7 +224,7 @@ def test_an_inventory_without_a_directory_has_none() -> None:
 
 def test_a_new_member_is_refused_where_the_others_are_not_ours(tmp_path: Path, ignoring: None) -> None:
     def member(look: dict[str, Any]) -> dict[str, Any]:
-        return {"postgres_cluster": "shop", "postgres_stack": "replica", "stack_host": look}
+        return {"postgres_cluster": "shop", "postgres_stack": "replica", "instance_host": look}
 
     environment = Environment(str(tmp_path), dry=False)
     hosts = {"db1": member({"environment": {"environment": THEIRS}}), "db2": member({"environment": {}})}

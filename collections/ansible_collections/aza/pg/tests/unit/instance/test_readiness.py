@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
-from ansible_collections.aza.pg.plugins.plugin_utils import stack_action
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils import instance_action
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
 
 
 class Engine:
@@ -72,7 +72,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(stack_action, "time", made)
+    monkeypatch.setattr(instance_action, "time", made)
     return made
 
 

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROLES = next(
-    parent / "roles" for parent in Path(__file__).resolve().parents if (parent / "roles" / "stack").is_dir()
+    parent / "roles"
+    for parent in Path(__file__).resolve().parents
+    if (parent / "roles" / "instance").is_dir()
 )
 SPECS = load_specs([ROLES])
 
@@ -36,11 +38,11 @@ def test_every_default_is_a_good_value() -> None:
 def test_the_defaults_of_the_role_are_those_that_are_documented() -> None:
     import yaml
 
-    defaults = yaml.safe_load((ROLES / "stack/defaults/main.yml").read_text())
+    defaults = yaml.safe_load((ROLES / "instance/defaults/main.yml").read_text())
     documented = {
         name: option.default
         for name, option in SPECS.items()
-        if option.role == "stack" and not option.required
+        if option.role == "instance" and not option.required
     }
     # Those that depend on something: their documentation says on what.
     for derived in ("image", "exporter_image", "pgbouncer_image", "pgbouncer"):

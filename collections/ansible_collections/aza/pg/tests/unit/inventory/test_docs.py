@@ -7,7 +7,9 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.docs import rende
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs
 
 ROLES = next(
-    parent / "roles" for parent in Path(__file__).resolve().parents if (parent / "roles" / "stack").is_dir()
+    parent / "roles"
+    for parent in Path(__file__).resolve().parents
+    if (parent / "roles" / "instance").is_dir()
 )
 
 
@@ -26,13 +28,13 @@ argument_specs:
     short_description: Some role
     description: One sentence.
     options:
-      aza_a: {type: str, required: true, description: "Either C(x) or V(a|b), see M(aza.pg.stack)."}
+      aza_a: {type: str, required: true, description: "Either C(x) or V(a|b), see M(aza.pg.instance)."}
       aza_b: {type: list, elements: str, choices: [one, two], default: [one], description: B}
       aza_c: {type: list, elements: dict, description: C, options: {name: {type: bool, default: false}}}
 """)
     rows = [line for line in render_settings_page(tmp_path).splitlines() if line.startswith("| `")]
     assert rows == [
-        "| `aza_a` | str | **required** | Either `x` or `a\\|b`, see `aza.pg.stack`. |",
+        "| `aza_a` | str | **required** | Either `x` or `a\\|b`, see `aza.pg.instance`. |",
         "| `aza_b` | list of `one` or `two` | `one` | B |",
         "| `aza_c` | list of dict | – | C |",
         "| `aza_c[].name` | bool | `false` |  |",

@@ -281,7 +281,7 @@ def test_what_the_plan_says_leads_from_one_to_the_other(
 
 
 def test_the_defaults_are_those_of_the_role() -> None:
-    specs = yaml.safe_load((ROOT / "roles/stack/meta/argument_specs.yml").read_text())
+    specs = yaml.safe_load((ROOT / "roles/instance/meta/argument_specs.yml").read_text())
     options = specs["argument_specs"]["main"]["options"]
     for variable, defaults in (("postgres_hba", hba.DEFAULTS), ("postgres_ident", hba.IDENT_DEFAULTS)):
         declared = {

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[7]
 
 
 def test_the_keys_and_defaults_are_those_of_the_inventory() -> None:
-    specs = yaml.safe_load((ROOT / "roles/stack/meta/argument_specs.yml").read_text())["argument_specs"][
+    specs = yaml.safe_load((ROOT / "roles/instance/meta/argument_specs.yml").read_text())["argument_specs"][
         "main"
     ]
     options = specs["options"]["postgres_databases"]["options"]

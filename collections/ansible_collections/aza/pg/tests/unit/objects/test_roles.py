@@ -256,7 +256,7 @@ def test_an_interrupted_apply_is_continued(
 
 
 def test_the_keys_and_defaults_are_those_of_the_argument_specs() -> None:
-    specs = yaml.safe_load((ROOT / "roles/stack/meta/argument_specs.yml").read_text())
+    specs = yaml.safe_load((ROOT / "roles/instance/meta/argument_specs.yml").read_text())
     options = specs["argument_specs"]["main"]["options"]["postgres_roles"]["options"]
     assert {key: option.get("default") for key, option in options.items() if key != "name"} == roles.DEFAULTS
     groups = options["member_of"]["options"]

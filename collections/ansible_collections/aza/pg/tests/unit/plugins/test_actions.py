@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.action import stack_summary
+from ansible_collections.aza.pg.plugins.action import instance_summary
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.plugin_utils import answers, stack_images
+from ansible_collections.aza.pg.plugins.plugin_utils import answers, instance_images
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import ARGUMENTS
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
-from ansible_collections.aza.pg.plugins.plugin_utils.stack_arguments import ARGUMENTS
 from psycopg.conninfo import conninfo_to_dict
 
 DIGEST = "sha256:" + "a" * 64
@@ -61,7 +61,7 @@ WHERE = {
 )
 def test_the_line_to_paste(changes: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/psql")
-    assert stack_summary.connect_line({**WHERE, **changes}) == line
+    assert instance_summary.connect_line({**WHERE, **changes}) == line
 
 
 @pytest.mark.parametrize("database", ["sh$op", 'a"b', "a`id`b", "it's", "a\\$b", "hi!there", "a=b"])
@@ -70,7 +70,7 @@ def test_the_line_reaches_the_database_of_any_name(
     database: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/psql")
-    line = stack_summary.connect_line({**WHERE, **changes, "database": database})
+    line = instance_summary.connect_line({**WHERE, **changes, "database": database})
     script = f"set -- {line}; printf '%s\\n' \"$@\""
     words = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True
@@ -82,17 +82,17 @@ def test_the_line_reaches_the_database_of_any_name(
 
 def test_from_elsewhere_when_the_port_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/psql")
-    assert "host=10.0.0.1" in stack_summary.connect_line({**WHERE, "local": False, "host": "10.0.0.1"})
+    assert "host=10.0.0.1" in instance_summary.connect_line({**WHERE, "local": False, "host": "10.0.0.1"})
 
 
 def test_images_are_pinned_by_digest() -> None:
     given = f"registry.example:5000/pg/postgres:18@{DIGEST}"
-    image = stack_images.record("postgres_image", given)
+    image = instance_images.record("postgres_image", given)
     pinned = f"registry.example:5000/pg/postgres@{DIGEST}"
-    assert stack_images.names(image) == [pinned]
-    assert stack_images.pinned(image, {"containerd_store": False}) == pinned
+    assert instance_images.names(image) == [pinned]
+    assert instance_images.pinned(image, {"containerd_store": False}) == pinned
     with pytest.raises(AzaError, match=r"postgres_exporter_image: .* a tag can move"):
-        stack_images.record("postgres_exporter_image", "postgres:18")
+        instance_images.record("postgres_exporter_image", "postgres:18")
 
 
 def archive(path: Path) -> Path:
@@ -117,10 +117,10 @@ def archive(path: Path) -> Path:
 def test_an_engine_without_the_containerd_store_knows_the_configuration(tmp_path: Path) -> None:
     path = archive(tmp_path / "x.tar")
     record = {"reference": "x:18", "digest": DIGEST, "archive": str(path), "layers": []}
-    image = stack_images.record("postgres_image", record)
+    image = instance_images.record("postgres_image", record)
     assert config_digest(path) == "sha256:conf"
-    assert stack_images.pinned(image, {"containerd_store": True}) == f"x@{DIGEST}"
-    assert stack_images.pinned(image, {"containerd_store": False}) == "sha256:conf"
+    assert instance_images.pinned(image, {"containerd_store": True}) == f"x@{DIGEST}"
+    assert instance_images.pinned(image, {"containerd_store": False}) == "sha256:conf"
 
 
 def test_a_damaged_archive_says_how_to_get_a_new_one(tmp_path: Path) -> None:
@@ -194,11 +194,11 @@ def test_a_value_of_the_inventory_is_not_called_tuned() -> None:
         "values": [{"name": name, "value": "tuned", "rule": "a rule"} for name in names],
         "own": {"work_mem": "64MB", "log_statement": "ddl"},
     }
-    lines = list(stack_summary._tuning(tuning))
+    lines = list(instance_summary._tuning(tuning))
     assert [line.split()[0] for line in lines if "a rule" in line] == ["shared_buffers", "max_connections"]
     assert "and 1 more" in " ".join(lines)
     assert "work_mem 64MB" in lines[-1] and "log_statement" not in lines[-1]
-    assert not any("Not tuned" in line for line in stack_summary._tuning({**tuning, "own": {}}))
+    assert not any("Not tuned" in line for line in instance_summary._tuning({**tuning, "own": {}}))
 
 
 SILENT = {"failed": True, "msg": "No start of json char found", "module_stdout": "", "rc": 1}

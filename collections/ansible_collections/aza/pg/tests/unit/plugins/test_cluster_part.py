@@ -36,23 +36,23 @@ def part(me: str, given: dict[str, Any], /, check_mode: Any = False, **looks: An
     hostvars["other"] = {}
     own = hostvars[me]
     task_vars = {"hostvars": hostvars, "ansible_play_hosts": [me], **own}
-    member = own.get("stack_host", {}).get("member", {})
+    member = own.get("instance_host", {}).get("member", {})
     return cluster.Part(task_vars, me, {**GIVEN, **given}, member, check_mode)
 
 
 def seen(facts: dict[str, Any]) -> dict[str, Any]:
-    return {"stack_host": {"member": facts, "engine_error": ""}}
+    return {"instance_host": {"member": facts, "engine_error": ""}}
 
 
 @pytest.mark.parametrize(
     "other",
     [
         {},
-        {"stack_host": UNREACHABLE},
-        {"stack_host": {"member": {}, "engine_error": "No Docker Engine answers on this host."}},
-        {"stack_host": {"failed_when_result": False, "msg": "There is no Python on this host"}},
+        {"instance_host": UNREACHABLE},
+        {"instance_host": {"member": {}, "engine_error": "No Docker Engine answers on this host."}},
+        {"instance_host": {"failed_when_result": False, "msg": "There is no Python on this host"}},
         # It was a standby before it went away.
-        {**seen(live(standby=True)), "stack_seen_again": UNREACHABLE},
+        {**seen(live(standby=True)), "instance_seen_again": UNREACHABLE},
         seen(CLOSED),
     ],
 )
@@ -77,7 +77,7 @@ def _carry_out(asked: cluster.Part, verb: str) -> None:
 
 
 def test_the_operator_answers_for_who_cannot_be_looked_at() -> None:
-    looks: dict[str, Any] = {"db1": seen(down()), "db2": {"stack_host": UNREACHABLE}}
+    looks: dict[str, Any] = {"db1": seen(down()), "db2": {"instance_host": UNREACHABLE}}
     for verb in ("start", "deploy"):
         _carry_out(part("db1", {"not_primary": ["db2"]}, **looks), verb)
     assert part("db1", {"not_primary": ["db2"]}, **looks).no_primary() == ""
@@ -97,7 +97,7 @@ def test_a_misspelt_name_is_refused_and_not_ignored(given: dict[str, Any]) -> No
 def test_a_look_elsewhere_counts() -> None:
     """Of a run that is limited to one host."""
     elsewhere = {"results": [{"item": "db2", "member": live(2)}, {"item": "db3", **UNREACHABLE}]}
-    asked = part("db1", {}, db1={**seen(down()), "stack_elsewhere": elsewhere}, db2={}, db3={})
+    asked = part("db1", {}, db1={**seen(down()), "instance_elsewhere": elsewhere}, db2={}, db3={})
     with pytest.raises(AzaError, match="db2 writes") as raised:
         asked.refuse_start()
     assert "db3" not in raised.value.msg
@@ -115,8 +115,8 @@ def test_a_single_server_has_no_cluster() -> None:
     [
         ({}, False, True),
         ({}, True, False),
-        ({"stack_result": {"failed": True, "msg": "x"}}, False, True),
-        ({"stack_result": {"plan": {}, "changed": True}}, False, False),
+        ({"instance_result": {"failed": True, "msg": "x"}}, False, True),
+        ({"instance_result": {"plan": {}, "changed": True}}, False, False),
     ],
 )
 def test_check_mode_foretells_a_primary_only_where_the_run_would_make_it(

@@ -158,7 +158,11 @@ def test_the_action_takes_what_the_checks_left() -> None:
     given_now = {**shape, "members": [{"host": name, **entry} for name, entry in shape["members"].items()]}
     said = facts(shape)
     known: dict[str, Any] = {
-        "db0": {"postgres_cluster": "shop", "replication_result": {"facts": said["db0"]}, "stack_result": {}},
+        "db0": {
+            "postgres_cluster": "shop",
+            "replication_result": {"facts": said["db0"]},
+            "instance_result": {},
+        },
         "db1": {"postgres_cluster": "shop"},
     }
     one = findings_table.cluster(given_now, list(known), known)

@@ -161,7 +161,7 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_only_hosts_with_a_cluster_are_judged() -> None:
     known: dict[str, dict[str, Any]] = {
-        "db1": {"postgres_cluster": "shop", "stack_result": {"findings": [said("ready", "green", "x")]}},
+        "db1": {"postgres_cluster": "shop", "instance_result": {"findings": [said("ready", "green", "x")]}},
         "db2": {"postgres_cluster": "shop", "postgres_stack": "replica"},
         "other": {},
     }
@@ -175,7 +175,10 @@ def test_only_hosts_with_a_cluster_are_judged() -> None:
 def test_why_a_host_was_not_looked_at() -> None:
     """A host that failed before its instance was judged says why, and is not only one without a result."""
     known: dict[str, dict[str, Any]] = {
-        "db1": {"postgres_cluster": "shop", "stack_host": {"msg": "no such container", "unreachable": True}},
+        "db1": {
+            "postgres_cluster": "shop",
+            "instance_host": {"msg": "no such container", "unreachable": True},
+        },
         "db2": {"postgres_cluster": "crm"},
     }
     found = {item.host: item.findings[0].said for item in findings_table.instances(list(known), known)}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "stack").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
 SPECS = load_specs([ROOT / "roles"])
 # Derived where they are left out, in the role by a template and in the module by its action.
 DERIVED = {
@@ -73,7 +73,7 @@ def test_the_default_of_a_module_is_that_of_the_role(module: str, option: str, v
     assert of_module["type"] == of_role.type or {of_module["type"], of_role.type} <= {"str", "path"}
 
 
-@pytest.mark.parametrize("role", ["stack", "image", "docker_engine"])
+@pytest.mark.parametrize("role", ["instance", "image", "docker_engine"])
 def test_the_defaults_of_a_role_are_those_that_are_documented(role: str) -> None:
     defaults = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
     declared = {name: option for name, option in SPECS.items() if option.role == role and not option.required}

@@ -24,8 +24,10 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError  # n
 from ansible_collections.aza.pg.plugins.module_utils.image import render  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.inventory import generated  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.inventory.docs import render_settings_page  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.inventory.schema import render_schema  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.monitoring import dashboards  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning import load_rules  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.tuning.docs import render_tuning_page  # noqa: E402
@@ -37,7 +39,14 @@ CONTEXT = IMAGE / "build"
 # The committed context is the one that everybody's first build makes.
 SOURCE, FLAVOUR = "debian", "standard"
 
+ROLE = "instance"
+VARIABLES = generated.of_role(load_specs([ROOT / "roles"]), ROLE)
+
 PAGES: dict[str, Callable[[], str]] = {
+    f"roles/{ROLE}/defaults/main.yml": lambda: generated.render_defaults(VARIABLES, ROLE),
+    "collections/ansible_collections/aza/pg/plugins/module_utils/model/variables.py": lambda: (
+        generated.render_record(VARIABLES, ROLE)
+    ),
     "docs/reference/settings.md": lambda: render_settings_page(ROOT / "roles"),
     "docs/reference/inventory.schema.json": lambda: render_schema(ROOT / "roles"),
     "docs/reference/extensions.md": lambda: render_extensions_page(load_catalog(IMAGE)),

@@ -24,18 +24,20 @@ from ansible_collections.aza.pg.plugins.module_utils import objects as kinds
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.host.facts import host_facts
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.instance import observe as observing
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
+from ansible_collections.aza.pg.plugins.module_utils.instance.describe import describe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, SERVER
+from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.plugins.module_utils.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.quantity import megabytes
-from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import Exporter
+from ansible_collections.aza.pg.plugins.module_utils.services.declaration import Host
+from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import PostgresExporter
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 from ansible_collections.aza.pg.plugins.modules import instance_apply
 from ansible_collections.aza.pg.plugins.plugin_utils import certificates
+from ansible_collections.aza.pg.tests.unit.declarations import declaration
 
 from stack.instance import ROOT, free_port
 
@@ -121,7 +123,9 @@ class Server:
         self.inventory = self.base / "inventory"
         self.port = free_port()
         self.secrets = {"postgres_password": secrets.token_hex(16)}
-        self.image, self.exporter_image = (_image(self.docker, name) for name in (SERVER, EXPORTER))
+        self.image, self.exporter_image = (
+            _image(self.docker, name) for name in (SERVER, PostgresExporter.image)
+        )
         self.baseline = self.describe()
         # The names in the tables, and what they are here.
         self.words = {
@@ -154,34 +158,32 @@ class Server:
         **parameters: Any,
     ) -> Desired:
         host = host_facts()
+        images = {
+            name: {"reference": f"aza-pg/{name}", "digest": "", "archive": "built here", "pinned": pinned}
+            for name, pinned in (("postgres", self.image), ("exporter", self.exporter_image))
+        }
         given = {
             "cluster": self.cluster,
-            "stack": "single",
-            "image": {"reference": "aza-pg/postgres", "digest": "", "archive": "built here"},
+            "images": images,
             "memory_mb": 768,
-            "shm_size_mb": 128,
             "port": self.port,
             "base_dir": str(self.base),
-            "stop_seconds": 20,
+            "stop_grace_period": "20s",
             "initdb_args": "--no-sync",
             "settings": settings or {},
-            "objects": objects or {},
+            "host": Host(host["uid"], host["gid"], host["home"]),
+            **(objects or {}),
             **parameters,
         }
-        return describing.describe(
-            describing.Parameters(**given),
-            describing.Host(host["uid"], host["gid"], host["home"], self.image),
-            dump,
-        )
+        return describe(declaration(**given), dump)
 
     def describe_case(self, case: Case, days_ago: int = 0) -> Desired:
         declared, parameters = dict(case.declared), dict(case.parameters)
         if "memory" in parameters:
             parameters["memory_mb"] = megabytes("postgres_memory", parameters.pop("memory"))
-        port = parameters.pop("exporter_port", None)
-        if parameters.pop("exporter", False):
-            parameters["exporter"] = self._exporter(port or int(self.words["9188"]))
-        wish = certificates.Wish(
+        if parameters.get("exporter"):
+            parameters.setdefault("exporter_port", int(self.words["9188"]))
+        wish = certificates.CertificateRequest(
             "db1",
             tls.names(["localhost", "127.0.0.1", *parameters.pop("tls_names", ())]),
             certificate=parameters.pop("tls_certificate", ""),
@@ -191,11 +193,7 @@ class Server:
             parameters["certificate"] = self._certificate(wish, days_ago)
         return self.describe(settings=declared.pop("settings", {}), objects=declared, **parameters)
 
-    def _exporter(self, port: int) -> Exporter:
-        image = {"reference": "aza-pg/exporter", "digest": "", "archive": "built here"}
-        return Exporter({**image, "pinned": self.exporter_image}, port)
-
-    def _certificate(self, wish: certificates.Wish, days_ago: int) -> dict[str, Any]:
+    def _certificate(self, wish: certificates.CertificateRequest, days_ago: int) -> dict[str, Any]:
         """The facts of the one that the control node keeps or makes; key and chain are a secret from now on."""
         bundle = certificates.Certificates(
             self.inventory / "secrets",
@@ -228,7 +226,6 @@ class Server:
                 "allow": list(allow),
                 "remove_data": False,
                 "no_primary": "",
-                "host": {},
                 "settle": settle,
             },
             check_mode=check,

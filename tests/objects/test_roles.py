@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import apply as applying
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.objects import memberships
@@ -101,7 +102,7 @@ def test_a_run_that_is_cut_off_anywhere_is_continued(pg: Server) -> None:
     for left in range(len(first), 0, -1):
         now = plan(pg, wanted)
         assert len(now.changes) == left
-        applying.apply(Plan(now.changes[:1]), applying.Context(wanted, pg.docker, pg.secrets))
+        applying.apply(Plan(now.changes[:1]), Context(wanted, pg.docker, pg.secrets))
     assert not plan(pg, wanted)
     assert pg.ask("select tableowner from pg_tables where tablename = 't'", "shop") == "shop"
 
@@ -113,7 +114,7 @@ def test_a_failure_names_the_change_and_what_was_done(pg: Server) -> None:
     # Somebody else makes the second role after the plan was made.
     pg.ask("create role b")
     with pytest.raises(AzaError) as caught:
-        applying.apply(Plan(changes), applying.Context(wanted, pg.docker, pg.secrets))
+        applying.apply(Plan(changes), Context(wanted, pg.docker, pg.secrets))
     assert "create role b" in caught.value.msg
     assert caught.value.details["done"] == ["create role a  nologin"]
     assert pg.ask("select rolname from pg_roles where rolname = 'a'") == "a"

@@ -15,7 +15,6 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
 from ansible_collections.aza.pg.plugins.modules import instance_apply
@@ -80,14 +79,16 @@ def test_nothing_of_a_users_runs_with_more_rights_than_the_users(pg: Server) -> 
         ],
         "allow_loss": ["schema shop.old"],
     }
-    wanted = pg.describe(declared, exporter=pg._exporter(int(pg.words["9188"])), settings={"work_mem": "5MB"})
+    wanted = pg.describe(
+        declared, exporter=True, exporter_port=int(pg.words["9188"]), settings={"work_mem": "5MB"}
+    )
     pg.keep_passwords(wanted, {})
     pg.converge(wanted)
     assert pg.findings(wanted)
     assert check(pg, wanted)["findings"]
     assert member.look(pg.baseline.socket_dir, "postgres", secrets.token_hex(4))[0]["sentinel"]["written"]
     assert ready.probe(replace(wanted, database="shop"), pg.docker).ready
-    service = wanted.service(EXPORTER)
+    service = wanted.service(exporter.PostgresExporter.name)
     assert service
     eventually(lambda: not exporter.scrape(service), "the exporter to reach the server", 30)
     with server.connect(pg.baseline.socket_dir, "postgres", "shop") as connection:

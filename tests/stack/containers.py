@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.plugin_utils.certificates import Certificates, Wish
+from ansible_collections.aza.pg.plugins.plugin_utils.certificates import CertificateRequest, Certificates
 
 from .instance import built_image, docker
 
@@ -73,7 +73,9 @@ class Network:
             datetime.now(timezone.utc),
             lambda path: Path(path).read_text(),
         )
-        bundle = kept.server(Wish(host=name, names=(name, self.full(name), "localhost", "127.0.0.1")))
+        bundle = kept.server(
+            CertificateRequest(host=name, names=(name, self.full(name), "localhost", "127.0.0.1"))
+        )
         self.root_certificate = self.file("ca", "ca.crt", Path(bundle.root).read_text())
         return self.file(name, "server.pem", bundle.pem, 0o400)
 

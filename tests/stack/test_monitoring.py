@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.monitoring import scrape as scraping
-from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
 
 from . import promql
 from .instance import ROOT, docker, free_port, play
@@ -26,6 +26,7 @@ from .prometheus import promtool, running
 from .watched import POOLER, Watched, eventually, metrics
 
 MONITORING = ROOT / "docs/monitoring"
+POOLER_UP = exporter.Watched("PgBouncer", "pgbouncer_up")
 # What prometheus.yml gives to each target.
 TARGET = {"cluster", "instance", "stack", "host", "job"}
 # Series that are there only while something is wrong.
@@ -244,12 +245,12 @@ def test_each_exporter_tells_of_its_own(exported: promql.Series, watched: Watche
 
 def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look(watched: Watched) -> None:
     service = watched.exporters["pooler"]
-    assert pgbouncer_exporter.scrape(service) == ""
+    assert exporter.scrape(service, POOLER_UP) == ""
     (found,) = json.loads(docker("inspect", service.container))
     shown = json.dumps([found["Config"], found["Args"], found["HostConfig"]])
     assert "secret" not in shown and "PASS" not in shown
     assert not [mount for mount in found["Mounts"] if "secret" in mount["Destination"]]
-    name = f"port=6432 user={pgbouncer_exporter.USER}"
+    name = f"port=6432 user={pgbouncer.STATS_USER}"
     console = f"host=/var/run/pgbouncer dbname=pgbouncer {name}"
     assert watched.psql("-d", console, "-c", "show version", user=POOLER).stdout.startswith("PgBouncer")
     assert "admin access needed" in watched.psql("-d", console, "-c", "shutdown", user=POOLER).stderr
@@ -262,11 +263,11 @@ def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look(watched: Watc
 
 def test_a_pgbouncer_that_is_gone_is_told(watched: Watched) -> None:
     docker("stop", "--time", "1", f"{watched.name}-pgbouncer")
-    assert "does not reach PgBouncer (pgbouncer_up 0)" in pgbouncer_exporter.scrape(
-        watched.exporters["pooler"]
+    assert "does not reach PgBouncer (pgbouncer_up 0)" in exporter.scrape(
+        watched.exporters["pooler"], POOLER_UP
     )
     docker("start", f"{watched.name}-pgbouncer")
-    eventually(lambda: pgbouncer_exporter.scrape(watched.exporters["pooler"]) == "", "PgBouncer")
+    eventually(lambda: exporter.scrape(watched.exporters["pooler"], POOLER_UP) == "", "PgBouncer")
 
 
 # -- the playbook ------------------------------------------------------------------------------------------------------

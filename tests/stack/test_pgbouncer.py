@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import settings as pool_settings
 
 from .instance import Instance, docker, free_port

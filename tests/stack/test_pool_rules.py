@@ -22,8 +22,8 @@ import psycopg
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import rules as pool_rules
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
 from ansible_collections.aza.pg.tests.unit.services import hba_semantics as semantics
 
 from .instance import built_image, docker, free_port

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.aza.pg.plugins.module_utils.model.service import Service
-from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
+from ansible_collections.aza.pg.plugins.module_utils.services import registry
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
+from ansible_collections.aza.pg.tests.unit.declarations import declaration
 
 from .instance import built_image, docker, free_port
 
@@ -40,7 +41,7 @@ _POOLER = {
     "auth_type": "hba",
     "auth_hba_file": "/etc/pgbouncer/hba",
     "auth_file": "/etc/pgbouncer/users",
-    "stats_users": pgbouncer_exporter.USER,
+    "stats_users": pgbouncer.STATS_USER,
     # What the exporter's driver sends with every login.
     "ignore_startup_parameters": "extra_float_digits",
 }
@@ -63,14 +64,21 @@ class Watched:
         image = built_image("exporter")
         image |= {"pinned": image["reference"]}
         self.port = free_port()
-        first = exporter.Exporter(image, free_port())
-        pooled = pgbouncer_exporter.PgBouncerExporter(image, free_port())
-        primary = first.service(name, 0, 0)
-        pooler = pooled.service(
-            name, Service("pgbouncer", f"{name}-pgbouncer", image, uid=POOLER, gid=POOLER)
+        declared = declaration(
+            cluster=name,
+            images=dict.fromkeys(("exporter", "pgbouncer"), image),
+            exporter=True,
+            exporter_port=free_port(),
+            pgbouncer=True,
+            pgbouncer_exporter_port=free_port(),
         )
-        standby = replace(primary, container=f"{primary.container}-standby", port=free_port())
-        self.exporters: dict[str, Service] = {"primary": primary, "standby": standby, "pooler": pooler}
+        primary, pooler = (
+            registry.service(item).define(declared) for item in ("exporter", "pgbouncer-exporter")
+        )
+        standby = replace(
+            primary.container, container=f"{primary.container.container}-standby", port=free_port()
+        )
+        self.exporters = {"primary": primary.container, "standby": standby, "pooler": pooler.container}
         self.services = {
             "primary": self._server(
                 {"POSTGRES_PASSWORD": "x"},
@@ -96,12 +104,14 @@ class Watched:
                     "./run-pgbouncer:/var/run/pgbouncer",
                 ],
             },
-            "primary-exporter": first.compose(primary),
+            "primary-exporter": primary.compose,
             "standby-exporter": {
-                **first.compose(standby),
+                **primary.compose,
+                "container_name": standby.container,
+                "ports": [standby.published(exporter.PORT)],
                 "volumes": ["./run-standby:/var/run/postgresql:ro"],
             },
-            "pgbouncer-exporter": pooled.compose(pooler),
+            "pgbouncer-exporter": pooler.compose,
         }
 
     def _server(
@@ -133,8 +143,8 @@ class Watched:
             "pgbouncer/pgbouncer.ini",
             f"[databases]\n* = host=/var/run/postgresql\n[pgbouncer]\n{settings}",
         )
-        self.write("pgbouncer/hba", f"{pgbouncer_exporter.HBA}\nhost all all all scram-sha-256\n")
-        self.write("pgbouncer/users", f'"postgres" "x"\n{pgbouncer_exporter.USERLIST}\n')
+        self.write("pgbouncer/hba", f"{pgbouncer.STATS_HBA}\nhost all all all scram-sha-256\n")
+        self.write("pgbouncer/users", pgbouncer.userlist({"postgres": "x"}))
         self.write(exporter.PASSWORD_PATH, "monitor-secret")
         secret = {exporter.SECRET: {"file": f"./{exporter.PASSWORD_PATH}"}}
         project = {"name": self.name, "services": self.services, "secrets": secret}

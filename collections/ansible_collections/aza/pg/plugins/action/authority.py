@@ -11,13 +11,13 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.modules import authority as documentation
 from ansible_collections.aza.pg.plugins.plugin_utils import authority, certificates, cluster
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import SecretStore
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import InstanceAction
 from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
 
 
-class ActionModule(StackAction):
+class ActionModule(InstanceAction):
     _requires_connection = False
 
     def perform(self) -> dict[str, Any]:

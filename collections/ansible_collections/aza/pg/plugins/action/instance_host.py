@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import InstanceAction
 
 
-class ActionModule(StackAction):
+class ActionModule(InstanceAction):
     def perform(self) -> dict[str, Any]:
         return self.on_target("instance_host", **self._task.args)

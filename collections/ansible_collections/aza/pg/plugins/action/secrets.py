@@ -12,22 +12,22 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did
 from ansible_collections.aza.pg.plugins.modules import secrets as documentation
 from ansible_collections.aza.pg.plugins.plugin_utils import secret_list
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import ROLES, SecretStore
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments, pooled
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import InstanceAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_variables import collect
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
-ARGUMENTS["password"]["no_log"] = True
 
 
-class ActionModule(StackAction):
+class ActionModule(InstanceAction):
     _requires_connection = False
 
     def perform(self) -> dict[str, Any]:
         _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        given["pgbouncer"] = pooled(given)
-        given = json.loads(json.dumps(given, default=str))
+        variables = collect(self.task_vars, self.templar, given["variables"])
+        given = {**json.loads(json.dumps(given, default=str)), "cluster": variables["postgres_cluster"]}
         store = SecretStore(self.task_vars.get("inventory_dir"), given["cluster"], self.check_mode)
-        entries = secret_list.entries(store, given)
+        entries = secret_list.entries(store, variables)
         others = self._abandoned(store.root) if self._first_of(self._hosts()) else {}
         self._know(given, entries, others)
         rotating = [entry.name for entry in entries if secret_list.asked_for(entry, given["rotate"])]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets as random
 from typing import Any
 
@@ -20,22 +19,25 @@ from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     inventory_passwords,
 )
 from ansible_collections.aza.pg.plugins.plugin_utils.environment import Environment
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments, pooled
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import InstanceAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import arguments
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_variables import collect
 
 ARGUMENTS = arguments(documentation.DOCUMENTATION)
-ARGUMENTS["password"]["no_log"] = True
 
 
-class ActionModule(StackAction):
+class ActionModule(InstanceAction):
     def perform(self) -> dict[str, Any]:
         _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        given = json.loads(json.dumps(given, default=str))
-        given["pgbouncer"] = pooled(given)
-        inventory, cluster = self.task_vars.get("inventory_dir"), given["cluster"]
+        variables = collect(self.task_vars, self.templar, given["variables"])
+        inventory, cluster = self.task_vars.get("inventory_dir"), variables["postgres_cluster"]
         key = random.token_hex(32)
         answer = self.on_target(
-            "secrets_read", key=key, **{name: given[name] for name in ("cluster", "stack", "base_dir")}
+            "secrets_read",
+            key=key,
+            cluster=cluster,
+            stack=variables["postgres_stack"],
+            base_dir=variables["postgres_base_dir"],
         )
         found, owner = readback.unseal(answer["sealed"], key), answer["environment"].get("environment", "")
         if not found:
@@ -54,7 +56,7 @@ class ActionModule(StackAction):
         pem = Recovered(
             store.root, cluster, found.pop(readback.CERTIFICATE, ""), found.pop(readback.TRUST, "")
         )
-        inventory_gives = inventory_passwords(given["password"], given["roles"])
+        inventory_gives = inventory_passwords(variables["postgres_password"], variables["postgres_roles"])
         fetched, different = [], []
         for name, value in found.items():
             if store.has(name):
@@ -69,7 +71,7 @@ class ActionModule(StackAction):
                 environment.keep(owner)
         lost = [
             name
-            for name in secret_list.uses(given)
+            for name in secret_list.uses(variables)
             if name not in {*found, *inventory_gives, replication.PASSWORD} and not store.has(name)
         ]
         self._tell(store, fetched, different, lost)

@@ -176,24 +176,26 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.instance import apply as applying
 from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
-from ansible_collections.aza.pg.plugins.module_utils.instance import findings, location, ownership, verbs
+from ansible_collections.aza.pg.plugins.module_utils.instance import (
+    findings,
+    location,
+    ownership,
+    preflight,
+    verbs,
+)
 from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight as trial
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
+from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, PGBOUNCER_EXPORTER
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.replication import standby
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
-from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import client_address
-
-_SCRAPES = {EXPORTER: exporter.scrape, PGBOUNCER_EXPORTER: pgbouncer_exporter.scrape}
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES
 
 
 def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
@@ -208,7 +210,7 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
         return verbs.absent(wanted, found, given["remove_data"])
     if given.get("clock"):
         found = replace(found, host={**found.host, "skew": found.host["time"] - given["clock"]})
-    planning.refuse(wanted, found)
+    preflight.refuse(wanted, found)
     whole = planning.plan(wanted, found, tuple(given["allow"]))
     only = given.get("only")
     if not only:
@@ -320,7 +322,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
             found = look_again(given, wanted, docker)
             plan = make_plan(given, wanted, found)
             refuse_primary(given["no_primary"], wanted, found, plan, docker)
-            context = applying.Context(wanted, docker, given["secrets"], given["archives"])
+            context = Context(wanted, docker, given["secrets"], given["archives"])
             result["done"] = []
             if tries and not found.image:
                 # What can be tried only once the image is here is tried before anything else is done with it.
@@ -361,13 +363,8 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     found = look(given, wanted, docker, [value["name"] for value in given["tuned"]])
     if found.running:
         server.require_psycopg()
-    scrapes = {
-        name: scrape(service)
-        for name, scrape in _SCRAPES.items()
-        if (service := wanted.service(name)) and found.containers.get(name, {}).get("state") == "running"
-    }
-    seen = client_address.probe(wanted.server) if found.server else {}
-    found = replace(found, scrapes=scrapes, client_address=seen)
+    probes = {item.name: item.probe(wanted, found) for item in SERVICES if wanted.service(item.name)}
+    found = replace(found, probes=probes)
     plan, problems = None, []
     try:
         plan = make_plan(given, wanted, found)

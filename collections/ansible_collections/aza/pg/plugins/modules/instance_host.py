@@ -72,7 +72,7 @@ trusts:
 member:
   description:
     - Whether the instance holds data (C(data)) and answers (C(answers)), whether it is a standby (C(in_recovery)), its
-      C(system_identifier) and C(timeline), and what a standby may not have less of (C(floor)). C(error) says why a
+      C(system_identifier) and C(timeline), and what a standby may not have less of (C(minimums)). C(error) says why a
       server with data does not answer.
   returned: for a member of a cluster, when an engine answers
   type: dict

@@ -14,35 +14,12 @@ description:
   - A secret that gets a new value is not in use yet. The next deploy of the cluster brings the value everywhere and
     puts it into its place; until then the old one stays beside it.
 options:
-  cluster:
-    description: Name of the cluster.
-    type: str
-    required: true
-  user:
-    description: The server's administrator.
-    type: str
-    default: postgres
-  password:
-    description: The administrator's password, if the inventory gives it.
-    type: str
-    default: ""
-  roles:
-    description: Roles of the server, with the keys of the role's C(postgres_roles).
-    type: list
-    elements: raw
-    default: []
-  exporter:
-    description: Whether an exporter runs beside the server.
-    type: bool
-    default: true
-  stack:
-    description: Name of the stack.
-    type: str
-    choices: [single, primary, replica]
-    default: single
-  pgbouncer:
-    description: Whether PgBouncer runs beside the server. By default in a cluster, and not with V(single).
-    type: bool
+  variables:
+    description:
+      - Variables of the role C(instance) by their names, which win over those of the play. Each is described in the
+        role's argument specification (C(ansible-doc -t role aza.pg.instance)).
+    type: dict
+    default: {}
   rotate:
     description:
       - The secret to give a new value, as V(shop) (a role) or V(postgres_password), or V(all).

@@ -15,39 +15,12 @@ description:
     the key of the environment's authority is on no host. The result names them.
   - A secret that the control node has is never replaced. An instance of another environment is refused.
 options:
-  cluster:
-    description: Name of the cluster.
-    type: str
-    required: true
-  stack:
-    description: Name of the stack.
-    type: str
-    choices: [single, primary, replica]
-    default: single
-  base_dir:
-    description: Directory of all instances. Empty means C(/opt/aza-pg) for root, C(~/.local/share/aza-pg) otherwise.
-    type: str
-    default: ""
-  user:
-    description: The server's administrator.
-    type: str
-    default: postgres
-  password:
-    description: The administrator's password, if the inventory gives it.
-    type: str
-    default: ""
-  roles:
-    description: Roles of the server, with the keys of the role's C(postgres_roles).
-    type: list
-    elements: raw
-    default: []
-  exporter:
-    description: Whether an exporter runs beside the server.
-    type: bool
-    default: true
-  pgbouncer:
-    description: Whether PgBouncer runs beside the server. By default in a cluster, and not with V(single).
-    type: bool
+  variables:
+    description:
+      - Variables of the role C(instance) by their names, which win over those of the play. Each is described in the
+        role's argument specification (C(ansible-doc -t role aza.pg.instance)).
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Nothing is written.

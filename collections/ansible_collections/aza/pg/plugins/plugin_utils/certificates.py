@@ -31,7 +31,7 @@ _MARGIN = timedelta(hours=1)  # clocks differ
 
 
 @dataclass(frozen=True)
-class Wish:
+class CertificateRequest:
     """What the inventory says; ``certificate`` and its kind are a path or the PEM text itself."""
 
     host: str
@@ -82,7 +82,7 @@ class Certificates:
         self.open_file = open_file
         self.dry = dry
 
-    def server(self, wish: Wish) -> Bundle:
+    def server(self, wish: CertificateRequest) -> Bundle:
         """The server's certificate: the operator's own, the one that is kept, or a new one."""
         if wish.certificate:
             return self._own(wish)
@@ -105,7 +105,7 @@ class Certificates:
 
     # -- the environment's own -----------------------------------------------------------------------
 
-    def _authority(self, wish: Wish) -> Authority:
+    def _authority(self, wish: CertificateRequest) -> Authority:
         if wish.ca_certificate:
             return self._given_authority(wish)
         folder = self.root / "ca"
@@ -149,7 +149,7 @@ class Certificates:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _issue(self, wish: Wish, authority: Authority) -> str:
+    def _issue(self, wish: CertificateRequest, authority: Authority) -> str:
         if authority.key is None:
             folder = Path(authority.path).parent
             raise AzaError(
@@ -178,7 +178,7 @@ class Certificates:
         )
         return _key_pem(key) + as_pem(certificate) + as_pem(issuer)
 
-    def _why_renew(self, kept: str, wish: Wish, authority: Authority) -> str:
+    def _why_renew(self, kept: str, wish: CertificateRequest, authority: Authority) -> str:
         try:
             first = load(wish.host, kept)[0]
             matches = load_key(wish.host, kept).public_key() == first.public_key()
@@ -196,7 +196,7 @@ class Certificates:
         return why or ("it was asked for" if wish.renew else "")
 
     def _bundle(
-        self, pem: str, authority: Authority, wish: Wish, why: str = "", made: bool = False
+        self, pem: str, authority: Authority, wish: CertificateRequest, why: str = "", made: bool = False
     ) -> Bundle:
         facts = tls.read(pem.encode()) | {
             "why": why,
@@ -213,7 +213,7 @@ class Certificates:
     def _read(self, variable: str, given: str) -> str:
         return given if "-----BEGIN" in given else self.open_file(given)
 
-    def _given_authority(self, wish: Wish) -> Authority:
+    def _given_authority(self, wish: CertificateRequest) -> Authority:
         variable = "postgres_tls_ca_certificate"
         chain = self._read(variable, wish.ca_certificate)
         key = load_key("postgres_tls_ca_key", self._read("postgres_tls_ca_key", wish.ca_key))
@@ -250,7 +250,7 @@ class Certificates:
             raise AzaError(f"{where}: {problem}.", reason="bad_certificate")
         return authority
 
-    def _own(self, wish: Wish) -> Bundle:
+    def _own(self, wish: CertificateRequest) -> Bundle:
         variable = "postgres_tls_certificate"
         text = self._read(variable, wish.certificate)
         chain = load(variable, text)

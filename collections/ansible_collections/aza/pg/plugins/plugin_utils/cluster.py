@@ -191,18 +191,18 @@ class Part:
             return None
         return replication.role(self.host, self._members(), self.given["synchronous_replicas"])
 
-    def floor(self, role: replication.Role) -> dict[str, int]:
-        """What this standby may not have less of. In check mode what is declared for the primary counts as done, as
-        far as it is permitted."""
+    def minimums(self, role: replication.Role) -> dict[str, int]:
+        """Return the values of its primary that this standby may not have smaller. In check mode, what is declared for
+        the primary counts as done, as far as it is permitted."""
         primary = replication.primary_of(role.members)
         if not role.standby or primary is None:
             return {}
-        floor = {name: int(value) for name, value in ((primary.facts or {}).get("floor") or {}).items()}
+        found = {name: int(value) for name, value in ((primary.facts or {}).get("minimums") or {}).items()}
         there = self.task_vars["hostvars"][primary.host]
         # Without data its first deploy is what brings it.
         if self.check_mode and (_may_restart(there) or not primary.has_data):
-            floor |= replication.declared_floor(there.get("postgres_settings") or {})
-        return floor
+            found |= replication.declared_minimums(there.get("postgres_settings") or {})
+        return found
 
     def refuse(self, role: replication.Role) -> None:
         """:raises AzaError: a deploy would make or leave something that loses data."""

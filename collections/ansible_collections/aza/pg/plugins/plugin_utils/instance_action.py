@@ -7,6 +7,7 @@ import getpass
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
@@ -22,7 +23,7 @@ SLICE_SECONDS = 3
 _REPEAT_SECONDS = 10
 
 
-class StackAction(ActionBase):
+class InstanceAction(ActionBase):
     """An action that turns AzaError into a failed result, and has the target's modules at hand."""
 
     _requires_connection = True
@@ -47,6 +48,38 @@ class StackAction(ActionBase):
     def check_mode(self) -> bool:
         """Whether nothing may be changed."""
         return bool(self._task.check_mode) or self._task.args.get("state") == "checked"
+
+    @property
+    def in_check_mode(self) -> bool:
+        """Whether the task runs in check mode; a check that changes nothing by itself does not count."""
+        return bool(self._task.check_mode)
+
+    @property
+    def templar(self) -> Any:
+        return self._templar
+
+    @property
+    def loader(self) -> Any:
+        return self._loader
+
+    @property
+    def basedir(self) -> str:
+        """The directory of the playbook."""
+        return str(self._loader.get_basedir())
+
+    def bring_archive(self, name: str, archive: Path) -> str:
+        """Return the path of an image's archive on the target, and copy it there if the target is another machine.
+
+        It is in the task's temporary directory, which Ansible removes when the task ends.
+        """
+        if self._connection.transport == "local":
+            return str(archive)
+        self.say(f"receives the image {name} ({archive.stat().st_size // 2**20} MB), once for this version")
+        directory = self._make_tmp_path()
+        remote: str = self._connection._shell.join_path(directory, "image.tar")
+        self._transfer_file(str(archive), remote)
+        self._fixup_perms2((directory, remote))
+        return remote
 
     def say(self, text: str) -> None:
         Display().display(plain(f"[{self.host}] {text}"))

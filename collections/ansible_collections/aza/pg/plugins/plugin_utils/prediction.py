@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.model.variables import Variables
 from ansible_collections.aza.pg.plugins.module_utils.quantity import megabytes
 from ansible_collections.aza.pg.plugins.module_utils.tuning.evaluate import (
     Inputs,
@@ -53,11 +54,11 @@ class Prediction:
         """What the server will have, unless somebody sets it; ``stock``: PostgreSQL's own default."""
         return int(self.result.values[name].value) if self.result is not None else stock
 
-    def shared_mb(self, declared: Mapping[str, Any], floor: Mapping[str, int]) -> int:
+    def shared_mb(self, declared: Mapping[str, Any], minimums: Mapping[str, int]) -> int:
         """What the server will share, and a hundredth and 8 MB more.
 
         :param declared: postgres_settings, which win over the tuned values.
-        :param floor: what a standby has at least.
+        :param minimums: the least of each setting that a standby may have.
         """
         values = {name: self.setting(name, stock) for name, stock in _SHARED.items()}
         for name in values:
@@ -65,7 +66,7 @@ class Prediction:
             factor = (_KB if name.endswith("buffers") else {"": 1}).get(found[2].lower()) if found else None
             if found and factor:
                 values[name] = int(found[1]) * factor
-            values[name] = max(values[name], floor.get(name, 0))
+            values[name] = max(values[name], minimums.get(name, 0))
         return -(-shared_kb(self.rules, values) * 101 // 102400) + _MORE_MB
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,11 +88,19 @@ class Prediction:
         return facts
 
 
-def predict(given: Mapping[str, Any], engine: Mapping[str, Any], start: Path) -> Prediction:
-    """``engine``: facts of the host's engine. ``start``: where the checkout is looked for, upwards."""
+def predict(
+    variables: Variables, libraries: Sequence[str], engine: Mapping[str, Any], start: Path
+) -> Prediction:
+    """Return what the container will find.
+
+    :param libraries: preloaded besides those of the image.
+    :param engine: facts of the host's engine.
+    :param start: the directory from which the checkout is searched upwards.
+    """
     root = checkout(start)
-    memory = parse_memory(given["memory"], "postgres_memory")
-    cpus = parse_cpus(str(given["cpus"]), "postgres_cpus") if given["cpus"] else int(engine["cpus"])
+    memory = parse_memory(variables["postgres_memory"], "postgres_memory")
+    declared = variables["postgres_cpus"]
+    cpus = parse_cpus(str(declared), "postgres_cpus") if declared else int(engine["cpus"])
     # The render of the image has checked them.
     rules = load_rules(root / "image" / "tuning.yml", checked=True)
     result = evaluate(
@@ -99,15 +108,15 @@ def predict(given: Mapping[str, Any], engine: Mapping[str, Any], start: Path) ->
         Inputs(
             memory_mb=memory,
             cpus=cpus,
-            workload=given["workload"],
-            storage=given["storage"],
+            workload=variables["postgres_workload"],
+            storage=variables["postgres_storage"],
             disk_mb=engine["disk_mb"] or 0,
-            preload_workers=_preload_workers(root / FACTS, given["extra_preload_libraries"]),
+            preload_workers=_preload_workers(root / FACTS, libraries),
         ),
     )
-    wanted = given["shm_size"]
+    wanted = variables["postgres_shm_size"]
     shm = megabytes("postgres_shm_size", wanted) if wanted else int(result.values["shm_size_mb"].value)
-    return Prediction(memory, cpus, shm, result if given["autotune"] else None, rules)
+    return Prediction(memory, cpus, shm, result if variables["postgres_autotune"] else None, rules)
 
 
 def checkout(start: Path) -> Path:

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.model.variables import Variables
 from ansible_collections.aza.pg.plugins.module_utils.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
-from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services import registry
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ADMINISTRATOR,
     ROLES,
@@ -45,25 +45,22 @@ class Entry:
         return asdict(self)
 
 
-def uses(given: Mapping[str, Any]) -> dict[str, str]:
-    """Secret → what it is for, of everything that is declared."""
-    listed = {ADMINISTRATOR: f"administrator {given['user']}"}
-    for name in roles.password_names(roles.normalise(given["roles"]), given["user"]):
+def uses(variables: Variables) -> dict[str, str]:
+    """Return secret → its purpose, of everything that is declared."""
+    user = variables["postgres_user"]
+    listed = {secret.name: secret.purpose for secret in registry.secrets(registry.declared(variables))}
+    listed[ADMINISTRATOR] = f"administrator {user}"
+    for name in roles.password_names(roles.normalise(variables["postgres_roles"]), user):
         listed[f"{ROLES}{name}"] = f"role {name}"
-    if given["exporter"]:
-        listed[exporter.PASSWORD] = "the exporter"
-    if given["pgbouncer"]:
-        listed |= dict(
-            zip(pgbouncer.PASSWORDS, ("PgBouncer, to look up who logs in", "PgBouncer's health check"))
-        )
-    if given["stack"] != "single":
+    if variables["postgres_stack"] != "single":
         listed[replication.PASSWORD] = "the replicas"
     return listed
 
 
-def entries(store: SecretStore, given: Mapping[str, Any]) -> list[Entry]:
-    """What is declared and what is there, by name."""
-    used, inventory = uses(given), inventory_passwords(given["password"], given["roles"])
+def entries(store: SecretStore, variables: Variables) -> list[Entry]:
+    """Return what is declared and what is kept, by name."""
+    used = uses(variables)
+    inventory = inventory_passwords(variables["postgres_password"], variables["postgres_roles"])
     there = store.names()
     found = []
     for name in sorted({*used, *there}):

@@ -14,7 +14,7 @@ PREFIX = "ansible_collections.aza.pg.plugins."
 
 # From the lowest to the highest. A package may import from itself and from every line above it here.
 LAYERS = (
-    ("plain", "yaml_loader", "yaml_dumper"),
+    ("plain", "yaml_loader", "yaml_dumper", "yaml_values"),
     ("errors",),
     ("quantity",),
     ("planning",),

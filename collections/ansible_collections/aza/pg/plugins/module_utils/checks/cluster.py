@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.checks.words import lsn, mapping, number, rows, text
-from ansible_collections.aza.pg.plugins.module_utils.model.names import FLOOR
+from ansible_collections.aza.pg.plugins.module_utils.model.names import STANDBY_MINIMUMS
 
 PRIMARY, REPLICA = "primary", "replica"
 NOT_LOOKED_AT = "it was not looked at"
@@ -203,7 +203,7 @@ class View:
 
     def floors(self, name: str) -> dict[str, float]:
         given = mapping(self.facts(name).get("settings"))
-        return {key: value for key in FLOOR if (value := number(given.get(key))) is not None}
+        return {key: value for key in STANDBY_MINIMUMS if (value := number(given.get(key))) is not None}
 
     def asked(self) -> Sequence[str]:
         return [name for name in self.declared.members if self.facts(name)]

@@ -11,7 +11,7 @@ import re
 import time
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.model.names import FLOOR
+from ansible_collections.aza.pg.plugins.module_utils.model.names import STANDBY_MINIMUMS
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
 
@@ -112,7 +112,9 @@ def look(
                 sentinel = _wait(connection, token, timeout, delay)
             elif token:
                 sentinel, made = _write(connection, token)
-            facts = dict(connection.execute(_FACTS, {"settings": [*FLOOR, *_SETTINGS]}).fetchone()[0])
+            facts = dict(
+                connection.execute(_FACTS, {"settings": [*STANDBY_MINIMUMS, *_SETTINGS]}).fetchone()[0]
+            )
     except server.database_errors() as error:
         raise server.ServerError(" ".join(str(error).split())) from None
     settings = facts["settings"] or {}

@@ -8,9 +8,8 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.checks import member, pgbouncer, pool
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.model.service import PGBOUNCER
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as stack
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pooler
 from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import MONITOR
 from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import (
     PASSWORD as MONITOR_PASSWORD,
@@ -62,7 +61,7 @@ def prove(
             delay=delay,
             data_path=data_path,
         )
-    service = wanted.service(PGBOUNCER)
+    service = wanted.service(pooler.NAME)
     if service and MONITOR_PASSWORD in secrets:
         directory, address = wanted.directory, service.publish_address
         present = [item["name"] for item in wanted.objects["databases"] if item["state"] == "present"]
@@ -70,12 +69,12 @@ def prove(
         if wanted.certificate:
             # A certificate of one's own need not have the address that this host reaches itself by.
             mode = "verify-full" if tls.covers(wanted.certificate["names"], address) else "verify-ca"
-            root = f"{directory}/{stack.AUTHORITY}"
+            root = f"{directory}/{pooler.AUTHORITY}"
         proofs["pgbouncer"] = logins(
             pool.Door(address, service.port, mode, root),
             pool.Client(MONITOR, secrets[MONITOR_PASSWORD]),
             list(dict.fromkeys(["postgres", wanted.database, *present])),
-            pool.Console(f"{directory}/{stack.SOCKET_DIRECTORY}", stack.AUTH),
+            pool.Console(f"{directory}/{pooler.SOCKET_DIRECTORY}", pooler.AUTH),
             pgbouncer.Declared(tls=bool(wanted.certificate)),
         )
     return proofs

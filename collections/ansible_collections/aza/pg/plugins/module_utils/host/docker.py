@@ -9,12 +9,13 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import OrphanFacts
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 
 _Answer = TypeVar("_Answer")
@@ -213,16 +214,16 @@ class Docker:
                 return None
             raise self.error(arguments, done) from None
 
-    def containers(self, project: str) -> dict[str, dict[str, Any]]:
+    def containers(self, project: str) -> dict[str, OrphanFacts]:
         """The containers of a Compose project by name, running or not, with ``state`` and names of ``volumes``."""
         label = f"{PROJECT}={project}"
         query = urlencode({"all": 1, "filters": json.dumps({"label": [label]})})
         asked = self._by_socket(
             lambda: {
-                found["Names"][0].lstrip("/"): {
-                    "state": found["State"],
-                    "volumes": [mount["Name"] for mount in found["Mounts"] if mount.get("Name")],
-                }
+                found["Names"][0].lstrip("/"): OrphanFacts(
+                    state=found["State"],
+                    volumes=[mount["Name"] for mount in found["Mounts"] if mount.get("Name")],
+                )
                 for found in _answer(f"/containers/json?{query}")
             }
         )
@@ -242,3 +243,11 @@ class Docker:
         # PostgreSQL indents the further lines of a message with a tab.
         said = (line.partition(" ")[2].replace("\t", "    ") for line in stamped)
         return [plain(line) for line in said if line.strip()]
+
+
+def subnets(network: str, inspected: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the addresses of a network. ``inspected``: what the engine shows of it, among other objects."""
+    found = [item for item in inspected if item.get("Name") == network and "IPAM" in item]
+    return tuple(
+        str(part["Subnet"]) for item in found for part in item["IPAM"]["Config"] or () if part.get("Subnet")
+    )

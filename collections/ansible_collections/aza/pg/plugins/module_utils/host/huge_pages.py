@@ -172,7 +172,8 @@ def _change(
         after=f"{should} of {found.huge_pages['size_kb'] // 1024} MB" if should else "",
         why=why,
         origin=wanted.origin(VARIABLE),
-        detail={"pages": should, "once_ready": once_ready},
+        once_ready=once_ready,
+        detail={"pages": should},
     )
 
 

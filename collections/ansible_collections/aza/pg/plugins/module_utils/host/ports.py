@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.model.service import Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec
 
 TAKEN, NO_ADDRESS = "taken", "no_address"
 # Before the name of another service of the same instance.
@@ -22,7 +22,7 @@ _LISTENS = "0A"
 _HOLDS = ("running", "restarting", "paused")
 
 
-def problem(service: Service, containers: Mapping[str, Mapping[str, Any]]) -> str:
+def problem(service: ContainerSpec, containers: Mapping[str, Mapping[str, Any]]) -> str:
     """Return ``taken``, ``no_address`` or ``service NAME`` if its container could not publish its port, or nothing.
 
     Found by trying, so that any program counts. What its own container publishes is no obstacle: that one stops before

@@ -20,10 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.service import short,
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
-from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
-from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import client_address
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import drift as pool_drift
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 
 TUNED_FILE = "/run/aza-pg/tuned.conf"
@@ -56,11 +53,9 @@ def judge(
     if plan is not None:
         yield from drift(plan)
     yield from container(wanted, found)
-    yield from client_address.findings(wanted, found)
     yield from tls.findings(wanted, found)
-    yield from exporter.findings(wanted, found)
-    yield from pgbouncer_exporter.findings(wanted, found)
-    yield from pool_drift.findings(wanted, found)
+    for service in SERVICES:
+        yield from service.findings(wanted, found)
     if found.running and found.server is None and (readiness is None or readiness.ready):
         yield Finding("server", "red", f"what it holds could not be looked at: {found.server_error}")
     if found.server is not None:
@@ -81,13 +76,11 @@ def _readiness(found: Observed, now: Readiness) -> Finding:
 def drift(plan: Plan) -> Iterator[Finding]:
     """Each change that a deploy would make; what waits for a permission is known already."""
     for change in plan.changes:
-        state = str(change.detail.get("finding", "red"))
-        yield Finding("drift", state, _said(change), "a deploy puts it right")
+        yield Finding("drift", change.severity or "red", _said(change), "a deploy puts it right")
     for reason, changes in plan.waiting().items():
         for change in changes:
             # A declared change that waits is known; what somebody did behind the declaration's back is not.
-            behind = change.detail.get("reset") or change.detail.get("edited")
-            state = str(change.detail.get("finding", "red" if behind else "yellow"))
+            state = change.severity or ("red" if change.edited else "yellow")
             yield Finding(
                 "waiting", state, _said(change), f"deploy {'after' if change.awaits else 'with'} {reason}"
             )

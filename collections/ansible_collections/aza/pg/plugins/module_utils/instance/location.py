@@ -82,5 +82,5 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
         after=wanted.socket_dir,
         why=why,
         # One that leads elsewhere deceives people; one that is missing does not.
-        detail={} if found.socket_link and wrong else {"finding": "yellow"},
+        severity="" if found.socket_link and wrong else "yellow",
     )

@@ -16,22 +16,21 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import container_drift, huge_pages, ports
-from ansible_collections.aza.pg.plugins.module_utils.host.docker import PROJECT, Docker
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import PROJECT, Docker, subnets
 from ansible_collections.aza.pg.plugins.module_utils.host.facts import engine_facts, host_facts
 from ansible_collections.aza.pg.plugins.module_utils.instance import location
 from ansible_collections.aza.pg.plugins.module_utils.instance import ownership_record as record
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import ContainerFacts, FileFacts, Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import (
     CONFIG_HASH,
-    PGBOUNCER,
     SERVER,
+    ContainerSpec,
     File,
-    Service,
 )
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import console
+from ansible_collections.aza.pg.plugins.module_utils.services import registry
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.module_utils.tls import handshake
 
@@ -70,7 +69,7 @@ def observe(
         # Loading it takes as long as they do.
         server.driver()
     inspected = asked.result()
-    containers = {
+    containers: dict[str, ContainerFacts] = {
         service.name: {
             **_container(item),
             "edited": _edited(service, item, inspected, wanted.directory),
@@ -94,16 +93,14 @@ def observe(
         owner=record.read(directory, (volume or {}).get("Labels")),
         network=any(item.get("Name") == wanted.network and "IPAM" in item for item in inspected),
         other_network=_other_network(wanted, inspected),
-        subnets=subnets(wanted, inspected),
+        subnets=subnets(wanted.network, inspected),
         images=_images(wanted, [item for item in inspected if "RootFS" in item]),
         socket_link=_link(wanted.socket_link),
         rule_missing=location.rule_missing(wanted, host),
         server=answer,
         server_error=error,
         certificate_in_use=handshake.fingerprint(wanted.server) if answer and wanted.certificate else "",
-        pgbouncer=console.look(wanted, containers[PGBOUNCER]["since"])
-        if containers.get(PGBOUNCER, {}).get("state") == "running"
-        else None,
+        reports=_reports(wanted, containers),
         port_problems={
             service.name: problem
             for service in wanted.services
@@ -114,12 +111,13 @@ def observe(
     )
 
 
-def subnets(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The addresses of the network that the containers share."""
-    found = [item for item in inspected if item.get("Name") == wanted.network and "IPAM" in item]
-    return tuple(
-        str(part["Subnet"]) for item in found for part in item["IPAM"]["Config"] or () if part.get("Subnet")
-    )
+def _reports(wanted: Desired, containers: Mapping[str, ContainerFacts]) -> dict[str, Any]:
+    """Return what each running service reports about itself."""
+    running = [
+        item.name for item in wanted.services if containers.get(item.name, {}).get("state") == "running"
+    ]
+    reports = {name: registry.service(name).observe(wanted, containers[name]) for name in running}
+    return {name: report for name, report in reports.items() if report is not None}
 
 
 def _other_network(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> bool:
@@ -141,11 +139,11 @@ def _images(wanted: Desired, images: Iterable[Mapping[str, Any]]) -> dict[str, s
     return {name: identity for name, identity in found.items() if identity}
 
 
-def _file(directory: Path, item: File, secrets: Mapping[str, str]) -> dict[str, Any] | None:
+def _file(directory: Path, item: File, secrets: Mapping[str, str]) -> FileFacts | None:
     full = directory / item.path
     try:
         status = full.lstat()
-        found: dict[str, Any] = {
+        found: FileFacts = {
             "mode": stat.S_IMODE(status.st_mode),
             "uid": status.st_uid,
             "gid": status.st_gid,
@@ -182,7 +180,7 @@ def _file(directory: Path, item: File, secrets: Mapping[str, str]) -> dict[str, 
     return found
 
 
-def _container(item: Mapping[str, Any]) -> dict[str, Any]:
+def _container(item: Mapping[str, Any]) -> ContainerFacts:
     state = item["State"]
     return {
         "id": item["Id"],
@@ -207,7 +205,10 @@ def _container(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _edited(
-    service: Service, container: Mapping[str, Any], inspected: Iterable[Mapping[str, Any]], directory: str
+    service: ContainerSpec,
+    container: Mapping[str, Any],
+    inspected: Iterable[Mapping[str, Any]],
+    directory: str,
 ) -> list[str]:
     """In which ways it is not what its definition says."""
     image = next((item for item in inspected if item.get("Id") == container["Image"]), {})
@@ -231,7 +232,7 @@ def _server(
 ) -> tuple[dict[str, Any] | None, str]:
     if not server.psycopg_version():
         return None, "this Python has no psycopg"
-    names = {*settings, *wanted.settings, *wanted.floor, *huge_pages.questions(wanted)} | set(
+    names = {*settings, *wanted.settings, *wanted.minimums, *huge_pages.questions(wanted)} | set(
         pg.parse(str(files.get(pg.PATH, {}).get("text", "")))
     )
     for kind in ("roles", "databases"):

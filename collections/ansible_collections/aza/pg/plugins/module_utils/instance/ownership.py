@@ -11,8 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
-from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES, secrets
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 
 KIND = "environment"
@@ -22,11 +21,13 @@ REASONS = (FOREIGN, MISSING)
 _PASSWORD = "postgres_password"
 # A file that is made of other secrets → these.
 _COMPOSED = {
-    pgbouncer.SECRET: pgbouncer.PASSWORDS,
+    **{name: needed for service in SERVICES for name, needed in service.composed.items()},
     replication.PASSFILE: (replication.PASSWORD,),
 }
 # Roles that only a container of the same instance logs in with: its file on the host is what counts.
-_OWN_ROLES = (exporter.PASSWORD, *pgbouncer.PASSWORDS)
+_OWN_ROLES = tuple(secret.name for secret in secrets(SERVICES[1:]))
+# Of these, the ones with a file of their own.
+_OWN_FILES = tuple(secret.name for secret in secrets(SERVICES[1:]) if secret.path)
 
 
 # -- the decision ----------------------------------------------------------------------------------
@@ -87,12 +88,12 @@ def _proves(wanted: Desired, found: Observed) -> bool:
     matches = {
         item.secret: True if found.files[item.path].get("was_ours") else found.files[item.path].get("matches")
         for item in wanted.files
-        if item.secret in (_PASSWORD, exporter.PASSWORD) and item.path in found.files
+        if item.secret in (_PASSWORD, *_OWN_FILES) and item.path in found.files
     }
     authority, trusted = _authority(found), wanted.claim.authorities
     if authority and authority["ours"] and trusted and authority["root"] not in trusted:
         return False
-    return matches.get(_PASSWORD) is True and matches.get(exporter.PASSWORD) is not False
+    return matches.get(_PASSWORD) is True and False not in matches.values()
 
 
 def _authority(found: Observed) -> Mapping[str, Any]:
@@ -112,8 +113,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
     if not exists or not owner:
         why = "it was deployed before environments were recorded" if exists else ""
         # Nothing is wrong with the instance: a check must not be red because of it.
-        detail = {"finding": "yellow"}
-        yield Change(KIND, claim.name, "record", why=why, detail=detail)
+        yield Change(KIND, claim.name, "record", why=why, severity="yellow")
     elif owner == claim.environment:
         yield Change(KIND, claim.name, "record", why="the file that records it is missing")
     elif claim.take_over:

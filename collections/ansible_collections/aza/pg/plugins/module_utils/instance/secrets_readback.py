@@ -7,28 +7,15 @@ import base64
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
-from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 
-PASSWORD = "postgres_password"
 CERTIFICATE, TRUST = "certificate", "trust"
-_PASSWORD_PATH = "secrets/postgres_password"
-_PATHS = (
-    _PASSWORD_PATH,
-    exporter.PASSWORD_PATH,
-    pgbouncer.USERLIST,
-    replication.PASSFILE_PATH,
-    tls.PATH,
-    tls.CA_PATH,
-)
-_USER = re.compile(r'"((?:[^"]|"")*)" "((?:[^"]|"")*)"')
+_PATHS = (*(path for service in SERVICES for path in service.secret_paths), tls.PATH, tls.CA_PATH)
 _BLOCK = 32
 
 
@@ -55,20 +42,12 @@ def read(directory: Path) -> dict[str, str]:
 def secrets_of(files: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets by the names that a control node keeps them under; ``certificate`` and ``trust`` are PEM.
 
-    >>> secrets_of({"secrets/postgres_password": "a", "pgbouncer/userlist.txt": '"aza_health" "b""c"'})
-    {'postgres_password': 'a', 'roles/aza_health': 'b"c'}
+    >>> secrets_of({"secrets/postgres_password": "a"})
+    {'postgres_password': 'a'}
     """
-    found = {}
-    for path, name in ((_PASSWORD_PATH, PASSWORD), (exporter.PASSWORD_PATH, exporter.PASSWORD)):
-        if files.get(path):
-            found[name] = files[path].rstrip("\r\n")
-    for user, password in _USER.findall(files.get(pgbouncer.USERLIST, "")):
-        if f"roles/{user}" in pgbouncer.PASSWORDS:
-            found[f"roles/{user}"] = password.replace('""', '"')
-    passfile = files.get(replication.PASSFILE_PATH, "").rstrip("\n")
-    fields = re.split(r"(?<!\\)(?:\\\\)*:", passfile, maxsplit=4)
-    if len(fields) == 5:
-        found[replication.PASSWORD] = re.sub(r"\\(.)", r"\1", fields[4])
+    found: dict[str, str] = {}
+    for service in SERVICES:
+        found |= service.read_back(files)
     for path, name in ((tls.PATH, CERTIFICATE), (tls.CA_PATH, TRUST)):
         if files.get(path):
             found[name] = files[path]

@@ -10,6 +10,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import clientless
 
 
 def stopped(wanted: Desired, found: Observed) -> Plan:
@@ -58,7 +59,7 @@ def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
     changes = []
     ours = [item.container for item in reversed(wanted.services) if item.name in found.containers]
     for name in [*found.orphans, *ours]:
-        effect = "none" if wanted.is_clientless(name) else "restart"
+        effect = "none" if clientless(wanted.project, name) else "restart"
         changes.append(Change("container", name, "remove", effect=effect))
     for name, exists in ((wanted.network, found.network), (wanted.other_network, found.other_network)):
         if exists:

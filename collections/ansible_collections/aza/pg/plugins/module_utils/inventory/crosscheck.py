@@ -19,12 +19,13 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     Said,
     entries,
     names,
-    text,
-    truth,
     written,
 )
 from ansible_collections.aza.pg.plugins.module_utils.objects.hba import IDENT_MAP
-from ansible_collections.aza.pg.plugins.module_utils.objects.roles import MONITOR, POOL_AUTH, POOL_HEALTH
+from ansible_collections.aza.pg.plugins.module_utils.objects.roles import MONITOR
+from ansible_collections.aza.pg.plugins.module_utils.services.base import Service
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES
+from ansible_collections.aza.pg.plugins.module_utils.yaml_values import text, truth
 
 # Of PostgreSQL 18, without their pg_.
 _PREDEFINED = """
@@ -94,16 +95,13 @@ def _asks_for_the_image(chosen: Mapping[str, Any], databases: Declared) -> bool:
 # -- variables that exclude or need each other -------------------------------------------------------------------------
 
 
-def pooled(values: Mapping[str, Any]) -> bool:
-    """Whether PgBouncer runs there."""
-    given = values.get("postgres_pgbouncer")
-    return text(values.get("postgres_stack")) not in ("", "single") if given is None else truth(given)
+_SERVER = SERVICES[0]
 
 
-def published(values: Mapping[str, Any], part: str = "") -> str:
-    """Where the port of a part (``pgbouncer_``, ``exporter_``) is published, as far as the variables say."""
-    given = text(values.get(f"postgres_{part}publish_address"))
-    if part and not given:
+def published(values: Mapping[str, Any], service: Service = _SERVER) -> str:
+    """Return the address that the port of a service is published on, as far as the variables say."""
+    given = text(values.get(f"{service.prefix}_publish_address"))
+    if service is not _SERVER and not given:
         return published(values)
     if text(values.get("postgres_stack")) in ("", "single"):
         return given or "127.0.0.1"
@@ -143,24 +141,19 @@ def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
 
 
 def _ports(values: Mapping[str, Any]) -> Iterator[Said]:
-    taken = [("", "the server")]
-    exported = truth(values.get("postgres_exporter"))
-    for part, name, there in (
-        ("pgbouncer_", "PgBouncer", pooled(values)),
-        ("exporter_", "the exporter", exported),
-        ("pgbouncer_exporter_", "PgBouncer's exporter", exported and pooled(values)),
-    ):
-        if not there:
+    taken: list[Service] = []
+    for service in SERVICES:
+        if not service.is_declared(values):
             continue
-        port = text(values.get(f"postgres_{part}port"))
-        for other, whose in taken:
-            addresses = [published(values, each) for each in (other, part)]
-            if port and port == text(values.get(f"postgres_{other}port")) and overlap(*addresses):
+        port = text(values.get(f"{service.prefix}_port"))
+        for other in taken:
+            addresses = [published(values, each) for each in (other, service)]
+            if port and port == text(values.get(f"{other.prefix}_port")) and overlap(*addresses):
                 yield (
-                    (f"postgres_{part}port",),
-                    f"{port} is the port of {whose} (postgres_{other}port); give {name} another one",
+                    (f"{service.prefix}_port",),
+                    f"{port} is the port of {other.label} ({other.prefix}_port); give {service.label} another one",
                 )
-        taken.append((part, name))
+        taken.append(service)
 
 
 def overlap(one: str, other: str) -> bool:
@@ -173,10 +166,13 @@ def overlap(one: str, other: str) -> bool:
 
 def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
     yield from roles.twice
-    for name in (POOL_AUTH, POOL_HEALTH):
-        if name in {**roles.present, **roles.absent}:
-            place, _ = {**roles.present, **roles.absent}[name]
-            yield place, f"'{name}' belongs to PgBouncer, and the stack declares it; take it out of the list"
+    reserved = {role["name"]: service.label for service in SERVICES for role in service.roles}
+    for name, (place, _) in {**roles.present, **roles.absent}.items():
+        if name in reserved:
+            yield (
+                place,
+                f"'{name}' belongs to {reserved[name]}, and the stack declares it; remove it from the list",
+            )
     if administrator in roles.absent:
         yield (
             roles.absent[administrator][0],

@@ -9,23 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.yaml_values import text
 
 # Many hosts make the same mistake, and looking for what was meant takes longer than finding it.
 hint: Callable[[str, tuple[str, ...]], str] = lru_cache(maxsize=4096)(did_you_mean)
 Path = tuple[str, ...]
 Said = tuple[Path, str]
 Entry = tuple[Path, Mapping[str, Any]]
-
-
-def text(value: Any) -> str:
-    """A name; empty for what cannot be one."""
-    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
-
-
-def truth(value: Any) -> bool:
-    return value is True or (
-        isinstance(value, (str, int)) and str(value).lower() in ("yes", "true", "on", "1", "y", "t")
-    )
 
 
 def entries(path: Path, value: Any, key: str = "name") -> list[Entry]:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem
-from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import truth
 from ansible_collections.aza.pg.plugins.module_utils.inventory.sources import Scope, Sources, Turned
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option, places
+from ansible_collections.aza.pg.plugins.module_utils.yaml_values import truth
 
 _OTHER_BASE = re.compile(r"[+-]?0[0-9_]+")
 _DECIMAL = re.compile(r"[+-]?[0-9_]+(\.[0-9_]*)?([eE][+-]?[0-9]+)?|[+-]?0x[0-9a-fA-F_]+")

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, pooled, published
-from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import Path, text, truth
+from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import overlap, published
+from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import Path
 from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import is_address
 from ansible_collections.aza.pg.plugins.module_utils.model.names import CLUSTER_NAME, STACKS, identity
-from ansible_collections.aza.pg.plugins.module_utils.model.service import derived_names
 from ansible_collections.aza.pg.plugins.module_utils.replication.topology import slot_name
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES, derived_names
+from ansible_collections.aza.pg.plugins.module_utils.yaml_values import text
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,9 @@ def _same_cluster(first: Instance, one: Instance) -> str:
 
 def _ports(one: Instance) -> Iterator[tuple[str, str]]:
     """The variables of the ports that it publishes, with the address."""
-    yield "postgres_port", published(one.values)
-    if pooled(one.values):
-        yield "postgres_pgbouncer_port", published(one.values, "pgbouncer_")
-    if truth(one.values.get("postgres_exporter")):
-        yield "postgres_exporter_port", published(one.values, "exporter_")
-        if pooled(one.values):
-            yield "postgres_pgbouncer_exporter_port", published(one.values, "pgbouncer_exporter_")
+    for service in SERVICES:
+        if service.is_declared(one.values):
+            yield f"{service.prefix}_port", published(one.values, service)
 
 
 def clusters(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:

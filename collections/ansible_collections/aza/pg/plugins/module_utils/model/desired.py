@@ -11,12 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.model.claim import Claim
-from ansible_collections.aza.pg.plugins.module_utils.model.service import (
-    CLIENTLESS,
-    File,
-    Service,
-    container_name,
-)
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec, File
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Desired:
     project: str
     volume: str
     network: str
-    services: tuple[Service, ...]
+    services: tuple[ContainerSpec, ...]
     files: tuple[File, ...] = ()
     # Files of parts that an instance can have and this one has not: they are removed where they are.
     leftovers: tuple[File, ...] = ()
@@ -51,13 +46,13 @@ class Desired:
     objects: Mapping[str, Any] = field(default_factory=dict)
     # Whether it follows another server: what that one holds comes from there.
     standby: bool = False
-    # Of a standby: what its primary has of what it may not have less of (``names.FLOOR``).
-    floor: Mapping[str, int] = field(default_factory=dict)
+    # Of a standby: its primary's values of the settings that may not be smaller (``names.STANDBY_MINIMUMS``).
+    minimums: Mapping[str, int] = field(default_factory=dict)
     # Which environment the control node deploys it for.
     claim: Claim = field(default_factory=Claim)
 
     @property
-    def server(self) -> Service:
+    def server(self) -> ContainerSpec:
         return self.services[0]
 
     @property
@@ -88,11 +83,8 @@ class Desired:
     def gid(self) -> int:
         return self.server.gid
 
-    def service(self, name: str) -> Service | None:
+    def service(self, name: str) -> ContainerSpec | None:
         return next((item for item in self.services if item.name == name), None)
-
-    def is_clientless(self, container: str) -> bool:
-        return container in [container_name(self.project, name) for name in CLIENTLESS]
 
     def owner(self, item: File, host: tuple[Any, Any]) -> tuple[Any, Any]:
         """The user and group that a file belongs to. ``host``: those of whoever deploys."""
@@ -121,7 +113,7 @@ class Desired:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Desired:
         lists = {
-            "services": tuple(Service(**item) for item in data["services"]),
+            "services": tuple(ContainerSpec(**item) for item in data["services"]),
             "files": tuple(File(**item) for item in data.get("files", ())),
             "leftovers": tuple(File(**item) for item in data.get("leftovers", ())),
         }

@@ -11,7 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 CLUSTER_NAME = re.compile(r"^(?!ca$)[a-z][a-z0-9-]{0,38}[a-z0-9]$|^[a-z]$")
 STACKS = ("single", "primary", "replica")
 # What a standby may not have less of than its primary: with less it stops replaying, or does not even start.
-FLOOR = (
+STANDBY_MINIMUMS = (
     "max_connections",
     "max_worker_processes",
     "max_wal_senders",

@@ -5,25 +5,73 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
+
+
+class FileFacts(TypedDict, total=False):
+    """One file or directory. A secret has ``matches`` instead of text and hash: the hash of a weak password gives it
+    away."""
+
+    type: str  # directory, file or other
+    mode: int
+    uid: int
+    gid: int
+    modified: float
+    sha256: str
+    text: str
+    # Whether a secret is the control node's; None if the control node gave none to compare with.
+    matches: bool | None
+    # Whether it is the value that the control node had before a rotation that is not finished.
+    was_ours: bool
+    # Of a file with a certificate: ``tls.read`` and ``tls.authority``.
+    certificate: Mapping[str, Any]
+    authority: Mapping[str, Any]
+    # Whether it does not belong to the instance.
+    foreign: bool
+
+
+class ContainerFacts(TypedDict, total=False):
+    id: str
+    state: str
+    health: str
+    exit_code: int
+    oom_killed: bool
+    error: str
+    restarts: int
+    started: str
+    since: float  # seconds since 1970
+    image: str
+    image_reference: str
+    config_hash: str
+    published: list[str]
+    project: str
+    # How it differs from its definition although its hash label says otherwise.
+    edited: list[str]
+    # The directory of another instance that it was made from; empty if it is this one's.
+    elsewhere: str
+
+
+class OrphanFacts(TypedDict):
+    """A container of the project that is not one of its services."""
+
+    state: str
+    volumes: list[str]
 
 
 @dataclass(frozen=True)
 class Observed:
     """What one instance is. Every field is plain data, so that it can be printed as facts.
 
-    ``files``: path → type, mode, uid, gid, sha256 and text, or for a secret ``matches`` (never a value, and
-    never a hash of one: a hash of a weak password gives it away).
-    ``containers``, ``images`` (their id) and ``port_problems``: by the name of the service, as far as there are any.
-    ``orphans``: further containers of the project, each with its ``state`` and the names of its ``volumes``. ``server``
-    is None when nobody answered; ``server_error`` says why.
+    ``files``: by path. ``containers``, ``images`` (their id) and ``port_problems``: by the name of the service, as far
+    as there are any. ``orphans``: by container name. ``server``: None if it does not answer, for the reason
+    ``server_error``.
     """
 
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    containers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    orphans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
+    containers: Mapping[str, ContainerFacts] = field(default_factory=dict)
+    orphans: Mapping[str, OrphanFacts] = field(default_factory=dict)
     volume: bool = False
     network: bool = False
     other_network: bool = False  # whether it exists, and connects nothing but containers of the instance
@@ -41,18 +89,16 @@ class Observed:
     control: Mapping[str, int] = field(default_factory=dict)
     # Fingerprint of the certificate that clients are shown; empty where that could not be asked.
     certificate_in_use: str = ""
-    # Exporter → why its metrics cannot be had, empty when they can; those that were asked for.
-    scrapes: Mapping[str, str] = field(default_factory=dict)
-    # What PgBouncer says of itself (``console.py``); None when it does not answer, or is not asked.
-    pgbouncer: Mapping[str, Any] | None = None
+    # Service → what it reports about itself, if it runs and answers (``Service.observe``), and what a check probed.
+    reports: Mapping[str, Any] = field(default_factory=dict)
+    probes: Mapping[str, Any] = field(default_factory=dict)
     port_problems: Mapping[str, str] = field(default_factory=dict)
-    client_address: Mapping[str, str] = field(default_factory=dict)  # what ``client_address.probe`` says
     # What ``huge_pages.look`` says; empty where they are nothing to the instance.
     huge_pages: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def container(self) -> Mapping[str, Any] | None:
+    def container(self) -> ContainerFacts | None:
         return self.containers.get(SERVER)
 
     @property

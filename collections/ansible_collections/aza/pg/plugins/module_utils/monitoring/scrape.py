@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import pooled
-from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import text, truth
+from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
+from ansible_collections.aza.pg.plugins.module_utils.yaml_values import text, truth
 
 Values = Mapping[str, Any]
 RULES = "alerts.yml"
@@ -23,43 +23,32 @@ BLACKBOX_MODULE = "certificate"
 
 @dataclass(frozen=True)
 class Job:
-    """One kind of exporter. Its variables are ``prefix`` (whether there is one; without such a variable there is),
-    ``prefix_port`` and ``prefix_publish_address``; without a port there is none. ``watched``: the variable that says
-    whether there is something to watch."""
+    """One kind of target. Its variables are ``PREFIX_port`` and ``PREFIX_publish_address``."""
 
     name: str
     prefix: str
-    watched: str = ""
 
     @property
     def address_variable(self) -> str:
         return f"{self.prefix}_publish_address"
 
-    def wanted(self, values: Values) -> bool:
-        return (
-            (not self.watched or pooled(values))
-            and truth(values.get(self.prefix, True))
-            and bool(values.get(f"{self.prefix}_port"))
-        )
 
-
-JOBS = (
-    Job("postgres", "postgres_exporter"),
-    Job("pgbouncer", "postgres_pgbouncer_exporter", watched="postgres_pgbouncer"),
-)
-# Not an exporter: the port whose certificate blackbox_exporter looks at.
+# Not an exporter: the port whose certificate blackbox_exporter probes.
 _SERVER = Job("certificate", "postgres")
-# What must be known of a host.
+# The variables of a host that targets depend on.
 VARIABLES = (
     *("ansible_connection", "ansible_host", "postgres_cluster", "postgres_stack", "postgres_tls"),
-    *(
-        name
-        for job in JOBS
-        for name in (job.watched, job.prefix, f"{job.prefix}_port", job.address_variable)
-        if name
-    ),
-    *("postgres_port", "postgres_publish_address"),
+    *(f"{item.prefix}{end}" for item in SERVICES for end in ("", "_port", "_publish_address")),
 )
+
+
+def _jobs(values: Values) -> list[Job]:
+    """Return the exporters that a host has."""
+    return [
+        Job(item.metrics.job, item.prefix)
+        for item in SERVICES
+        if item.metrics and item.is_declared(values) and values.get(f"{item.prefix}_port")
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,13 +62,15 @@ class Scrape:
 def scrape(hosts: Mapping[str, Values], blackbox: bool = False, node_port: int = 0) -> Scrape:
     """``hosts``: the variables of each, with their defaults. ``blackbox``: whether there is a blackbox_exporter;
     ``node_port``: where each host has a node_exporter."""
-    jobs: dict[str, dict[str, Mapping[str, str]]] = {job.name: {} for job in JOBS}
+    jobs: dict[str, dict[str, Mapping[str, str]]] = {
+        item.metrics.job: {} for item in SERVICES if item.metrics
+    }
     said = []
     for host, values in hosts.items():
         if not values.get("postgres_cluster"):
             continue
         labels = _labels(host, values)
-        wanted = [job for job in JOBS if job.wanted(values)]
+        wanted = _jobs(values)
         if blackbox and truth(values.get("postgres_tls")):
             wanted.append(_SERVER)
         for job in wanted:

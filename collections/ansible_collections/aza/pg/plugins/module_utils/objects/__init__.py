@@ -74,6 +74,14 @@ def plan(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield from ordered(change for kind in _kinds(known) for change in kind.planner(wanted, known))
 
 
+def simulate(server: Mapping[str, Any], change: Change) -> Mapping[str, Any]:
+    """Return the facts of a server after one change was applied."""
+    for kind in KINDS:
+        if change.kind in kind.appliers:
+            return kind.simulate(server, change)
+    return server
+
+
 def problems(wanted: Desired, found: Observed) -> Iterator[str]:
     """Why what is declared cannot be had, all at once."""
     known = _known(wanted, found)

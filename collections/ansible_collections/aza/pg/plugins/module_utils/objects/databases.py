@@ -263,7 +263,7 @@ def _unseen(wanted: Desired, name: str, why: str) -> Change:
         effect="sql",
         awaits=f"a connection to database {name} ({why})",
         origin=wanted.origin(_VARIABLE),
-        detail={"finding": "red"},
+        severity="red",
     )
 
 

@@ -44,6 +44,8 @@ class Kind:
     # Key of ``Desired.objects`` (``roles`` for postgres_roles) → what brings a declaration to its full form.
     declared: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     appliers: Mapping[str, Applier] = field(default_factory=dict)
+    # The facts of the server after a change was applied. Pure.
+    simulate: Callable[[Mapping[str, Any], Change], Mapping[str, Any]] = lambda server, _: server
     # Further questions, as ``server`` and ``inside``, that depend on what is declared.
     asked: Callable[[Desired], Mapping[str, str]] = lambda _: {}
     asked_inside: Callable[[Desired], Mapping[str, str]] = lambda _: {}

@@ -9,7 +9,6 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import PGBOUNCER
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind
 from ansible_collections.aza.pg.plugins.module_utils.objects.roles import POOL_AUTH, POOL_HEALTH
@@ -17,6 +16,8 @@ from ansible_collections.aza.pg.plugins.module_utils.planning.change import Chan
 from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
 
 NAME = "pool lookup"
+# The service whose roles use it.
+POOLER = "pgbouncer"
 SCHEMA = own_schema.SCHEMA
 FUNCTION = f"{SCHEMA}.user_lookup"
 # Nobody who could do more than his own work comes in through a pool, and nobody whose time is over.
@@ -44,7 +45,7 @@ _OBSERVE = f"""(
 def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
     facts = found.server or {}
     now = facts["pool_lookup"]
-    if wanted.service(PGBOUNCER):
+    if wanted.service(POOLER):
         differs = list(_differences(wanted, now))
         if now["source"] is None or differs:
             yield Change(
@@ -67,13 +68,13 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             before=f"with {', '.join(left)}" if left else "",
             why="there is no PgBouncer any more",
             # While its container waits for a permission to go, clients come in by it.
-            needs=(f"container {wanted.project}-{PGBOUNCER}",),
+            needs=(f"container {wanted.project}-{POOLER}",),
         )
 
 
 def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
     """What somebody else has made under the toolkit's name is neither used nor taken over."""
-    untrusted = own_schema.distrust((found.server or {})["own_schema"]) if wanted.service(PGBOUNCER) else ""
+    untrusted = own_schema.distrust((found.server or {})["own_schema"]) if wanted.service(POOLER) else ""
     if untrusted:
         yield (
             f"{untrusted}; with PgBouncer, its code could run with the rights of those who look up passwords: "

@@ -74,6 +74,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             after=after,
             why="it was set by ALTER SYSTEM, which wins over the inventory",
             origin=wanted.origin("postgres_settings") if name in wanted.settings else "",
+            edited=True,
             detail={"reset": True},
         )
 

@@ -41,6 +41,13 @@ class Change:
     # What has to happen first, other than a permission: ``the end of its use``.
     awaits: str = ""
     origin: str = ""
+    # The service that reads what changed; empty for the server.
+    reader: str = ""
+    # What a check makes of it: red, or another severity. ``edited``: somebody changed it, the declaration did not.
+    severity: str = ""
+    edited: bool = False
+    # Whether it waits until the server is ready.
+    once_ready: bool = False
     detail: Mapping[str, Any] = field(default_factory=dict)
     # ``role shop``, and the ids of what must be done before: the order of the server's objects comes from these.
     id: str = ""
@@ -78,7 +85,7 @@ class Change:
         return "  ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
-        hidden = ("detail", "id", "needs")
+        hidden = ("detail", "id", "needs", "reader", "severity", "edited", "once_ready")
         shown = {
             key: plain(value) for key, value in asdict(self).items() if key not in hidden and value != ""
         }

@@ -65,8 +65,8 @@ class Plan:
         together: set[str] = set()
         readers: set[str] = set()
         for change in self.changes:
-            if change.effect == "reload" and change.detail.get("reader"):
-                readers.add(change.detail["reader"])
+            if change.effect == "reload" and change.reader:
+                readers.add(change.reader)
             elif change.effect in ("reload", "restart") and change.kind != "container":
                 together.add(change.effect)
             else:

@@ -31,7 +31,7 @@ select json_build_object(
         else pg_current_wal_flush_lsn() end::text,
     'history', coalesce(
         pg_read_file('pg_wal/' || upper(lpad(to_hex(timeline), 8, '0')) || '.history', true), ''),
-    'floor', (select json_object_agg(name, setting::bigint) from pg_settings where name = any(%(floor)s)))
+    'minimums', (select json_object_agg(name, setting::bigint) from pg_settings where name = any(%(minimums)s)))
 from this
 """
 
@@ -48,7 +48,7 @@ def member_facts(identity: Mapping[str, str], docker: Docker, user: str) -> dict
     try:
         if (Path(socket_dir) / ".s.PGSQL.5432").exists():
             with server.connect(socket_dir, user) as connection:
-                row = connection.execute(_MEMBER, {"floor": list(names.FLOOR)}).fetchone()
+                row = connection.execute(_MEMBER, {"minimums": list(names.STANDBY_MINIMUMS)}).fetchone()
                 found = {**row[0], "history": history(str(row[0]["history"]))}
                 return {"data": True, "answers": True, "exact": True, "error": "", **found}
     except server.failures() as problem:

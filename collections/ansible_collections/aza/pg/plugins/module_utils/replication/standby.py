@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a standby may have less of what it may not have less of than its primary (``names.FLOOR``).
+"""When a standby may have less of what it may not have less of than its primary (``names.STANDBY_MINIMUMS``).
 
 PostgreSQL compares what a standby starts with to what its primary had where its replay stands, which pg_control keeps,
 and refuses to start with less. So a smaller value comes after the primary has it, and after the standby has replayed
@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.model.names import FLOOR
+from ansible_collections.aza.pg.plugins.module_utils.model.names import STANDBY_MINIMUMS
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 
 # A standby notices after wal_retrieve_retry_interval (5 s) that its primary is there again.
@@ -37,7 +37,7 @@ def shrinks(wanted: Desired, found: Observed) -> dict[str, int]:
         return {}
     known: Mapping[str, Any] = (found.server or {})["settings"]
     result = {}
-    for name in FLOOR:
+    for name in STANDBY_MINIMUMS:
         value, has = wanted.settings.get(name, ""), str((known.get(name) or {}).get("raw"))
         if value.isdigit() and has.isdigit() and int(value) < int(has):
             result[name] = int(value)
@@ -49,8 +49,8 @@ def awaits(wanted: Desired, found: Observed, name: str) -> str:
     value = shrinks(wanted, found).get(name)
     if value is None:
         return ""
-    if value < wanted.floor.get(name, 0):
-        return f"its primary, which has {name} {wanted.floor[name]}"
+    if value < wanted.minimums.get(name, 0):
+        return f"its primary, which has {name} {wanted.minimums[name]}"
     return _REPLAY if value < found.control.get(name, 0) else ""
 
 

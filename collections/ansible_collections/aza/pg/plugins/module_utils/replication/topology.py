@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.model.names import FLOOR
+from ansible_collections.aza.pg.plugins.module_utils.model.names import STANDBY_MINIMUMS
 from ansible_collections.aza.pg.plugins.module_utils.model.service import File
 
 PRIMARY, REPLICA = "primary", "replica"
@@ -24,9 +24,9 @@ PASSFILE_PATH = "postgres/replication.pgpass"
 _PASSFILE_INSIDE = "/etc/aza-pg/replication.pgpass"
 _CA_INSIDE = "/etc/aza-pg/tls/ca.crt"
 # What is declared in the server for it.
-OBJECTS: Mapping[str, Any] = {
-    "roles": [{"name": REPLICATOR, "replication": True, "comment": "the replicas of aza-pg"}]
-}
+ROLES: tuple[Mapping[str, Any], ...] = (
+    {"name": REPLICATOR, "replication": True, "comment": "the replicas of aza-pg"},
+)
 # How long an unused slot may be: whoever was away for longer is copied anew. A limit by size stands beside it
 # (max_slot_wal_keep_size, tuned to the disk).
 _SLOT_DAYS = 7
@@ -181,14 +181,14 @@ def _notes(me: Member, primary: Member, members: Sequence[Member]) -> Iterator[s
 def grows(me: Member, settings: Mapping[str, Any]) -> bool:
     """Whether a declared setting of the standby floor is more than the running server has. Then a standby goes first:
     its primary may not have more at any moment."""
-    now = (me.facts or {}).get("floor") or {}
-    return any(value > int(now.get(name, value)) for name, value in declared_floor(settings).items())
+    now = (me.facts or {}).get("minimums") or {}
+    return any(value > int(now.get(name, value)) for name, value in declared_minimums(settings).items())
 
 
-def declared_floor(settings: Mapping[str, Any]) -> dict[str, int]:
+def declared_minimums(settings: Mapping[str, Any]) -> dict[str, int]:
     """What ``postgres_settings`` says of the standby floor; a value that is no number is refused elsewhere."""
     found = {str(name).lower(): str(value) for name, value in settings.items()}
-    return {name: int(found[name]) for name in FLOOR if found.get(name, "").isdigit()}
+    return {name: int(found[name]) for name in STANDBY_MINIMUMS if found.get(name, "").isdigit()}
 
 
 # -- what it means for one member --------------------------------------------------------------------
@@ -225,3 +225,9 @@ def conninfo(me: Member, upstream: Member, tls: bool) -> str:
 
 def files(role: Role) -> list[File]:
     return [File(PASSFILE_PATH, 0o400, owner="postgres", secret=PASSFILE)] if role.standby else []
+
+
+def password_of(passfile: str) -> str:
+    """Return the password in the passfile of a standby; empty if there is none."""
+    fields = re.split(r"(?<!\\)(?:\\\\)*:", passfile.rstrip("\n"), maxsplit=4)
+    return re.sub(r"\\(.)", r"\1", fields[4]) if len(fields) == 5 else ""

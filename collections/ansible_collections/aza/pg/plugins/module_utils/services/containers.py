@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, Service, short, title
+from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, ContainerSpec, short, title
 from ansible_collections.aza.pg.plugins.module_utils.planning import differences
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 
@@ -18,17 +18,18 @@ COMPOSE = "compose.yml"
 _HALF_MADE = re.compile(r"[0-9a-f]{12}_(.+)")
 
 
-def orphans(wanted: Desired, found: Observed) -> Iterator[Change]:
-    """Containers of the project that are none of its services."""
+def orphans(wanted: Desired, found: Observed, clientless: Callable[[str], bool]) -> Iterator[Change]:
+    """Plan the removal of containers of the project that are not its services. ``clientless``: whether no client is
+    connected to a container of that name."""
     for name, orphan in found.orphans.items():
-        effect = "none" if wanted.is_clientless(name) or not _may_serve(orphan) else "restart"
+        effect = "none" if clientless(name) or not _may_serve(orphan) else "restart"
         half_made = _HALF_MADE.fullmatch(name)
         is_ours = half_made and half_made[1] in {service.container for service in wanted.services}
         why = "an interrupted recreate left it" if is_ours else "it is no longer part of the stack"
         yield Change("container", name, "remove", effect=effect, why=why, id=f"container {name}")
 
 
-def changes(service: Service, wanted: Desired, found: Observed) -> Iterator[Change]:
+def changes(service: ContainerSpec, wanted: Desired, found: Observed) -> Iterator[Change]:
     """What one service's container needs."""
     is_now, pinned = found.containers.get(service.name), service.image["pinned"]
     # compose.yml waits with the server's container, and every other change of it waits for compose.yml.
@@ -71,7 +72,8 @@ def changes(service: Service, wanted: Desired, found: Observed) -> Iterator[Chan
             before=short(is_now["image_reference"]) if is_now["image_reference"] != pinned else "",
             after=title(service.image) if is_now["image_reference"] != pinned else "",
             why=why,
-            detail={**detail, "path": COMPOSE} | ({"edited": True} if edited else {}),
+            edited=bool(edited),
+            detail={**detail, "path": COMPOSE},
             id=f"container {service.name}",
             needs=first,
         )
@@ -85,7 +87,7 @@ def changes(service: Service, wanted: Desired, found: Observed) -> Iterator[Chan
         yield Change("container", service.container, "restart", why=why, detail=detail)
 
 
-def _is_stale(service: Service, wanted: Desired, found: Observed) -> bool:
+def _is_stale(service: ContainerSpec, wanted: Desired, found: Observed) -> bool:
     """Whether its secret is replaced now, or was since it started: what is mounted stays what it was.
 
     The server itself reads its secret only once, at the first start.
@@ -99,17 +101,17 @@ def _is_stale(service: Service, wanted: Desired, found: Observed) -> bool:
     )
 
 
-def differs(service: Service, found: Observed) -> bool:
+def differs(service: ContainerSpec, found: Observed) -> bool:
     return _is_older(service, found) or bool(_edits(service, found))
 
 
-def _is_older(service: Service, found: Observed) -> bool:
+def _is_older(service: ContainerSpec, found: Observed) -> bool:
     """Whether its container was made from another declaration or image."""
     is_now, image = found.containers[service.name], found.images.get(service.name)
     return is_now["config_hash"] != service.config_hash or bool(image and is_now["image"] != image)
 
 
-def _edits(service: Service, found: Observed) -> list[str]:
+def _edits(service: ContainerSpec, found: Observed) -> list[str]:
     """What somebody changed of its container after it was made."""
     return list(found.containers[service.name].get("edited", ()))
 
@@ -118,7 +120,7 @@ def _may_serve(container: Mapping[str, Any]) -> bool:
     return container["state"] in ("running", "restarting", "paused")
 
 
-def is_replaced(service: Service, found: Observed) -> bool:
+def is_replaced(service: ContainerSpec, found: Observed) -> bool:
     return service.name in found.containers and differs(service, found)
 
 

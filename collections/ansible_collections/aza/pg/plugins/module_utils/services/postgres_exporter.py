@@ -12,15 +12,25 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, Service, container_name
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec, File
 from ansible_collections.aza.pg.plugins.module_utils.objects.roles import MONITOR as MONITOR
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.server import pinned
+from ansible_collections.aza.pg.plugins.module_utils.services.base import (
+    Definition,
+    Metrics,
+    Secret,
+    Service,
+)
+from ansible_collections.aza.pg.plugins.module_utils.yaml_values import truth
+
+if TYPE_CHECKING:
+    from ansible_collections.aza.pg.plugins.module_utils.services.declaration import Declaration
 
 SECRET = "exporter_password"
 PASSWORD_PATH = f"secrets/{SECRET}"
@@ -31,18 +41,6 @@ PORT = 9187
 UID = 9187
 _SCRAPE_SECONDS = 10
 _AGAIN_SECONDS = 3
-
-# What the stack declares in the server for it.
-OBJECTS: Mapping[str, Any] = {
-    "roles": [
-        {
-            "name": MONITOR,
-            "member_of": ["pg_monitor"],
-            "connection_limit": 5,
-            "comment": "the exporter of aza-pg",
-        }
-    ]
-}
 
 # Of what the exporter leaves out by default, what the alert rules and dashboards of docs/monitoring need.
 COLLECTORS = ("database_wraparound", "postmaster", "stat_checkpointer", "stat_wal_receiver")
@@ -69,30 +67,34 @@ THE_SERVER = Watched("the server", "pg_up")
 _WHERE = urlencode({"host": "/var/run/postgresql", "sslmode": "disable", **pinned.for_role()}, safe="/,")
 
 
-@dataclass(frozen=True)
-class Exporter:
-    """``image``: reference, digest and archive of its record, and how the host's engine names it (``pinned``)."""
+class PostgresExporter(Service):
+    """The exporter of the server's metrics."""
 
-    image: Mapping[str, str]
-    port: int = PORT
-    publish_address: str = "127.0.0.1"
+    name = "exporter"
+    label = "the exporter"
+    prefix = "postgres_exporter"
+    image = "exporter"
+    uid = UID
+    roles = (
+        {
+            "name": MONITOR,
+            "member_of": ["pg_monitor"],
+            "connection_limit": 5,
+            "comment": "the exporter of aza-pg",
+        },
+    )
+    way_out = "set postgres_exporter: false"
+    socket_roles = (MONITOR,)
+    secrets = (Secret(PASSWORD, "the exporter", PASSWORD_PATH),)
+    metrics = Metrics("postgres", "the server")
 
-    def service(self, project: str, uid: int, gid: int) -> Service:
-        """``uid``, ``gid``: who deploys. An ordinary user can give a file to nobody but himself."""
-        return Service(
-            EXPORTER,
-            container_name(project, EXPORTER),
-            image=dict(self.image),
-            uid=uid or UID,
-            gid=gid if uid else UID,
-            publish_address=self.publish_address,
-            port=self.port,
-            port_variable="postgres_exporter_port",
-        )
+    def is_declared(self, variables: Mapping[str, Any]) -> bool:
+        return truth(variables.get(self.prefix, True))
 
-    def compose(self, service: Service) -> dict[str, Any]:
-        return {
-            **container(service, PORT),
+    def define(self, declaration: Declaration) -> Definition:
+        spec = self.container_spec(declaration)
+        compose = {
+            **container(spec, PORT),
             "command": [f"--collector.{name}" for name in COLLECTORS],
             "environment": {
                 "DATA_SOURCE_URI": f"/postgres?{_WHERE}",
@@ -103,9 +105,22 @@ class Exporter:
             "secrets": [SECRET],
             "volumes": ["./run:/var/run/postgresql:ro"],
         }
+        password = File(PASSWORD_PATH, 0o400, owner=self.name, secret=PASSWORD)
+        return Definition(spec, compose, (password,))
+
+    def leftovers(self, declaration: Declaration) -> tuple[File, ...]:
+        declared = self.is_declared(declaration.variables)
+        return () if declared else (File(PASSWORD_PATH, 0o400, secret=PASSWORD),)
+
+    def probe(self, wanted: Desired, found: Observed) -> str | None:
+        return scrape_of(self, wanted, found, THE_SERVER)
+
+    def findings(self, wanted: Desired, found: Observed) -> Iterator[Finding]:
+        """It runs, and its metrics say that the server is up."""
+        yield from judged(self, wanted, found, THE_SERVER)
 
 
-def container(service: Service, port: int) -> dict[str, Any]:
+def container(service: ContainerSpec, port: int) -> dict[str, Any]:
     """What Compose is told of any exporter. ``port``: where it listens in its container."""
     return {
         "image": service.image["pinned"],
@@ -126,31 +141,33 @@ def container(service: Service, port: int) -> dict[str, Any]:
     }
 
 
-def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
-    """What a check says of it: that it runs, and that its metrics say that the server is up."""
-    service, here = wanted.service(EXPORTER), found.containers.get(EXPORTER)
-    if service and here:  # otherwise none is wanted, or the plan says that it is missing
-        yield from judged(service, here, found.scrapes.get(EXPORTER), THE_SERVER)
-
-
-def judged(
-    service: Service, here: Mapping[str, Any], said: str | None, watched: Watched
-) -> Iterator[Finding]:
-    """Of any exporter. ``here``: its container; ``said``: what ``scrape`` said, None where it was not asked."""
+def judged(service: Service, wanted: Desired, found: Observed, watched: Watched) -> Iterator[Finding]:
+    """Report on any exporter: that it runs, and what its metrics say of what it watches."""
+    spec, here = wanted.service(service.name), found.containers.get(service.name)
+    if not spec or not here:
+        return  # it is not declared, or the plan says that it is missing
+    problem = found.probes.get(service.name)
     if here["state"] != "running":
         yield Finding(service.name, "red", f"it is {here['state']} (exit code {here['exit_code']})")
-    elif said is not None:
-        if said:
-            yield Finding(service.name, "red", said, f"docker logs {service.container}")
+    elif problem is not None:
+        if problem:
+            yield Finding(service.name, "red", problem, f"docker logs {spec.container}")
         else:
             yield Finding(
-                service.name, "green", f"its metrics say that {watched.name} is up (port {service.port})"
+                service.name, "green", f"its metrics say that {watched.name} is up (port {spec.port})"
             )
     if here["restarts"]:
-        yield Finding(service.name, "yellow", f"it fell and was started again {here['restarts']} times")
+        yield Finding(service.name, "yellow", f"it restarted {here['restarts']} times")
 
 
-def scrape(service: Service, watched: Watched = THE_SERVER) -> str:
+def scrape_of(service: Service, wanted: Desired, found: Observed, watched: Watched) -> str | None:
+    """Return why the metrics of a running exporter cannot be had, or an empty text; None if it does not run."""
+    spec = wanted.service(service.name)
+    running = found.containers.get(service.name, {}).get("state") == "running"
+    return scrape(spec, watched) if spec and running else None
+
+
+def scrape(service: ContainerSpec, watched: Watched = THE_SERVER) -> str:
     """Why the metrics cannot be had; empty when they say that what is watched is up.
 
     Asked again for some seconds: after a restart of the server the exporter learns from a first question that its old
@@ -162,7 +179,7 @@ def scrape(service: Service, watched: Watched = THE_SERVER) -> str:
     return said
 
 
-def _scrape(service: Service, watched: Watched) -> str:
+def _scrape(service: ContainerSpec, watched: Watched) -> str:
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)
     connection = http.client.HTTPConnection(address, service.port, timeout=_SCRAPE_SECONDS)
     try:

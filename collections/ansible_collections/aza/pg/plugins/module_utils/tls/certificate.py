@@ -208,7 +208,7 @@ def files(tls: bool, origin: str = "", ca: str = "") -> list[File]:
     return [
         File(DIRECTORY, 0o755),
         File(PATH, 0o400, owner="postgres", secret=SECRET, effect="reload", origin=origin),
-        *([File(CA_PATH, 0o644, text=ca, origin=origin)] if ca else []),
+        *([File(CA_PATH, 0o644, text=ca, kind=KIND, origin=origin)] if ca else []),
     ]
 
 
@@ -243,8 +243,10 @@ def change(item: File, wanted: Desired, is_now: Mapping[str, Any] | None, effect
         after=after.removeprefix("expires ") if before else after,
         why=why if is_now is not None else "",
         origin=item.origin,
-        # What merely comes to its end is not drift yet.
-        detail={**item.detail, **({"finding": "yellow"} if why.startswith("it expires in") else {})},
+        reader=item.other_reader,
+        # A certificate that expires soon is not drift yet.
+        severity="yellow" if why.startswith("it expires in") else "",
+        detail={"path": item.path},
     )
 
 

@@ -7,14 +7,14 @@ import socket
 import ssl
 import struct
 
-from ansible_collections.aza.pg.plugins.module_utils.model.service import Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _SECONDS = 3
 
 
-def fingerprint(service: Service) -> str:
+def fingerprint(service: ContainerSpec) -> str:
     """Empty when nobody answers there, or not with TLS."""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)
     # Whether it is the right one is compared afterwards; here it is only looked at, with no authority to be loaded.

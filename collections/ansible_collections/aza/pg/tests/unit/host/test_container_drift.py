@@ -6,36 +6,29 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.aza.pg.plugins.module_utils.host import container_drift
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.service import PgBouncer
-from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import Exporter
+from ansible_collections.aza.pg.tests.unit.declarations import describe
 
 # `docker inspect` of Docker Engine 28.5, of containers that Compose 2.40 made from ``DECLARED``.
 INSPECTED: dict[str, Any] = json.loads(Path(__file__).with_name("inspected.json").read_text())
 IMAGE = {"reference": "aza-pg/x:1", "digest": "", "archive": "/x.tar", "pinned": "sha256:x"}
-DECLARED = describing.Parameters(
-    cluster="shop",
-    stack="single",
-    image=IMAGE,
-    memory_mb=1024,
-    shm_size_mb=128,
-    cpus=1.5,
-    port=25432,
-    extra_preload_libraries=["x$y"],
-    exporter=Exporter(IMAGE, 29187),
-    pgbouncer=PgBouncer(IMAGE, 26432, "127.0.0.1"),
-)
-WANTED: Desired = describing.describe(
-    DECLARED, describing.Host(uid=0, gid=0, home="/root", image_reference="sha256:x"), yaml.safe_dump
-)
+DECLARED: dict[str, Any] = {
+    "home": "/root",
+    "images": dict.fromkeys(("postgres", "pgbouncer", "exporter"), IMAGE),
+    "cpus": 1.5,
+    "port": 25432,
+    "extra_preload_libraries": ["x$y"],
+    "exporter": True,
+    "exporter_port": 29187,
+    "pgbouncer": True,
+    "pgbouncer_port": 26432,
+}
+WANTED = describe(**DECLARED)
 
 
 def differences(
@@ -153,10 +146,7 @@ def test_what_depends_on_the_engine_is_no_difference(change: Callable[[dict[str,
 
 
 def test_another_definition_is_another_expectation() -> None:
-    more = replace(DECLARED, memory_mb=2048, exporter=None)
-    wanted = describing.describe(
-        more, describing.Host(uid=0, gid=0, home="/root", image_reference="sha256:x"), yaml.safe_dump
-    )
+    wanted = describe(**{**DECLARED, "memory_mb": 2048, "exporter": False})
     assert differences("postgres", wanted=wanted) == ["its memory limit is 1024 MB, and declared is 2048 MB"]
 
 

@@ -14,10 +14,11 @@ from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.host.huge_pages import Reservation, parse
 from ansible_collections.aza.pg.plugins.module_utils.instance import verbs
-from ansible_collections.aza.pg.plugins.module_utils.instance.apply import Context, apply
+from ansible_collections.aza.pg.plugins.module_utils.instance.apply import apply
+from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ WANTED = Desired(
     project="aza-pg-shop-single",
     volume="v",
     network="n",
-    services=(Service("postgres", "aza-pg-shop-single-postgres", {"pinned": "x"}, config_hash="1"),),
+    services=(ContainerSpec("postgres", "aza-pg-shop-single-postgres", {"pinned": "x"}, config_hash="1"),),
     huge_pages_mb=300,
 )
 NOTHING_WANTED = replace(WANTED, huge_pages_mb=0)

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.host.files import write_atomic
 from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
-from ansible_collections.aza.pg.plugins.module_utils.instance.apply import Context, apply, write_atomic
+from ansible_collections.aza.pg.plugins.module_utils.instance.apply import apply
+from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
+from ansible_collections.aza.pg.tests.unit.declarations import describe
 
 CANARY = "canary-password-0123456789"
 
@@ -60,21 +61,14 @@ class FakeDocker(Docker):
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> Desired:
-    given = describing.Parameters(
-        cluster="shop",
-        stack="single",
-        image={"reference": "x:18", "digest": "sha256:" + "a" * 64, "archive": "/x.tar"},
-        memory_mb=1024,
-        shm_size_mb=64,
+    # An ordinary user's instance: its files belong to the user who runs the test.
+    described = describe(
+        os.getuid() or 1,
+        home=str(tmp_path),
         base_dir=str(tmp_path / "base"),
         port=0,
         settings={"work_mem": "1MB"},
     )
-    # An ordinary user's instance: its files belong to who runs the test, whoever that is.
-    host = describing.Host(
-        uid=os.getuid() or 1, gid=os.getgid(), home=str(tmp_path), image_reference="x@sha256:a"
-    )
-    described = describing.describe(given, host, yaml.safe_dump)
     services = tuple(replace(item, uid=os.getuid(), gid=os.getgid()) for item in described.services)
     return replace(described, services=services)
 

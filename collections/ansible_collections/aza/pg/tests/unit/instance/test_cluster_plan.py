@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils import objects
-from ansible_collections.aza.pg.plugins.module_utils.instance import findings
+from ansible_collections.aza.pg.plugins.module_utils.instance import findings, preflight
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
@@ -38,8 +38,7 @@ def member(host: str, first: dict[str, Any], second: dict[str, Any], **more: Any
     ]
     return describe(
         stack="primary",
-        role=replication.role(host, members),
-        objects={"undeclared": {}, "allow_loss": more.pop("allow_loss", [])},
+        member=replication.role(host, members),
         **more,
     )
 
@@ -100,7 +99,7 @@ def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
 
 
 def test_a_standby_below_its_primary_is_restarted() -> None:
-    wanted = member("db2", PRIMARY, STANDBY, floor={"max_connections": 120})
+    wanted = member("db2", PRIMARY, STANDBY, minimums={"max_connections": 120})
     found = live(wanted)
     settings = {**(found.server or {})["settings"], "max_connections": {"raw": "80", "context": "postmaster"}}
     behind = replace(found, server={**(found.server or {}), "settings": settings})
@@ -117,7 +116,7 @@ def smaller(primary: int, replayed: int, source: str = "configuration file") -> 
     """A standby that runs with 120 connections and is declared to have 60."""
     now = member("db2", PRIMARY, STANDBY, settings={"max_connections": 120})
     wanted = member(
-        "db2", PRIMARY, STANDBY, settings={"max_connections": 60}, floor={"max_connections": primary}
+        "db2", PRIMARY, STANDBY, settings={"max_connections": 60}, minimums={"max_connections": primary}
     )
     found = live(now if source == "configuration file" else wanted)
     known = (found.server or {})["settings"]
@@ -152,7 +151,7 @@ def test_what_was_started_with_more_than_is_set_is_restarted_when_it_may() -> No
 def test_a_clock_that_is_wrong_is_said_before_anything_is_done(skew: float, words: str) -> None:
     wanted = member("db1", PRIMARY, STANDBY)
     found = live(wanted)
-    said = planning.problems(wanted, replace(found, host={**found.host, "skew": skew}))
+    said = preflight.problems(wanted, replace(found, host={**found.host, "skew": skew}))
     assert [words in one for one in said] == ([True] if words else [])
 
 
@@ -163,7 +162,7 @@ def test_who_becomes_the_primary_changes_no_container_and_no_network() -> None:
         Member("db2", "replica", "10.0.0.2", facts=STANDBY),
     ]
     role = replication.role("db2", members)
-    two = [describe(stack=stack, role=role, objects={"undeclared": {}}) for stack in ("primary", "replica")]
+    two = [describe(stack=stack, member=role, objects={"undeclared": {}}) for stack in ("primary", "replica")]
     assert two[0].services == two[1].services
     networks = [
         yaml.safe_load(next(item.text or "" for item in wanted.files if item.path == "compose.yml"))[

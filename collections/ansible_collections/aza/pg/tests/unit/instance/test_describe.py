@@ -2,32 +2,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.variables import Variables
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import Exporter
+from ansible_collections.aza.pg.tests.unit import declarations
 
 DIGEST = "sha256:" + "a" * 64
 
 
 def describe(uid: int = 0, **changes: Any) -> Desired:
-    parameters = describing.Parameters(
-        **{
-            "cluster": "shop",
-            "stack": "single",
-            "image": {"reference": "aza-pg/postgres:18", "digest": DIGEST, "archive": "/x.tar"},
-            "memory_mb": 2048,
-            "shm_size_mb": 200,
-            **changes,
-        }
-    )
-    host = describing.Host(uid=uid, gid=uid, home="/home/me", image_reference=f"aza-pg/postgres@{DIGEST}")
-    return describing.describe(parameters, host, yaml.safe_dump)
+    image = {
+        "reference": "aza-pg/postgres:18",
+        "digest": DIGEST,
+        "archive": "/x.tar",
+        "pinned": f"aza-pg/postgres@{DIGEST}",
+    }
+    images = {**declarations.IMAGES, "postgres": image}
+    return declarations.describe(uid, **{"images": images, "memory_mb": 2048, "shm_size_mb": 200, **changes})
 
 
 def text_of(wanted: Desired, path: str) -> str:
@@ -99,16 +96,18 @@ def test_with_tls_the_network_has_to_speak_it() -> None:
 def test_declared_rules_and_who_they_would_shut_out() -> None:
     reject = {"type": "host", "method": "reject", "addresses": ["10.0.0.0/8"]}
     shop = {"type": "host", "roles": ["shop"], "addresses": ["10.1.0.0/16"]}
-    text = text_of(describe(objects={"hba": [shop, reject]}), "postgres/pg_hba.conf")
+    text = text_of(describe(hba=[shop, reject]), "postgres/pg_hba.conf")
     assert text.index("shop") < text.index("reject") < text.index("samenet")
     with pytest.raises(AzaError, match=r"postgres_hba\[1\] .* lets nobody in: postgres_hba\[0\]"):
-        describe(objects={"hba": [reject, shop]})
+        describe(hba=[reject, shop])
     with pytest.raises(AzaError, match=r"postgres_allow_from\[0\]"):
-        describe(objects={"hba": [reject]}, allow_from=["10.1.0.0/16"])
+        describe(hba=[reject], allow_from=["10.1.0.0/16"])
 
 
 def test_a_name_with_quotes_stays_a_name() -> None:
-    wanted = describe(user='a"b')
+    declared = declarations.declaration()
+    renamed = {**declared.variables, "postgres_user": 'a"b'}
+    wanted = describing.describe(replace(declared, variables=cast(Variables, renamed)), yaml.safe_dump)
     assert '"a""b" peer' in text_of(wanted, "postgres/pg_hba.conf")
     assert 'root "a""b"' in text_of(wanted, "postgres/pg_ident.conf")
 
@@ -142,13 +141,8 @@ def test_ipv6() -> None:
     assert service(describe(publish_address="::1"))["ports"] == ["[::1]:5432:5432"]
 
 
-METRICS = Exporter(
-    {"reference": "aza-pg/exporter:1", "digest": DIGEST, "archive": "/e.tar", "pinned": f"e@{DIGEST}"}
-)
-
-
 def test_the_exporter_may_only_look() -> None:
-    wanted = describe(exporter=METRICS)
+    wanted = describe(exporter=True)
     found = yaml.safe_load(text_of(wanted, "compose.yml"))["services"]["exporter"]
     assert (found["user"], found["read_only"], found["cap_drop"]) == ("9187:9187", True, ["ALL"])
     assert found["security_opt"] == ["no-new-privileges:true"]
@@ -164,20 +158,20 @@ def test_the_exporter_may_only_look() -> None:
 
 
 def test_the_exporter_of_an_ordinary_user_is_that_user() -> None:
-    wanted = describe(uid=1000, exporter=METRICS)
+    wanted = describe(uid=1000, exporter=True)
     assert (wanted.services[1].uid, wanted.services[1].gid) == (1000, 1000)
 
 
 def test_the_exporter_has_a_hash_of_its_own() -> None:
-    assert describe(exporter=METRICS).config_hash == describe().config_hash
-    one, other = (describe(exporter=replace(METRICS, port=port)).services[1] for port in (1, 2))
+    assert describe(exporter=True).config_hash == describe().config_hash
+    one, other = (describe(exporter=True, exporter_port=port).services[1] for port in (1, 2))
     assert one.config_hash != other.config_hash
 
 
 def test_the_exporters_role_is_not_declared_twice() -> None:
     with pytest.raises(AzaError, match="aza_monitor belongs to the exporter"):
-        describe(exporter=METRICS, objects={"roles": ["aza_monitor"]})
-    assert describe(objects={"roles": ["aza_monitor"]}).objects["roles"][0]["name"] == "aza_monitor"
+        describe(exporter=True, roles=["aza_monitor"])
+    assert describe(roles=["aza_monitor"]).objects["roles"][0]["name"] == "aza_monitor"
 
 
 @pytest.mark.parametrize(

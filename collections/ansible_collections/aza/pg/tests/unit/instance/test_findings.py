@@ -14,7 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import findings
 from ansible_collections.aza.pg.plugins.module_utils.instance.readiness import Readiness
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
@@ -29,7 +29,7 @@ WANTED = Desired(
     volume="v",
     network="n",
     services=(
-        Service(
+        ContainerSpec(
             "postgres",
             "aza-pg-shop-single-postgres",
             {"reference": "aza-pg/postgres:18", "digest": "", "archive": "", "pinned": PINNED},
@@ -85,7 +85,7 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
         ],
         (),
     )
-    somebodys = Change("setting", "d", "reset", "restart", detail={"reset": True})
+    somebodys = Change("setting", "d", "reset", "restart", edited=True, detail={"reset": True})
     assert [item.state for item in findings.drift(Plan(held=(somebodys,)))] == ["red", "green"]
     red, *waiting = findings.drift(plan)
     assert red == Finding(

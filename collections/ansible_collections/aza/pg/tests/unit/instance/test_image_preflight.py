@@ -18,7 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight as trial
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import File, Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec, File
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
@@ -32,7 +32,7 @@ WANTED = Desired(
     "p",
     "v",
     "n",
-    (Service("postgres", "c", {"pinned": "sha256:abc"}),),
+    (ContainerSpec("postgres", "c", {"pinned": "sha256:abc"}),),
     files=(
         File(pg.PATH, 0o644, text="work_mem = '1MB'\n"),
         File(hba.PATH, 0o644, text="# who\nhost all all 10.0.0.0/33 md5\n"),
@@ -88,7 +88,7 @@ def asked(wanted: Desired) -> bool:
 def test_what_was_accepted_is_not_asked_again() -> None:
     assert [asked(WANTED), asked(WANTED)] == [True, False]
     for other in (
-        replace(WANTED, services=(Service("postgres", "c", {"pinned": "sha256:def"}),)),
+        replace(WANTED, services=(ContainerSpec("postgres", "c", {"pinned": "sha256:def"}),)),
         replace(WANTED, files=(*WANTED.files[:2], File(hba.IDENT_PATH, 0o644, text="aza root shop\n"))),
         replace(WANTED, objects={"preload": {"declared": ["pg_cron"]}}),
     ):

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.modules import instance_apply, instance_host, instance_info
+from ansible_collections.aza.pg.tests.unit.declarations import describe
 
 CANARY = "canary-password-0123456789"
 DOCKER = """#!/bin/sh
@@ -49,17 +48,8 @@ def run(module: Any, capsys: pytest.CaptureFixture[str], **arguments: Any) -> di
 
 
 def handed(base: Path) -> dict[str, Any]:
-    given = describing.Parameters(
-        cluster="shop",
-        stack="single",
-        image={"reference": "x:18", "digest": "sha256:a", "archive": "/x.tar"},
-        memory_mb=1024,
-        shm_size_mb=64,
-        base_dir=str(base),
-        port=0,
-    )
-    host = describing.Host(os.getuid() or 1, os.getgid(), "/home/me", "x@sha256:a")
-    wanted = json.loads(json.dumps(describing.describe(given, host, yaml.safe_dump).to_dict()))
+    described = describe(os.getuid() or 1, base_dir=str(base), port=0)
+    wanted = json.loads(json.dumps(described.to_dict()))
     # Port 0 is always free, and files belong to who runs the tests.
     wanted["services"][0] |= {"uid": os.getuid(), "gid": os.getgid()}
     return dict(wanted)

@@ -20,7 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import File
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.plugin_utils import handed_secrets
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import InstanceSecrets, SecretStore
@@ -59,6 +59,7 @@ def reason(what: Desired, there: Observed) -> str:
 
 
 EXPORTER_FILE = {exporter.PASSWORD_PATH: {"type": "file", "matches": False}}
+POOL_PASSWORD = f"roles/{pgbouncer.AUTH}"
 NEW = {"environment": "c" * 32, "fresh": True}
 
 
@@ -117,9 +118,9 @@ def test_who_may_change_it(claim: dict[str, Any], there: Observed, expected: str
             [],
         ),
         (
-            (pgbouncer.PASSWORDS[0],),
+            (POOL_PASSWORD,),
             found(MINE, files={pgbouncer.USERLIST: {"type": "file", "matches": False}}),
-            [pgbouncer.PASSWORDS[0]],
+            [POOL_PASSWORD],
         ),
     ],
 )
@@ -158,7 +159,7 @@ def test_what_is_recorded() -> None:
     assert recording(wanted(**NEW), found(THEIRS)) == []
     assert ownership.restored(wanted(**NEW), found(THEIRS)) == THEIRS
     assert ownership.restored(wanted(), found(THEIRS)) == ""
-    assert planning.PLANNERS[0] is ownership.changes, "before anything else is done"
+    assert planning.PARTS[0].kinds == (ownership.KIND,), "before anything else is done"
 
 
 def test_the_record_stays_as_long_as_there_is_data() -> None:
@@ -241,7 +242,7 @@ def test_a_rotation_that_goes_on_is_no_other_environment(tmp_path: Path, ignorin
     assert store.previous("postgres_password") == ""
     store.renew("postgres_password")
     secrets = InstanceSecrets("", [], lambda: store)
-    handed = handed_secrets.values({"only": [], "pgbouncer": False}, wanted(), secrets, None)
+    handed = handed_secrets.values([], describe(), secrets, None)
     assert handed["previous/postgres_password"] == old != handed["postgres_password"]
     rotating = {PASSWORD: {"type": "file", "matches": False, "was_ours": True}}
     assert reason(wanted(), found(files=rotating)) == ""

@@ -3,29 +3,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.instance import verbs
-from ansible_collections.aza.pg.plugins.module_utils.instance.apply import APPLIERS
+from ansible_collections.aza.pg.plugins.module_utils.instance import preflight, verbs
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, SERVER
-from ansible_collections.aza.pg.plugins.module_utils.objects import hba
+from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
+from ansible_collections.aza.pg.plugins.module_utils.objects import hba, roles
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
-from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import Exporter
+from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,18 +29,11 @@ POSTMASTER = ("max_connections", "shared_buffers", "wal_level")
 SIGHUP = ("work_mem", "log_line_prefix", "autovacuum_naptime")
 HOST = {"uid": 0, "gid": 0, "home": "/root", "memory_mb": 65536, "cpus": 64, "disk_free_mb": 99999}
 EVERYTHING = ("restart", "recreate")
+EXPORTER = "exporter"
 # Somebody else on the host has 7 huge pages.
 PAGES = {"size_kb": 2048, "kernel": 7, "available_mb": 9999, "text": "", "modified": 0.0, "permitted": True}
 EMPTY = Observed(host=HOST, huge_pages=PAGES)
 RUNS = {"state": "running", "volumes": []}
-METRICS = Exporter(
-    {
-        "reference": "aza-pg/exporter:1",
-        "digest": "",
-        "archive": "/e.tar",
-        "pinned": "aza-pg/exporter@sha256:e",
-    }
-)
 
 
 def _objects(wanted: Desired, found: Observed) -> Iterator[Change]:
@@ -59,115 +48,32 @@ def _objects(wanted: Desired, found: Observed) -> Iterator[Change]:
 @pytest.fixture(scope="module", autouse=True)
 def _few_kinds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "KINDS", (Kind("few", _objects), hba.KIND))
+        patch.setattr(objects, "KINDS", (FEW, hba.KIND))
         yield
 
 
-def parameters(**changes: Any) -> describing.Parameters:
-    base = {
-        "cluster": "shop",
-        "stack": "single",
-        "image": {"reference": "aza-pg/postgres:18", "digest": "sha256:" + "a" * 64, "archive": "/x.tar"},
-        "memory_mb": 1024,
-        "shm_size_mb": 128,
-    }
-    return describing.Parameters(**{**base, **changes})
+def _simulate(server: Mapping[str, Any], change: Change) -> Mapping[str, Any]:
+    if change.kind == "role":
+        return {**server, "password_matches": {"postgres": True}}
+    return {**server, "databases": {**server["databases"], change.name: {}}}
+
+
+FEW = Kind(
+    "few",
+    _objects,
+    declared=roles.KIND.declared,
+    appliers=dict.fromkeys(("role", "database"), lambda *_: None),
+    simulate=_simulate,
+)
 
 
 def describe(uid: int = 0, **changes: Any) -> Desired:
-    given_now = parameters(**changes)
-    reference = f"aza-pg/postgres@{given_now.image['digest']}"
-    host = describing.Host(uid=uid, gid=uid, home="/home/me", image_reference=reference)
-    return describing.describe(given_now, host, yaml.safe_dump)
-
-
-def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
-    """What the appliers do to a host and its server, without a host and a server."""
-    files = {path: dict(state) for path, state in found.files.items()}
-    now: dict[str, Any] = {}
-    server = dict(found.server) if found.server else None
-    clock = max(
-        [float(server["config_loaded"]) if server else 0, *(f.get("modified", 0) for f in files.values())]
-    )
-    for change in plan.changes:
-        clock += 1
-        path = change.detail.get("path", "")
-        if change.kind in ("directory", "file", "secret", hba.RULE, hba.IDENT_LINE) or (
-            change.kind == "container" and path
-        ):
-            if change.action == "remove" and change.kind == "file":
-                files.pop(path, None)
-                continue
-            item = next(item for item in wanted.files if item.path == path)
-            owner = wanted.owner(item, (HOST["uid"], HOST["gid"]))
-            old = files.get(path, {})
-            rights = {"mode": item.mode, "uid": owner[0], "gid": owner[1]}
-            if change.action.startswith("set rights"):
-                files[path] = {**old, **rights}
-            else:
-                files[path] = {
-                    "type": "directory" if item.is_directory else "file",
-                    "modified": clock,
-                    **rights,
-                }
-                if item.secret:
-                    files[path]["matches"] = True
-                elif item.text is not None:
-                    files[path] |= {
-                        "text": item.text,
-                        "sha256": hashlib.sha256(item.text.encode()).hexdigest(),
-                    }
-        elif change.kind == "setting" and change.detail.get("reset"):
-            if server:
-                server["automatic"] = {k: v for k, v in server["automatic"].items() if k != change.name}
-        elif change.kind == "setting":
-            values = pg.parse(files[pg.PATH]["text"])
-            values.pop(change.name, None)
-            if change.detail["value"] is not None:
-                values[change.name] = change.detail["value"]
-            text = pg.render(dict(sorted(values.items())))
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            files[pg.PATH] = {**files[pg.PATH], "text": text, "sha256": digest, "modified": clock}
-        elif change.kind == "link":
-            now["socket_link"] = wanted.socket_dir
-        elif change.kind == huge_pages.KIND:
-            seen = found.huge_pages
-            kept = huge_pages.parse(seen["text"], seen["kernel"]).having(
-                wanted.instance, change.detail["pages"]
-            )
-            now["huge_pages"] = {**seen, "text": kept.render(), "kernel": kept.total, "modified": clock}
-        elif change.kind == "image":
-            now.setdefault("images", dict(found.images))[change.detail["service"]] = "sha256:" + "b" * 64
-        elif change.kind == "volume":
-            now["volume"] = True
-        elif change.kind == "container" and change.action == "remove":
-            now["orphans"] = {}
-        elif change.kind == "role" and server:
-            server["password_matches"] = {"postgres": True}
-        elif change.kind == "database" and server:
-            server["databases"] = {**server["databases"], change.name: {}}
-        if change.kind == "container" and change.action != "remove":
-            service = wanted.service(change.detail["service"])
-            assert service is not None
-            images = now.get("images", found.images)
-            now.setdefault("containers", dict(found.containers))[service.name] = {
-                "state": "running",
-                "config_hash": service.config_hash,
-                "image": images[service.name],
-                "image_reference": service.image["pinned"],
-                "project": wanted.project,
-            }
-    effects = {change.effect for change in plan.changes}
-    started = any(change.name == wanted.container and change.action != "remove" for change in plan.changes)
-    if server and (started or effects & {"reload", "restart"}):
-        server["config_loaded"] = server["started"] = clock + 1
-        server["pending_restart"] = []
-    return replace(found, files=files, server=server, **now)
+    return declarations.describe(uid, **changes)
 
 
 def running(wanted: Desired, **server: Any) -> Observed:
     """A host on which exactly this was deployed."""
-    found = simulate(planning.plan(wanted, EMPTY, EVERYTHING), wanted, EMPTY)
+    found = planning.simulate(planning.plan(wanted, EMPTY, EVERYTHING), wanted, EMPTY)
     contexts = dict.fromkeys(POSTMASTER, "postmaster") | dict.fromkeys(SIGHUP, "sighup")
     facts = {
         "settings": {
@@ -203,7 +109,9 @@ some_parameters = st.fixed_dictionaries(
         "workload": st.sampled_from(("web", "dw")),
         "database": st.sampled_from(("postgres", "shop")),
         "extra_preload_libraries": st.lists(st.sampled_from(("set_user", "x")), unique=True),
-        "exporter": st.sampled_from((None, METRICS, replace(METRICS, port=9188))),
+        "exporter": st.booleans(),
+        "exporter_port": st.sampled_from((9187, 9188)),
+        "pgbouncer": st.booleans(),
     },
 )
 
@@ -214,7 +122,7 @@ def test_a_new_host_needs_one_plan_and_disconnects_nobody(given_now: dict[str, A
     plan = planning.plan(wanted, empty)
     assert not plan.held
     assert {change.effect for change in plan.changes} == {"none"}
-    assert not planning.plan(wanted, simulate(plan, wanted, empty))
+    assert not planning.plan(wanted, planning.simulate(plan, wanted, empty))
 
 
 @given(some_parameters, some_parameters)
@@ -224,7 +132,7 @@ def test_from_any_state_to_any_other_one_plan_is_enough(
     found = running(describe(**before))
     wanted = describe(**after)
     plan = planning.plan(wanted, found, EVERYTHING)
-    then = simulate(plan, wanted, found)
+    then = planning.simulate(plan, wanted, found)
     assert planning.plan(wanted, then, EVERYTHING) == Plan()
     assert not any(change.effect == "data" for change in plan.changes)
 
@@ -237,7 +145,7 @@ def test_without_permission_nobody_is_disconnected_and_nothing_is_done_twice(
     wanted = describe(**after)
     plan = planning.plan(wanted, found)
     assert not {"restart", "recreate", "data"} & {change.effect for change in plan.changes}
-    again = planning.plan(wanted, simulate(plan, wanted, found))
+    again = planning.plan(wanted, planning.simulate(plan, wanted, found))
     assert not again.changes
     assert again.held == plan.held
 
@@ -247,8 +155,8 @@ def test_an_interrupted_apply_is_continued(given_now: dict[str, Any], cuts: list
     wanted, found = describe(**given_now), EMPTY
     for cut in cuts:
         plan = planning.plan(wanted, found, EVERYTHING)
-        found = simulate(Plan(plan.changes[:cut]), wanted, found)
-    found = simulate(planning.plan(wanted, found, EVERYTHING), wanted, found)
+        found = planning.simulate(Plan(plan.changes[:cut]), wanted, found)
+    found = planning.simulate(planning.plan(wanted, found, EVERYTHING), wanted, found)
     assert not planning.plan(wanted, found, EVERYTHING)
 
 
@@ -262,7 +170,7 @@ def test_every_alter_system_is_found_and_taken_back_or_waits(
     resets = [change for change in (*plan.changes, *plan.held) if change.detail.get("reset")]
     assert sorted(change.name for change in resets) == sorted(automatic)
     assert not [change for change in plan.held if allowed]
-    again = planning.plan(wanted, simulate(plan, wanted, found), EVERYTHING if allowed else ())
+    again = planning.plan(wanted, planning.simulate(plan, wanted, found), EVERYTHING if allowed else ())
     assert not again.changes
     assert again.held == plan.held
 
@@ -289,7 +197,7 @@ def test_every_kind_that_is_planned_can_be_applied() -> None:
     kinds = {change.kind for change in planning.plan(wanted, found, EVERYTHING).changes}
     kinds |= {change.kind for change in planning.plan(wanted, Observed(host=HOST)).changes}
     kinds |= {change.kind for change in verbs.absent(wanted, found, remove_data=True).changes}
-    assert kinds <= set(APPLIERS)
+    assert kinds <= {kind for part in planning.PARTS for kind in part.kinds}
     assert {"setting", "role", "database", "server", "container", "file", "secret", "volume"} <= kinds
 
 
@@ -311,7 +219,7 @@ def test_order_files_before_container_before_sql() -> None:
         ({"settings": {"max_connections": "300"}}, "setting", "restart"),
         ({"settings": {"pgaudit.log": "all"}}, "setting", "reload"),
         ({"allow_from": ["10.0.0.0/8"]}, "hba rule", "reload"),
-        ({"objects": {"ident": [{"map": "ops", "system": "anna", "role": "x"}]}}, "ident line", "reload"),
+        ({"ident": [{"map": "ops", "system": "anna", "role": "x"}]}, "ident line", "reload"),
         ({"memory_mb": 2048}, "container", "recreate"),
         ({"port": 6000}, "container", "recreate"),
     ],
@@ -338,7 +246,7 @@ def test_what_a_smaller_server_gives_back_comes_last_and_waits_with_it(less: dic
 
 
 def with_metrics(**changes: Any) -> Desired:
-    return describe(exporter=replace(METRICS, **changes))
+    return describe(exporter=True, **changes)
 
 
 def said(plan: Plan) -> list[tuple[str, str, str]]:
@@ -354,7 +262,7 @@ def test_the_exporter_comes_changes_and_goes_without_asking() -> None:
     alone = running(describe())
     found = running(with_metrics())
     assert said(planning.plan(with_metrics(), alone)) == [("create", EXPORTER, "none")]
-    assert said(planning.plan(with_metrics(port=9188), found)) == [("recreate", EXPORTER, "none")]
+    assert said(planning.plan(with_metrics(exporter_port=9188), found)) == [("recreate", EXPORTER, "none")]
     newer = replace(found, images={**found.images, EXPORTER: "sha256:newer"})
     assert said(planning.plan(with_metrics(), newer)) == [("recreate", EXPORTER, "none")]
     off = replace(found, orphans={f"{describe().project}-exporter": RUNS})
@@ -362,7 +270,7 @@ def test_the_exporter_comes_changes_and_goes_without_asking() -> None:
 
 
 def test_what_shares_compose_yml_with_a_container_that_waits_waits_too() -> None:
-    both = describe(memory_mb=2048, exporter=replace(METRICS, port=9188))
+    both = describe(memory_mb=2048, exporter=True, exporter_port=9188)
     plan = planning.plan(both, running(with_metrics()))
     assert [(change.kind, change.name) for change in plan.held] == [
         ("container", both.container),
@@ -384,17 +292,17 @@ def test_another_password_of_the_exporter_restarts_it() -> None:
 
 
 def test_two_services_on_one_port_are_refused() -> None:
-    (said_once,) = planning.problems(with_metrics(port=5432), Observed(host=HOST))
+    (said_once,) = preflight.problems(with_metrics(exporter_port=5432), Observed(host=HOST))
     assert "postgres_port and postgres_exporter_port are both 5432" in said_once
-    apart = with_metrics(port=5432, publish_address="127.0.0.2")
-    assert not planning.problems(apart, Observed(host=HOST))
+    apart = with_metrics(exporter_port=5432, exporter_publish_address="127.0.0.2")
+    assert not preflight.problems(apart, Observed(host=HOST))
 
 
 def test_an_image_that_two_services_share_is_brought_once() -> None:
-    wanted = describe(exporter=METRICS)
+    wanted = describe(exporter=True)
     shared = replace(wanted, services=(*wanted.services, replace(wanted.services[1], name="another")))
     brought = [c.name for c in planning.plan(shared, Observed(host=HOST)).changes if c.kind == "image"]
-    assert brought == ["aza-pg/postgres:18", "aza-pg/exporter:1"]
+    assert brought == ["aza-pg/postgres:1", "aza-pg/exporter:1"]
 
 
 def test_the_reason_of_a_new_container_is_the_line_that_changed() -> None:
@@ -458,19 +366,21 @@ def test_a_setting_that_somebody_edited_in_the_file_is_put_back() -> None:
 )
 def test_refusals_name_the_variable_and_change_nothing(found: dict[str, Any], words: str) -> None:
     with pytest.raises(AzaError, match=words) as caught:
-        planning.refuse(describe(exporter=METRICS), Observed(**{"host": HOST, **found}))
+        preflight.refuse(describe(exporter=True), Observed(**{"host": HOST, **found}))
     assert "Nothing was changed." in caught.value.msg
 
 
 def test_all_refusals_at_once() -> None:
     host = {**HOST, "memory_mb": 100, "cpus": 1}
-    assert len(planning.problems(describe(cpus=2), Observed(host=host, port_problems={SERVER: "taken"}))) == 3
-    assert planning.problems(describe(), Observed(host=HOST)) == []
+    assert (
+        len(preflight.problems(describe(cpus=2), Observed(host=host, port_problems={SERVER: "taken"}))) == 3
+    )
+    assert preflight.problems(describe(), Observed(host=HOST)) == []
 
 
 def test_a_long_path_is_refused_before_linux_does() -> None:
     long = describe(base_dir="/" + "x" * 90)
-    assert "postgres_base_dir" in planning.problems(long, Observed(host=HOST))[0]
+    assert "postgres_base_dir" in preflight.problems(long, Observed(host=HOST))[0]
 
 
 def test_a_file_where_a_directory_should_be() -> None:

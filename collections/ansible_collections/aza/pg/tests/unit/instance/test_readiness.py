@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
 from ansible_collections.aza.pg.plugins.plugin_utils import instance_action
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import StackAction
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_action import InstanceAction
 
 
 class Engine:
@@ -48,7 +48,7 @@ def test_nothing_else_is_progress(wanted: Any, log: tuple[str, ...]) -> None:
     assert (now.stage, now.progress) == ("socket", "")
 
 
-class Waiting(StackAction):
+class Waiting(InstanceAction):
     """Hears one answer after the other, each a minute later."""
 
     def __init__(self, clock: Clock, *answers: dict[str, Any]) -> None:

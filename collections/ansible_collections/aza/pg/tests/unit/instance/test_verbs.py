@@ -9,8 +9,14 @@ import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import verbs
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, SERVER
-from ansible_collections.aza.pg.tests.unit.instance.test_plan import describe, running, said, with_metrics
+from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
+from ansible_collections.aza.pg.tests.unit.instance.test_plan import (
+    EXPORTER,
+    describe,
+    running,
+    said,
+    with_metrics,
+)
 
 
 def test_all_containers_stop_and_start() -> None:

@@ -35,21 +35,6 @@ def test_every_default_is_a_good_value() -> None:
             assert list(check_value((name,), option.default, option)) == []
 
 
-def test_the_defaults_of_the_role_are_those_that_are_documented() -> None:
-    import yaml
-
-    defaults = yaml.safe_load((ROLES / "instance/defaults/main.yml").read_text())
-    documented = {
-        name: option.default
-        for name, option in SPECS.items()
-        if option.role == "instance" and not option.required
-    }
-    # Those that depend on something: their documentation says on what.
-    for derived in ("image", "exporter_image", "pgbouncer_image", "pgbouncer"):
-        documented[f"postgres_{derived}"] = defaults[f"postgres_{derived}"]
-    assert documented == defaults
-
-
 NO_TEXT = [12345678, 83, 1.1, True, False, Moment("2027-01-31"), Moment("2027-01-31 18:00:00")]
 ANY_TEXT = {
     "postgres_password": lambda value: value,

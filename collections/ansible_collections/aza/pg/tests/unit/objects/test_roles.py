@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects import memberships, roles
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
+from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -35,16 +35,7 @@ PLAIN = {
 
 
 def describe(*declared: Any, **objects: Any) -> Desired:
-    given_now = describing.Parameters(
-        cluster="shop",
-        stack="single",
-        image={"reference": "x:18", "digest": "sha256:" + "a" * 64, "archive": "/x.tar"},
-        memory_mb=1024,
-        shm_size_mb=64,
-        objects={"roles": list(declared), **objects},
-    )
-    host = describing.Host(uid=0, gid=0, home="/root", image_reference="x@sha256:a")
-    return describing.describe(given_now, host, yaml.safe_dump)
+    return declarations.describe(roles=list(declared), **objects)
 
 
 def server(**changes: Any) -> dict[str, Any]:

@@ -7,8 +7,6 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects import (
@@ -27,6 +25,7 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.access import (
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan, hold
+from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -55,16 +54,7 @@ PRIVILEGES = {
 
 
 def describe(declared: Any, allow_loss: Any = ()) -> Desired:
-    given_now = describing.Parameters(
-        cluster="shop",
-        stack="single",
-        image={"reference": "x:18", "digest": "sha256:" + "a" * 64, "archive": "/x.tar"},
-        memory_mb=1024,
-        shm_size_mb=64,
-        objects={"databases": declared, "allow_loss": list(allow_loss)},
-    )
-    host = describing.Host(uid=0, gid=0, home="/root", image_reference="x@sha256:a")
-    return describing.describe(given_now, host, yaml.safe_dump)
+    return declarations.describe(databases=declared, allow_loss=list(allow_loss))
 
 
 # -- what is declared, and what is there -------------------------------------------------------------
@@ -354,7 +344,7 @@ def _grant(declared: Access, role: str, database: dict[str, Any], inside: dict[s
 
 # -- properties --------------------------------------------------------------------------------------
 
-declarations = st.lists(st.sampled_from(NAMES), unique=True).flatmap(
+declared_lists = st.lists(st.sampled_from(NAMES), unique=True).flatmap(
     lambda names: st.tuples(*(entries(name) for name in names))
 )
 permissions = st.lists(
@@ -365,7 +355,7 @@ permissions = st.lists(
 
 
 @settings(deadline=None, max_examples=150)
-@given(declarations, permissions, servers())
+@given(declared_lists, permissions, servers())
 def test_one_plan_is_enough(declared: Any, allow_loss: list[str], state: dict[str, Any]) -> None:
     wanted = describe(list(declared), allow_loss)
     assume(not [said for kind in KINDS for said in kind.problems(wanted, look(wanted, state))])
@@ -376,7 +366,7 @@ def test_one_plan_is_enough(declared: Any, allow_loss: list[str], state: dict[st
 
 
 @settings(deadline=None, max_examples=150)
-@given(declarations, permissions, servers())
+@given(declared_lists, permissions, servers())
 def test_nothing_is_dropped_that_is_not_declared_absent(
     declared: Any, allow_loss: list[str], state: dict[str, Any]
 ) -> None:

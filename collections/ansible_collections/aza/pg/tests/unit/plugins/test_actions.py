@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.aza.pg.plugins.action import instance_summary
+from ansible_collections.aza.pg.plugins.action.instance import ARGUMENTS
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.plugin_utils import answers, instance_images
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
-from ansible_collections.aza.pg.plugins.plugin_utils.instance_arguments import ARGUMENTS
+from ansible_collections.aza.pg.plugins.plugin_utils.instance_variables import validated
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
+from ansible_collections.aza.pg.tests.unit.declarations import SPECS, declaration
 from psycopg.conninfo import conninfo_to_dict
 
 DIGEST = "sha256:" + "a" * 64
@@ -129,32 +131,53 @@ def test_a_damaged_archive_says_how_to_get_a_new_one(tmp_path: Path) -> None:
         config_digest(tmp_path / "x.tar")
 
 
-def test_the_password_argument_is_secret() -> None:
-    for name in ("password", "tls_key", "tls_ca_key"):
-        assert ARGUMENTS[name]["no_log"] is True
+def test_options_and_secrets() -> None:
     assert ARGUMENTS["state"]["choices"] == ["present", "checked", "stopped", "started", "absent"]
+    # Passwords and keys are variables: no option of the task holds one.
+    assert not [name for name in ARGUMENTS if "password" in name or name.endswith("_key")]
+    assert all(SPECS[f"postgres_{name}"].secret for name in ("password", "tls_key", "tls_ca_key"))
 
 
-GIVEN = {
-    "memory": "2g",
-    "cpus": 2.0,
-    "workload": "web",
-    "storage": "ssd",
-    "shm_size": "",
-    "autotune": True,
-    "extra_preload_libraries": [],
-}
+def test_a_number_where_text_is_expected_is_refused() -> None:
+    with pytest.raises(AzaError, match=r"postgres_password: the value .not shown. is a number"):
+        validated({"postgres_cluster": "shop", "postgres_password": 12345678901234}, SPECS)
+    with pytest.raises(AzaError, match="postgres_port"):
+        validated({"postgres_cluster": "shop", "postgres_port": "many"}, SPECS)
+    with pytest.raises(AzaError, match="postgres_cluster"):
+        validated({}, SPECS)
+
+
+def test_variables_have_their_types_and_defaults() -> None:
+    found = validated({"postgres_cluster": "shop", "postgres_port": "5433"}, SPECS)
+    assert (found["postgres_port"], found["postgres_memory"], found["postgres_pgbouncer"]) == (
+        5433,
+        "1g",
+        False,
+    )
+    member = validated({"postgres_cluster": "shop", "postgres_stack": "replica"}, SPECS)
+    assert member["postgres_pgbouncer"] is True
+
+
+GIVEN: dict[str, Any] = {"memory": "2g", "cpus": 2.0}
 
 
 def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:
     engine = {"cpus": 8, "disk_mb": 100_000}
-    found = predict(GIVEN, engine, Path.cwd())
+    found = predict(declaration(**GIVEN).variables, (), engine, Path.cwd())
     assert (found.memory_mb, found.cpus) == (2048, 2)
     assert found.shm_size_mb >= 64
     assert {value["name"] for value in found.to_dict()["values"]} >= {"shared_buffers", "work_mem"}
-    assert predict({**GIVEN, "cpus": 0}, engine, Path.cwd()).cpus == 8
-    assert predict({**GIVEN, "shm_size": "1g"}, engine, Path.cwd()).shm_size_mb == 1024
-    assert predict({**GIVEN, "autotune": False}, engine, Path.cwd()).to_dict()["values"] == []
+    assert predict(declaration(**{**GIVEN, "cpus": 0}).variables, (), engine, Path.cwd()).cpus == 8
+    assert (
+        predict(declaration(**{**GIVEN, "shm_size": "1g"}).variables, (), engine, Path.cwd()).shm_size_mb
+        == 1024
+    )
+    assert (
+        predict(declaration(**{**GIVEN, "autotune": False}).variables, (), engine, Path.cwd()).to_dict()[
+            "values"
+        ]
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,13 +196,15 @@ def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:
 def test_what_the_server_will_share(
     changes: dict[str, Any], declared: dict[str, Any], floor: dict[str, int], least: int
 ) -> None:
-    found = predict({**GIVEN, **changes}, {"cpus": 8, "disk_mb": 100_000}, Path.cwd())
+    found = predict(
+        declaration(**{**GIVEN, **changes}).variables, (), {"cpus": 8, "disk_mb": 100_000}, Path.cwd()
+    )
     assert least < found.shared_mb(declared, floor) < least * 1.15
 
 
 def test_what_nobody_can_read_is_left_to_the_server() -> None:
     """It refuses such a value before anything is reserved."""
-    found = predict(GIVEN, {"cpus": 8, "disk_mb": 0}, Path.cwd())
+    found = predict(declaration(**GIVEN).variables, (), {"cpus": 8, "disk_mb": 0}, Path.cwd())
     assert found.shared_mb({"shared_buffers": "much", "max_connections": "1GB"}, {}) == found.shared_mb(
         {}, {}
     )

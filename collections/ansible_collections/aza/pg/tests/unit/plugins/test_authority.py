@@ -15,7 +15,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import secrets_rea
 from ansible_collections.aza.pg.plugins.module_utils.model.claim import Claim
 from ansible_collections.aza.pg.plugins.module_utils.replication import topology as replication
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.plugin_utils.authority import (
     ALONE,
@@ -24,14 +24,18 @@ from ansible_collections.aza.pg.plugins.plugin_utils.authority import (
     Recovered,
     Rotation,
 )
-from ansible_collections.aza.pg.plugins.plugin_utils.certificates import Bundle, Certificates, Wish
+from ansible_collections.aza.pg.plugins.plugin_utils.certificates import (
+    Bundle,
+    CertificateRequest,
+    Certificates,
+)
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import pgpass_escape
 from ansible_collections.aza.pg.tests.unit.instance.test_plan import EMPTY, describe
 from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
-WISH = Wish("db1", ("db1.example.org",))
+WISH = CertificateRequest("db1", ("db1.example.org",))
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "prod" / "secrets"
 
 
-def server(root: Path, wish: Wish = WISH) -> Bundle:
+def server(root: Path, wish: CertificateRequest = WISH) -> Bundle:
     return Certificates(root, "shop", NOW, lambda path: Path(path).read_text()).server(wish)
 
 

@@ -16,6 +16,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     pgpass_escape,
     role_of,
 )
+from ansible_collections.aza.pg.tests.unit.declarations import declaration
 
 
 @pytest.fixture(autouse=True)
@@ -180,20 +181,14 @@ def test_the_list_of_secrets(tmp_path: Path) -> None:
         store.get(name)
     store.renew("roles/web")
     (store.directory / "of somebody else").write_text("x")
-    given = {
-        "user": "boss",
-        "password": "",
-        "exporter": True,
-        "pgbouncer": False,
-        "stack": "single",
-        "roles": [
-            "web",
-            "new",
-            {"name": "vaulted", "password": "of the vault"},
-            {"name": "group", "login": False},
-        ],
-    }
-    listed = {entry.name: entry for entry in secret_list.entries(store, given)}
+    roles = [
+        "web",
+        "new",
+        {"name": "vaulted", "password": "of the vault"},
+        {"name": "group", "login": False},
+    ]
+    given = declaration(user="boss", exporter=True, roles=roles)
+    listed = {entry.name: entry for entry in secret_list.entries(store, given.variables)}
     assert {name: entry.used_by for name, entry in listed.items()} == {
         "postgres_password": "administrator boss",
         "roles/aza_monitor": "the exporter",

@@ -10,7 +10,7 @@ from ansible.errors import AnsibleLookupError
 from ansible_collections.aza.pg.plugins.lookup.deploy_order import LookupModule
 from ansible_collections.aza.pg.plugins.plugin_utils.cluster import deploy_order
 
-STANDBY = {"data": True, "answers": True, "in_recovery": True, "floor": {"max_connections": 100}}
+STANDBY = {"data": True, "answers": True, "in_recovery": True, "minimums": {"max_connections": 100}}
 WRITER = {"data": True, "answers": True, "in_recovery": False}
 EMPTY = {"data": False, "answers": False}
 

@@ -9,24 +9,16 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.instance import verbs
+from ansible_collections.aza.pg.plugins.module_utils.instance import preflight, verbs
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import client_address
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.service import PgBouncer
+from ansible_collections.aza.pg.plugins.module_utils.services import client_address
+from ansible_collections.aza.pg.tests.unit.declarations import describe
 
-IMAGE = {"reference": "p:1", "digest": "", "archive": "/p.tar", "pinned": "p@sha256:e"}
 SUBNETS = ("172.22.0.0/16", "fd01::/64")
-
-
-def describe(**changes: Any) -> Desired:
-    base: dict[str, Any] = {"cluster": "shop", "stack": "single", "image": IMAGE}
-    parameters = describing.Parameters(**base, memory_mb=1024, shm_size_mb=128, **changes)
-    host = describing.Host(uid=0, gid=0, home="/root", image_reference="p@sha256:a")
-    return describing.describe(parameters, host, yaml.safe_dump)
 
 
 def network(wanted: Desired) -> dict[str, Any]:
@@ -43,11 +35,11 @@ def hashes(wanted: Desired) -> list[str]:
     [
         {"publish_address": "::"},
         {"publish_address": "2001:db8::7"},
-        {"pgbouncer": PgBouncer(IMAGE, publish_address="::")},
+        {"pgbouncer": True, "pgbouncer_publish_address": "::"},
     ],
 )
 def test_a_port_that_is_published_by_ipv6_has_a_network_with_ipv6(changes: dict[str, Any]) -> None:
-    before = describe(**{key: PgBouncer(IMAGE) for key in changes if key == "pgbouncer"})
+    before = describe(pgbouncer="pgbouncer" in changes)
     wanted = describe(**changes)
     assert "enable_ipv6" not in network(before) and network(wanted)["enable_ipv6"] is True
     names = "aza-pg-shop-single", "aza-pg-shop-single-ipv6"
@@ -77,8 +69,8 @@ def test_the_network_that_is_left_goes_after_the_last_container() -> None:
 @pytest.mark.parametrize(("engine", "refused"), [("26.1.5+dfsg1", True), ("27.0.1", False), ("", False)])
 def test_an_engine_that_would_hide_ipv6_clients(engine: str, refused: bool) -> None:
     found = Observed(host={"engine": engine})
-    assert bool(planning.problems(describe(publish_address="::"), found)) is refused
-    assert not planning.problems(describe(publish_address="0.0.0.0"), found)
+    assert bool(preflight.problems(describe(publish_address="::"), found)) is refused
+    assert not preflight.problems(describe(publish_address="0.0.0.0"), found)
 
 
 def test_a_rejection_of_an_address_that_no_client_has() -> None:
@@ -125,10 +117,10 @@ def test_the_address_that_the_server_names(answer: bytes, seen: str) -> None:
     ],
 )
 def test_a_client_behind_the_engines_proxy(own: str, seen: str, hidden: bool) -> None:
-    found = Observed(subnets=SUBNETS, client_address={"own": own, "seen": seen})
+    found = Observed(subnets=SUBNETS, probes={SERVER: {"own": own, "seen": seen}})
     said = list(client_address.findings(describe(publish_address="::"), found))
     assert [item.state for item in said] == ["red"] * hidden
-    assert not list(client_address.findings(describe(), replace(found, client_address={})))
+    assert not list(client_address.findings(describe(), replace(found, probes={})))
 
 
 def test_a_port_of_loopback_is_not_probed() -> None:

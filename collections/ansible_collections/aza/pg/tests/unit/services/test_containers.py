@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import ports
-from ansible_collections.aza.pg.plugins.module_utils.instance import findings, verbs
+from ansible_collections.aza.pg.plugins.module_utils.instance import findings, preflight, verbs
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import EXPORTER, SERVER, Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, ContainerSpec
 from ansible_collections.aza.pg.tests.unit.instance.test_plan import (
     _few_kinds,  # noqa: F401 (a fixture)
     describe,
@@ -23,6 +23,7 @@ from ansible_collections.aza.pg.tests.unit.instance.test_plan import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+EXPORTER = "exporter"
 WANTED = with_metrics()
 NAME = WANTED.container
 HALF_MADE = f"0123456789ab_{NAME}"
@@ -149,7 +150,7 @@ def test_somebody_elses_port_is_never_taken_for_ours(address: str, others: list[
 def test_with_real_sockets() -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.2", 0)) as other:
         port, taken = ours.getsockname()[1], other.getsockname()[1]
-        service = Service(SERVER, "x", {}, publish_address="0.0.0.0", port=port)
+        service = ContainerSpec(SERVER, "x", {}, publish_address="0.0.0.0", port=port)
         here = {SERVER: {"state": "running", "published": [f"127.0.0.1:{port}"]}}
         assert ports.problem(service, here) == ""
         assert ports.problem(service, {SERVER: {**here[SERVER], "state": "exited"}}) == "taken"
@@ -162,7 +163,7 @@ def test_with_real_sockets() -> None:
 def test_a_port_of_another_service_is_said_with_its_name() -> None:
     found = replace(running(WANTED), port_problems={SERVER: "service exporter"})
     with pytest.raises(AzaError) as error:
-        planning.refuse(WANTED, found)
+        preflight.refuse(WANTED, found)
     assert error.value.reason == "preflight"
     assert "aza-pg-shop-single-exporter" in error.value.msg
 

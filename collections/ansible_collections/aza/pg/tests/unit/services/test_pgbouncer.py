@@ -10,40 +10,32 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
-from ansible_collections.aza.pg.plugins.module_utils.instance import plan
+from ansible_collections.aza.pg.plugins.module_utils.instance import container_parts, files
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import PGBOUNCER
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import hold
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import drift as pool_drift
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import settings as pool_settings
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.service import PgBouncer
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import pgpass_escape
+from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import given
 from hypothesis import strategies as st
 
-IMAGE = {"reference": "p:1", "digest": "", "archive": "/p.tar", "pinned": "p@sha256:e"}
 FACTS = {"names": ["localhost", "postgres", "127.0.0.1"], "fingerprint": "f", "expires": 0}
 PRINTABLE = "".join(map(chr, range(32, 127)))
 
 
 def describe(uid: int = 0, settings: dict[str, Any] | None = None, **changes: Any) -> Desired:
     base: dict[str, Any] = {
-        "cluster": "shop",
-        "stack": "single",
-        "image": {"reference": "aza-pg/postgres:18", "digest": "sha256:a", "archive": "/x.tar"},
-        "memory_mb": 1024,
-        "shm_size_mb": 128,
         "tls": True,
         "certificate": FACTS,
-        "pgbouncer": PgBouncer(IMAGE, settings=settings or {}, authority="ROOT\n"),
+        "pgbouncer": True,
+        "pgbouncer_settings": settings or {},
+        "authority": "ROOT\n",
     }
-    parameters = describing.Parameters(**{**base, **changes})
-    host = describing.Host(uid=uid, gid=uid, home="/home/me", image_reference="p@sha256:a")
-    return describing.describe(parameters, host, yaml.safe_dump)
+    return declarations.describe(uid, **{**base, **changes})
 
 
 def text(wanted: Desired, path: str) -> str:
@@ -55,7 +47,7 @@ def ini(wanted: Desired) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
 
 
 def compose(wanted: Desired) -> dict[str, Any]:
-    return dict(yaml.safe_load(text(wanted, "compose.yml"))["services"][PGBOUNCER])
+    return dict(yaml.safe_load(text(wanted, "compose.yml"))["services"][pgbouncer.NAME])
 
 
 # -- the container -----------------------------------------------------------------------------------
@@ -78,7 +70,7 @@ def test_secrets_belong_to_its_own_user() -> None:
     }
     assert set(found) == {pgbouncer.USERLIST, pgbouncer.CERTIFICATE}
     for item in found.values():
-        assert (item.mode, wanted.owner(item, (0, 0)), item.reader) == (0o400, (6432, 6432), PGBOUNCER)
+        assert (item.mode, wanted.owner(item, (0, 0)), item.reader) == (0o400, (6432, 6432), pgbouncer.NAME)
     assert found[pgbouncer.CERTIFICATE].secret == tls.SECRET
 
 
@@ -124,7 +116,7 @@ def test_settings_that_cannot_be(settings: dict[str, Any], said: str) -> None:
 def test_only_what_is_read_at_its_start_makes_another_container() -> None:
     def container(**settings: Any) -> str:
         return next(
-            item.config_hash for item in describe(settings=settings).services if item.name == PGBOUNCER
+            item.config_hash for item in describe(settings=settings).services if item.name == pgbouncer.NAME
         )
 
     assert container() == container(max_client_conn=7) != container(listen_backlog=7)
@@ -165,7 +157,7 @@ def test_databases_and_their_sizes() -> None:
         "databases": [{"name": "shop", "pool_size": 9}, {"name": "a b"}, {"name": "old", "state": "absent"}],
         "roles": [],
     }
-    _, databases = ini(describe(objects=declared, database="main"))
+    _, databases = ini(describe(**declared, database="main"))
     assert {name: found.get("pool_size") for name, found in databases.items()} == {
         "aza_pgbouncer": "2",
         "postgres": "2",
@@ -188,18 +180,7 @@ def test_the_servers_own_settings_decide() -> None:
 
 
 def describe_with_server_settings(server: dict[str, Any], **changes: Any) -> Desired:
-    given_now = describing.Parameters(
-        cluster="shop",
-        stack="single",
-        image={"reference": "aza-pg/postgres:18", "digest": "sha256:a", "archive": "/x.tar"},
-        memory_mb=1024,
-        shm_size_mb=128,
-        settings=server,
-        pgbouncer=PgBouncer(IMAGE),
-        **changes,
-    )
-    host = describing.Host(uid=0, gid=0, home="/root", image_reference="p@sha256:a")
-    return describing.describe(given_now, host, yaml.safe_dump)
+    return declarations.describe(settings=server, pgbouncer=True, **changes)
 
 
 @pytest.mark.parametrize(
@@ -212,16 +193,16 @@ def describe_with_server_settings(server: dict[str, Any], **changes: Any) -> Des
 )
 def test_databases_that_cannot_be(databases: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(AzaError, match=said):
-        describe(objects={"databases": databases})
+        describe(databases=databases)
 
 
 def test_its_roles_are_nobody_elses() -> None:
     for name in ("aza_pgbouncer", "aza_health"):
         with pytest.raises(AzaError, match="belongs to PgBouncer"):
-            describe(objects={"roles": [name]})
+            describe(roles=[name])
     declared = {item["name"] for item in describe().objects["roles"]}
     assert {"aza_pgbouncer", "aza_health"} <= declared
-    assert not {item["name"] for item in describe(pgbouncer=None).objects.get("roles", ())}
+    assert not {item["name"] for item in describe(pgbouncer=False).objects.get("roles", ())}
 
 
 # -- quoting -----------------------------------------------------------------------------------------
@@ -242,11 +223,13 @@ def unquoted(line: str) -> list[str]:
 
 @given(st.text(PRINTABLE, min_size=1), st.text(PRINTABLE, min_size=1))
 def test_the_list_of_users(name: str, password: str) -> None:
-    assert unquoted(pgbouncer.userlist({name: password}).rstrip("\n")) == [name, password]
+    assert unquoted(pgbouncer.userlist({name: password}).splitlines()[0]) == [name, password]
+    assert pgbouncer.passwords_of(pgbouncer.userlist({name: password}))[name] == password
 
 
 def test_every_printable_character() -> None:
-    assert pgbouncer.userlist({"u": PRINTABLE}) == '"u" "' + PRINTABLE.replace('"', '""') + '"\n'
+    line = pgbouncer.userlist({"u": PRINTABLE}).splitlines()[0]
+    assert line == '"u" "' + PRINTABLE.replace('"', '""') + '"'
     escaped = pgpass_escape(PRINTABLE)
     assert escaped.replace("\\:", ":").replace("\\\\", "\\") == PRINTABLE
     assert len(escaped) == len(PRINTABLE) + 2
@@ -275,10 +258,10 @@ def test_the_server_is_verified_in_full_by_a_name_that_it_has(names: list[str], 
 
 def test_a_server_that_could_not_be_verified_is_refused() -> None:
     with pytest.raises(AzaError, match="comes without its root"):
-        describe(pgbouncer=PgBouncer(IMAGE))
+        describe(authority="")
     with pytest.raises(AzaError, match="names no host"):
         describe(certificate={**FACTS, "names": ["10.0.0.1", "localhost"]})
-    values, _ = ini(describe(tls=False, pgbouncer=PgBouncer(IMAGE)))
+    values, _ = ini(describe(tls=False, authority=""))
     assert values["server_tls_sslmode"] == values["client_tls_sslmode"] == "disable"
 
 
@@ -287,7 +270,7 @@ def test_a_server_that_could_not_be_verified_is_refused() -> None:
 
 def running(wanted: Desired, **changes: Any) -> Observed:
     values, databases = ini(wanted)
-    service = wanted.service(PGBOUNCER)
+    service = wanted.service(pgbouncer.NAME)
     assert service is not None
     says = {
         "version": "PgBouncer 1.26.1",
@@ -311,7 +294,7 @@ def running(wanted: Desired, **changes: Any) -> Observed:
     container = {"state": "running", "health": "healthy", "restarts": 0, "exit_code": 0}
     files = {pgbouncer.CERTIFICATE: {"modified": 50.0, "certificate": {"fingerprint": "f"}}}
     files |= {pgbouncer.HBA: {"modified": 50.0}}
-    return Observed(containers={PGBOUNCER: container}, pgbouncer=says, files=files)
+    return Observed(containers={pgbouncer.NAME: container}, reports={pgbouncer.NAME: says}, files=files)
 
 
 def why(wanted: Desired, found: Observed) -> str:
@@ -321,7 +304,7 @@ def why(wanted: Desired, found: Observed) -> str:
 def test_what_is_not_active_is_read_again() -> None:
     wanted = describe()
     assert why(wanted, running(wanted)) == ""
-    assert why(wanted, replace(running(wanted), pgbouncer=None)) == ""
+    assert why(wanted, replace(running(wanted), reports={})) == ""
     config = {**ini(wanted)[0], "max_client_conn": "5", "log_stats": "0"}
     for name, value in (
         ("auth_type", "trust"),
@@ -343,7 +326,7 @@ def test_what_is_not_active_is_read_again() -> None:
     assert why(wanted, running(wanted, databases=shown)) == "the pool of postgres has 1, and declared is 65"
     # What is written now is read with that.
     item = next(item for item in wanted.files if item.path == pgbouncer.INI)
-    about = list(plan._file(item, wanted, younger))
+    about = list(files.changes(item, wanted, younger))
     assert not list(pool_drift.reload(wanted, younger, about))
 
 
@@ -353,8 +336,8 @@ def test_another_authority_comes_with_the_certificates() -> None:
     old = {"type": "file", "sha256": "", "text": "OLD", "mode": 0o644, "uid": 0, "gid": 0}
     found = replace(running(wanted), files={pgbouncer.AUTHORITY: old})
     item = next(item for item in wanted.files if item.path == pgbouncer.AUTHORITY)
-    (change,) = plan._file(item, wanted, found)
-    assert (change.kind, change.effect, change.detail["reader"]) == (tls.KIND, "reload", PGBOUNCER)
+    (change,) = files.changes(item, wanted, found)
+    assert (change.kind, change.effect, change.reader) == (tls.KIND, "reload", pgbouncer.NAME)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +351,7 @@ def test_values_are_compared_as_pgbouncer_reads_them(one: str, other: str) -> No
 
 def test_what_a_reload_does_not_undo_is_a_finding() -> None:
     wanted = describe()
-    now = running(wanted).pgbouncer or {}
+    now = running(wanted).reports[pgbouncer.NAME] or {}
     assert not list(pool_drift.by_hand(wanted, now))
     for changes, said in (
         ({"config": {**now["config"], "auth_ident_file": "/x"}}, "its auth_ident_file was set to /x"),
@@ -416,25 +399,28 @@ def test_findings(changes: dict[str, Any], said: list[str]) -> None:
 
 def test_findings_of_what_does_not_answer_or_run() -> None:
     wanted = describe()
-    silent = replace(running(wanted), pgbouncer=None)
+    silent = replace(running(wanted), reports={})
     assert [item.said for item in pool_drift.findings(wanted, silent)] == ["its console does not answer"]
-    dead = {**silent.containers[PGBOUNCER], "state": "exited", "exit_code": 1}
+    dead = {**silent.containers[pgbouncer.NAME], "state": "exited", "exit_code": 1}
     assert [
-        item.said for item in pool_drift.findings(wanted, replace(silent, containers={PGBOUNCER: dead}))
+        item.said for item in pool_drift.findings(wanted, replace(silent, containers={pgbouncer.NAME: dead}))
     ] == ["it is exited (exit code 1)"]
-    assert not list(pool_drift.findings(describe(pgbouncer=None), silent))
+    assert not list(pool_drift.findings(describe(pgbouncer=False), silent))
 
 
 def test_it_goes_with_everything_that_it_had() -> None:
-    wanted = describe(pgbouncer=None)
+    wanted = describe(pgbouncer=False)
     assert {item.path for item in wanted.leftovers} >= {"pgbouncer", "run-pgbouncer"}
-    stranger = f"{wanted.project}-{PGBOUNCER}"
+    stranger = f"{wanted.project}-{pgbouncer.NAME}"
     found = Observed(
         orphans={stranger: {"state": "running", "volumes": []}},
         files={"pgbouncer": {"type": "directory", "foreign": True}},
         host={"uid": 0, "gid": 0},
     )
-    changes = list(plan._containers(wanted, found))
+    changes = [
+        *container_parts.Containers().plan(wanted, found, ()),
+        *container_parts.Remains().plan(wanted, found, ()),
+    ]
     assert [(item.kind, item.action) for item in changes if item.action == "remove"] == [
         ("container", "remove"),
         ("directory", "remove"),

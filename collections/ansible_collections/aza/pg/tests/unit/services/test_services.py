@@ -11,19 +11,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.aza.pg.plugins.module_utils.instance import observe as observing
 from ansible_collections.aza.pg.plugins.module_utils.instance.describe import skeleton
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import (
-    EXPORTER,
-    PGBOUNCER_EXPORTER,
-    Service,
-)
-from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
+from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec
 from ansible_collections.aza.pg.plugins.module_utils.services import postgres_exporter as exporter
+from ansible_collections.aza.pg.plugins.module_utils.services import registry
 from ansible_collections.aza.pg.plugins.module_utils.tls import handshake
+from ansible_collections.aza.pg.tests.unit.declarations import describe
 
+EXPORTER, STATS = registry.service("exporter"), registry.service("pgbouncer-exporter")
 DIGEST = "sha256:" + "a" * 64
 CONFIG = "sha256:" + "c" * 64
 RUNS = {"state": "running", "exit_code": 0, "restarts": 0}
@@ -48,7 +47,7 @@ def instance(**pinned: str) -> Desired:
 def test_each_service_finds_its_own_image(pinned: str, image: dict[str, Any]) -> None:
     other = {"Id": "sha256:" + "d" * 64, "RepoDigests": None}
     wanted = instance(exporter=pinned, postgres="x@sha256:" + "e" * 64)
-    assert observing._images(wanted, [other, image]) == {EXPORTER: image["Id"]}
+    assert observing._images(wanted, [other, image]) == {EXPORTER.name: image["Id"]}
 
 
 def test_when_a_container_started() -> None:
@@ -65,33 +64,30 @@ def test_when_a_container_started() -> None:
         (RUNS, "", ["green its metrics say that the server is up"]),
         (RUNS, "it does not reach the server (pg_up 0)", ["red it does not reach the server"]),
         ({**RUNS, "state": "exited", "exit_code": 1}, None, ["red it is exited (exit code 1)"]),
-        ({**RUNS, "restarts": 3}, "", ["green its metrics", "yellow it fell and was started again 3 times"]),
+        ({**RUNS, "restarts": 3}, "", ["green its metrics", "yellow it restarted 3 times"]),
     ],
 )
 def test_findings(container: Any, scrape: str | None, said: list[str]) -> None:
     found = Observed(
-        containers={EXPORTER: container} if container else {},
-        scrapes={} if scrape is None else {EXPORTER: scrape},
+        containers={EXPORTER.name: container} if container else {},
+        probes={} if scrape is None else {EXPORTER.name: scrape},
     )
-    there = [f"{item.state} {item.said}" for item in exporter.findings(instance(), found)]
+    there = [f"{item.state} {item.said}" for item in EXPORTER.findings(instance(), found)]
     assert len(there) == len(said)
     assert all(one.startswith(other) for one, other in zip(there, said, strict=True))
 
 
-POOLER = Service("pgbouncer", "c", {}, uid=6432, gid=6433)
-STATS = pgbouncer_exporter.PgBouncerExporter({"pinned": f"aza-pg/exporter@{DIGEST}"}, port=9128)
-
-
 def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
-    service = STATS.service("aza-pg-shop-primary", POOLER)
-    found = STATS.compose(service)
-    assert (service.name, service.container) == (PGBOUNCER_EXPORTER, "aza-pg-shop-primary-pgbouncer-exporter")
-    assert (found["user"], found["read_only"], found["cap_drop"]) == ("6432:6433", True, ["ALL"])
+    wanted = describe(pgbouncer=True, exporter=True, pgbouncer_exporter_port=9128)
+    spec = wanted.service(STATS.name)
+    assert spec and spec.container == "aza-pg-shop-single-pgbouncer-exporter" and not spec.has_clients
+    compose = next(item.text or "" for item in wanted.files if item.path == "compose.yml")
+    found = yaml.safe_load(compose)["services"][STATS.name]
+    assert (found["user"], found["read_only"], found["cap_drop"]) == ("6432:6432", True, ["ALL"])
     assert found["ports"] == ["127.0.0.1:9128:9127"]
     assert found["volumes"] == ["./run-pgbouncer:/var/run/pgbouncer:ro"]
     assert "/dev/tcp/127.0.0.1/9127" in found["healthcheck"]["test"][-1]
     assert "secrets" not in found and "password" not in str(found).lower()
-    assert not service.has_clients
 
 
 @pytest.mark.parametrize(
@@ -103,25 +99,25 @@ def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
     ],
 )
 def test_findings_of_the_exporter_of_pgbouncer(state: str, said: str | None, expected: str) -> None:
-    bare = [item for item in instance().services if item.name != PGBOUNCER_EXPORTER]
-    wanted = replace(instance(), services=(*bare, STATS.service("p", POOLER)))
-    asked = {} if said is None else {PGBOUNCER_EXPORTER: said}
-    found = Observed(containers={PGBOUNCER_EXPORTER: {**RUNS, "state": state}}, scrapes=asked)
-    (finding,) = pgbouncer_exporter.findings(wanted, found)
+    wanted = describe(pgbouncer=True, exporter=True, pgbouncer_exporter_port=9128)
+    probes = {} if said is None else {STATS.name: said}
+    found = Observed(containers={STATS.name: {**RUNS, "state": state}}, probes=probes)
+    (finding,) = STATS.findings(wanted, found)
     assert f"{finding.state} {finding.said}" == expected
-    assert list(pgbouncer_exporter.findings(replace(wanted, services=tuple(bare)), found)) == []
+    assert list(STATS.findings(describe(), found)) == []
 
 
 def test_each_exporter_has_a_metric_that_says_so() -> None:
-    assert exporter.judge(200, "pgbouncer_up 1\n", pgbouncer_exporter.PGBOUNCER) == ""
+    pgbouncer = exporter.Watched("PgBouncer", "pgbouncer_up")
+    assert exporter.judge(200, "pgbouncer_up 1\n", pgbouncer) == ""
     assert "does not reach PgBouncer (pgbouncer_up 0)" in exporter.judge(
-        200, "pg_up 1\npgbouncer_up 0\n", pgbouncer_exporter.PGBOUNCER
+        200, "pg_up 1\npgbouncer_up 0\n", pgbouncer
     )
-    assert "nothing about pgbouncer_up" in exporter.judge(200, "pg_up 1\n", pgbouncer_exporter.PGBOUNCER)
+    assert "nothing about pgbouncer_up" in exporter.judge(200, "pg_up 1\n", pgbouncer)
 
 
 @pytest.fixture
-def metrics() -> Iterator[Service]:
+def metrics() -> Iterator[ContainerSpec]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -133,18 +129,18 @@ def metrics() -> Iterator[Service]:
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Service(EXPORTER, "c", {}, publish_address="0.0.0.0", port=server.server_port)
+        yield ContainerSpec(EXPORTER.name, "c", {}, publish_address="0.0.0.0", port=server.server_port)
         server.shutdown()
 
 
-def test_a_scrape_over_the_published_port(metrics: Service) -> None:
+def test_a_scrape_over_the_published_port(metrics: ContainerSpec) -> None:
     assert exporter.scrape(metrics) == ""
 
 
-def _unused() -> Service:
+def _unused() -> ContainerSpec:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return Service(EXPORTER, "c", {}, port=probe.getsockname()[1])
+        return ContainerSpec(EXPORTER.name, "c", {}, port=probe.getsockname()[1])
 
 
 def test_where_nobody_answers() -> None:
@@ -162,4 +158,4 @@ def test_a_server_without_tls_shows_no_certificate() -> None:
                 client.sendall(b"N")
 
         threading.Thread(target=answer, daemon=True).start()
-        assert handshake.fingerprint(Service("postgres", "c", {}, port=server.getsockname()[1])) == ""
+        assert handshake.fingerprint(ContainerSpec("postgres", "c", {}, port=server.getsockname()[1])) == ""

@@ -11,25 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.instance import describe as describing
-from ansible_collections.aza.pg.plugins.module_utils.instance import findings
-from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.instance import files, findings
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
-from ansible_collections.aza.pg.plugins.plugin_utils.certificates import Bundle, Certificates, Wish
+from ansible_collections.aza.pg.plugins.plugin_utils.certificates import (
+    Bundle,
+    CertificateRequest,
+    Certificates,
+)
+from ansible_collections.aza.pg.tests.unit import declarations
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 NAMES = ("db1.example.org", "localhost", "127.0.0.1", "::1")
-WISH = Wish("db1", NAMES)
+WISH = CertificateRequest("db1", NAMES)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_it_is_renewed_before_its_end(root: Path, days: int, why: str) -> None:
         (replace(WISH, renew=True), "it was asked for"),
     ],
 )
-def test_other_reasons(root: Path, wish: Wish, why: str) -> None:
+def test_other_reasons(root: Path, wish: CertificateRequest, why: str) -> None:
     control_node(root).server(WISH)
     assert control_node(root).server(wish).facts["why"] == why
     assert not control_node(root).server(replace(wish, renew=False)).made
@@ -167,7 +169,9 @@ def test_it_does_not_outlive_its_authority(root: Path) -> None:
 def company(tmp_path: Path) -> dict[str, str]:
     """A certificate with its key that somebody else made, and the authority behind it."""
     other = tmp_path / "company" / "secrets"
-    made = Certificates(other, "x", NOW, lambda path: "").server(Wish("db1", ("db1.example.org",)))
+    made = Certificates(other, "x", NOW, lambda path: "").server(
+        CertificateRequest("db1", ("db1.example.org",))
+    )
     key, mark, chain = made.pem.partition("-----BEGIN CERTIFICATE-----")
     paths = {"ca": str(other / "ca/ca.crt"), "ca_key": str(other / "ca/ca.key")}
     return {**paths, "key": key, "chain": mark + chain}
@@ -193,7 +197,7 @@ def test_a_certificate_of_ones_own_is_used_as_it_is(root: Path, company: dict[st
     assert not root.exists()
 
 
-def _wrong(company: dict[str, str], root: Path) -> Iterator[tuple[Wish, str]]:
+def _wrong(company: dict[str, str], root: Path) -> Iterator[tuple[CertificateRequest, str]]:
     own = replace(WISH, certificate=company["chain"], key=company["key"])
     other = control_node(root).server(WISH).pem.partition("-----BEGIN CERTIFICATE-----")[0]
     blocks = company["chain"].split("-----BEGIN CERTIFICATE-----")[1:]
@@ -289,16 +293,7 @@ def _no_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def describe(bundle: Bundle) -> Desired:
-    parameters = describing.Parameters(
-        cluster="shop",
-        stack="single",
-        image={"reference": "x:18", "digest": "sha256:a", "archive": ""},
-        memory_mb=1024,
-        shm_size_mb=64,
-        tls=True,
-        certificate=bundle.facts,
-    )
-    return describing.describe(parameters, describing.Host(0, 0, "/root", "x@sha256:a"), yaml.safe_dump)
+    return declarations.describe(tls=True, certificate=bundle.facts)
 
 
 def there(bundle: Bundle, matches: bool, at: datetime = NOW, in_use: str = "") -> Observed:
@@ -313,7 +308,7 @@ def there(bundle: Bundle, matches: bool, at: datetime = NOW, in_use: str = "") -
 
 
 def lines(wanted: Desired, found: Observed) -> list[str]:
-    changes = [change for item in wanted.files for change in planning._file(item, wanted, found)]
+    changes = [change for item in wanted.files for change in files.changes(item, wanted, found)]
     return [change.line() for change in changes if change.kind == tls.KIND]
 
 
@@ -363,10 +358,7 @@ def test_what_only_comes_to_its_end_is_not_red_drift(root: Path) -> None:
 
 
 def test_without_tls_there_is_no_key_on_the_host(root: Path) -> None:
-    parameters = describing.Parameters(
-        cluster="shop", stack="single", image={"reference": "x"}, memory_mb=1024, shm_size_mb=64
-    )
-    wanted = describing.describe(parameters, describing.Host(0, 0, "/root", "x"), yaml.safe_dump)
+    wanted = declarations.describe(tls=False)
     assert not [item for item in wanted.files if item.path.startswith(tls.DIRECTORY)]
     (own,) = [item for item in wanted.files if item.path.endswith("10-stack.conf")]
     assert own.text and "ssl = 'off'" in own.text

@@ -12,9 +12,8 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.model.service import PGBOUNCER
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import service as pgbouncer
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import files as pgbouncer
 from ansible_collections.aza.pg.plugins.module_utils.tls import handshake
 
 _START_SECONDS = 10
@@ -55,7 +54,7 @@ def look(wanted: Desired, since: float) -> dict[str, Any] | None:
 
     ``loaded``: when it read its files for the last time.
     """
-    service = wanted.service(PGBOUNCER)
+    service = wanted.service(pgbouncer.NAME)
     if service is None or not server.psycopg_version():
         return None
     try:
@@ -102,7 +101,7 @@ def wait(wanted: Desired, docker: Docker) -> None:
 
 def reload(wanted: Desired, docker: Docker) -> None:
     """RELOAD by the console: unlike a signal, it says whether every file was taken. Nobody is disconnected."""
-    service = wanted.service(PGBOUNCER)
+    service = wanted.service(pgbouncer.NAME)
     here = docker.inspect(service.container) if service else []
     if not here or here[0]["State"]["Status"] != "running":
         return  # it reads everything when it starts
@@ -126,14 +125,14 @@ def reload(wanted: Desired, docker: Docker) -> None:
 def reconnect(wanted: Desired) -> None:
     """RECONNECT: replaces each connection to the server when its client's transaction ends. Nobody is disconnected. A
     PgBouncer that does not answer has no connections that matter; a check reports it."""
-    if wanted.service(PGBOUNCER):
+    if wanted.service(pgbouncer.NAME):
         with contextlib.suppress(*server.database_errors()), _connect(wanted) as connection:
             connection.execute("reconnect")
 
 
 def _complaint(wanted: Desired, docker: Docker) -> str:
     """The last thing that its log calls an error or a warning about a file."""
-    service = wanted.service(PGBOUNCER)
+    service = wanted.service(pgbouncer.NAME)
     lines = docker.logs(service.container, 30) if service else []
     told = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line and "RELOAD" not in line]
     return told[-1] if told else ""

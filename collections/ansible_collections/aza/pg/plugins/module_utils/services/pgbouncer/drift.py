@@ -8,15 +8,15 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import PGBOUNCER
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.service import (
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.files import (
     CERTIFICATE,
     CONFFILE,
     CONSOLE,
     HBA,
     INI,
+    NAME,
 )
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.settings import KEPT, same
 
@@ -44,25 +44,25 @@ def reload(wanted: Desired, found: Observed, about: Iterable[Change]) -> Iterato
 
     ``about``: the changes that are planned; what is about to be written becomes active with that.
     """
-    service, now = wanted.service(PGBOUNCER), found.pgbouncer
-    reads = any(item.effect == "reload" and item.detail.get("reader") == PGBOUNCER for item in about)
+    service, now = wanted.service(NAME), found.reports.get(NAME)
+    reads = any(item.effect == "reload" and item.reader == NAME for item in about)
     if service is None or now is None or reads:
         return
     why = [*_unread(wanted, found), *_differences(wanted, now)]
     if why:
         yield Change(
-            PGBOUNCER,
+            NAME,
             wanted.instance,
             "reload",
             effect="reload",
             why="; ".join(why[:4]) + (f"; and {len(why) - 4} more" if len(why) > 4 else ""),
-            detail={"reader": PGBOUNCER},
+            reader=NAME,
         )
 
 
 def _unread(wanted: Desired, found: Observed) -> Iterator[str]:
-    now = found.pgbouncer or {}
-    paths = [item.path for item in wanted.files if item.reader == PGBOUNCER]
+    now = found.reports.get(NAME) or {}
+    paths = [item.path for item in wanted.files if item.reader == NAME]
     newer = [
         path
         for path in paths
@@ -100,13 +100,13 @@ def _ini(wanted: Desired) -> str:
 
 def by_hand(wanted: Desired, now: Mapping[str, Any]) -> Iterator[Finding]:
     """What somebody did at the console and RELOAD does not undo."""
-    service = wanted.service(PGBOUNCER)
+    service = wanted.service(NAME)
     assert service is not None
     declared = read(_ini(wanted))[0]
     for name in sorted(KEPT - set(declared)):
         if now["config"].get(name, "") not in ("", "0"):
             yield Finding(
-                PGBOUNCER,
+                NAME,
                 "red",
                 f"its {name} was set to {now['config'][name]} at the console, which RELOAD does not undo",
                 f"docker restart {service.container}",
@@ -114,7 +114,7 @@ def by_hand(wanted: Desired, now: Mapping[str, Any]) -> Iterator[Finding]:
     stopped = [name for name in ("paused", "suspended") if name in now["state"]]
     if stopped:
         yield Finding(
-            PGBOUNCER,
+            NAME,
             "red",
             f"it is {stopped[0]}: every client waits",
             "RESUME at the console, or restart it",
@@ -123,7 +123,7 @@ def by_hand(wanted: Desired, now: Mapping[str, Any]) -> Iterator[Finding]:
         for column, remedy in (("paused", "RESUME"), ("disabled", "ENABLE")):
             if int(item.get(column) or 0) and item["name"] != CONSOLE and not stopped:
                 yield Finding(
-                    PGBOUNCER,
+                    NAME,
                     "red",
                     f"the database {item['name']} is {column} at its console",
                     f"{remedy} {item['name']} at the console",
@@ -132,22 +132,22 @@ def by_hand(wanted: Desired, now: Mapping[str, Any]) -> Iterator[Finding]:
 
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What a check says of it besides what a deploy would change: that it runs, answers, and keeps nobody waiting."""
-    service, here_is = wanted.service(PGBOUNCER), found.containers.get(PGBOUNCER)
+    service, here_is = wanted.service(NAME), found.containers.get(NAME)
     if service is None or here_is is None:
         return  # none is wanted, or the plan says that it is missing
     log = f"docker logs {service.container}"
     if here_is["state"] != "running":
-        yield Finding(PGBOUNCER, "red", f"it is {here_is['state']} (exit code {here_is['exit_code']})", log)
+        yield Finding(NAME, "red", f"it is {here_is['state']} (exit code {here_is['exit_code']})", log)
         return
     if here_is["restarts"]:
-        yield Finding(PGBOUNCER, "yellow", f"it fell and was started again {here_is['restarts']} times", log)
-    now = found.pgbouncer
+        yield Finding(NAME, "yellow", f"it fell and was started again {here_is['restarts']} times", log)
+    now = found.reports.get(NAME)
     if now is None:
-        yield Finding(PGBOUNCER, "red", "its console does not answer", log)
+        yield Finding(NAME, "red", "its console does not answer", log)
         return
     if here_is["health"] == "unhealthy":
         said = f"it runs, and a query through its port {service.port} fails"
-        yield Finding(PGBOUNCER, "red", said, log)
+        yield Finding(NAME, "red", said, log)
     yield from by_hand(wanted, now)
     waiting = [pool for pool in now["pools"] if int(pool["cl_waiting"])]
     for pool in waiting:
@@ -155,9 +155,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
             f"{pool['cl_waiting']} clients wait for a connection to {pool['database']} as {pool['user']}, the first "
             f"for {pool['maxwait']} s"
         )
-        yield Finding(
-            PGBOUNCER, "yellow", said, "give the database a larger pool_size, or its queries less to do"
-        )
+        yield Finding(NAME, "yellow", said, "give the database a larger pool_size, or its queries less to do")
     only_direct = [
         line.partition(": ")[2]
         for item in wanted.files
@@ -167,8 +165,8 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     ]
     if only_direct:
         said = f"these rules let clients in at the server's own port only: {'; '.join(only_direct)}"
-        yield Finding(PGBOUNCER, "green", said)
+        yield Finding(NAME, "green", said)
     if here_is["health"] != "unhealthy" and not waiting:
         active = sum(int(pool["sv_active"]) + int(pool["sv_idle"]) for pool in now["pools"])
         said = f"{now['version']} answers on port {service.port}, with {active} connections to the server"
-        yield Finding(PGBOUNCER, "green", said)
+        yield Finding(NAME, "green", said)

@@ -19,14 +19,13 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.model.service import File
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba
-from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.service import (
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.files import (
     AUTH,
     CONSOLE,
-    HBA,
     HEALTH,
+    STATS_HBA,
+    STATS_USER,
     quoted,
 )
 
@@ -47,11 +46,11 @@ def access(rules: Iterable[hba.Rule], administrator: str) -> str:
         "# Written by aza-pg from the rules of the server. Its own access comes first: the console by the socket, and",
         "# the health check. Administrators and PgBouncer's own roles do not come in; they use the server's port.",
         f"local {CONSOLE} {AUTH} trust",
-        pgbouncer_exporter.HBA,
+        STATS_HBA,
         f"host postgres {HEALTH} 127.0.0.1/32 trust",
         *(f"host {CONSOLE},{AUTH} all {network} reject" for network in _EVERYWHERE),
         *(
-            f"host all {AUTH},{HEALTH},{pgbouncer_exporter.USER},{quoted(administrator)} {network} reject"
+            f"host all {AUTH},{HEALTH},{STATS_USER},{quoted(administrator)} {network} reject"
             for network in _EVERYWHERE
         ),
     ]
@@ -160,8 +159,3 @@ def expand(text: str, subnets: Iterable[str]) -> str:
         covered = [*networks, *(_INTERFACES if found[1] == "reject" else ())]
         lines += [f"{line[: found.start()]} {network} {found[1]}" for network in covered]
     return "\n".join(lines)
-
-
-def here(item: File, subnets: Iterable[str]) -> str | None:
-    """The text of a file on a host whose container network has these addresses."""
-    return expand(item.text, subnets) if item.path == HBA and item.text is not None else item.text

@@ -1,363 +1,115 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PgBouncer beside the server: many clients share few connections, each of them as itself. Pure.
-
-A client proves who it is to PgBouncer, which asks the server for the verifier (``objects/pool_lookup.py``) and logs in
-there with the same proof: nobody's password is kept here but those of PgBouncer's own two roles. Who may come in is
-what the server's own rules say of the network. All of its files are read again by ``RELOAD`` (``console.py``).
-"""
+"""PgBouncer as a service of the stack: many clients share few connections, each of them as itself."""
 
 from __future__ import annotations
 
-import re
-import struct
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.model.service import (
-    PGBOUNCER,
-    SERVER,
-    File,
-    Service,
-    container_name,
-)
-from ansible_collections.aza.pg.plugins.module_utils.objects import pool_lookup
-from ansible_collections.aza.pg.plugins.module_utils.objects.roles import POOL_AUTH, POOL_HEALTH
-from ansible_collections.aza.pg.plugins.module_utils.services import pgbouncer_exporter
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.settings import (
-    AUTH_CONNECTIONS,
-    FILES,
-    FIXED,
-    VARIABLE,
-    capacity,
-    clients,
-    normalise,
-    number,
-    shares,
-)
-from ansible_collections.aza.pg.plugins.module_utils.tls import certificate as tls
+from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import ContainerFacts, Observed
+from ansible_collections.aza.pg.plugins.module_utils.model.service import File
+from ansible_collections.aza.pg.plugins.module_utils.objects import hba
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
+from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
+from ansible_collections.aza.pg.plugins.module_utils.services.base import Definition, Secret, Service
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import console, drift, files, rules
 
-AUTH, HEALTH = POOL_AUTH, POOL_HEALTH
-PORT = 6432
-# A user that nothing else on the host or in the image is.
-UID = 6432
-CONSOLE = "pgbouncer"  # PgBouncer's own name for the database that is its administration
-DIRECTORY, SOCKET_DIRECTORY = "pgbouncer", "run-pgbouncer"
-INI, USERLIST, HBA = (
-    f"{DIRECTORY}/{name}" for name in ("pgbouncer.ini", "userlist.txt", "pgbouncer_hba.conf")
-)
-# The same file in the container; PgBouncer was started with its name.
-CONFFILE = "/etc/pgbouncer/pgbouncer.ini"
-CERTIFICATE, AUTHORITY = f"{DIRECTORY}/tls/server.pem", f"{DIRECTORY}/tls/ca.crt"
-# When it was last told to read its files: the time of this file. Whatever is younger was not read.
-LOADED = f"{DIRECTORY}/.loaded"
-SECRET = "pgbouncer/userlist"
-PASSWORDS = tuple(f"roles/{name}" for name in (AUTH, HEALTH))
+if TYPE_CHECKING:
+    from ansible_collections.aza.pg.plugins.module_utils.services.declaration import Declaration
 
-# What the stack declares in the server for it.
-OBJECTS: Mapping[str, Any] = {
-    "roles": [
-        {"name": AUTH, "connection_limit": 5, "comment": "PgBouncer of aza-pg, which looks up who logs in"},
-        {"name": HEALTH, "connection_limit": 5, "comment": "the health check of PgBouncer of aza-pg"},
-    ]
+_PASSWORDS = {
+    f"roles/{files.AUTH}": "PgBouncer, to look up who logs in",
+    f"roles/{files.HEALTH}": "PgBouncer's health check",
 }
 
-# -- what it is ------------------------------------------------------------------------------------
 
-_STACK: Mapping[str, str] = {
-    "listen_addr": "*",
-    "listen_port": str(PORT),
-    "unix_socket_dir": "/var/run/pgbouncer",
-    "unix_socket_mode": "0700",
-    "auth_type": "hba",
-    "auth_file": "/etc/pgbouncer/userlist.txt",
-    "auth_hba_file": "/etc/pgbouncer/pgbouncer_hba.conf",
-    "auth_user": AUTH,
-    "auth_dbname": AUTH,
-    "auth_query": f"SELECT usename, password FROM {pool_lookup.FUNCTION}($1)",
-    "admin_users": AUTH,
-}
-_DEFAULTS: Mapping[str, str] = {
-    "pool_mode": "transaction",
-    "max_prepared_statements": "200",
-    # Java's driver sends it with every login, and PostgreSQL's default is what it asks for.
-    "ignore_startup_parameters": "extra_float_digits",
-    # A server that was away is back sooner than PgBouncer would look again.
-    "server_login_retry": "1",
-    "dns_max_ttl": "5",
-    "dns_nxdomain_ttl": "1",
-    "client_login_timeout": "15",
-    # The health checks would fill the log.
-    "log_connections": "0",
-    "log_disconnections": "0",
-    "log_stats": "0",
-}
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+class PgBouncer(Service):
+    name = files.NAME
+    label = "PgBouncer"
+    prefix = files.VARIABLE_PREFIX
+    image = "pgbouncer"
+    uid = files.UID
+    has_clients = True
+    roles = (
+        {
+            "name": files.AUTH,
+            "connection_limit": 5,
+            "comment": "PgBouncer of aza-pg, which looks up who logs in",
+        },
+        {
+            "name": files.HEALTH,
+            "connection_limit": 5,
+            "comment": "the health check of PgBouncer of aza-pg",
+        },
+    )
+    way_out = "set postgres_pgbouncer: false"
+    secrets = tuple(Secret(name, purpose) for name, purpose in _PASSWORDS.items())
+    composed: Mapping[str, tuple[str, ...]] = {files.SECRET: tuple(_PASSWORDS)}
 
+    def is_declared(self, variables: Mapping[str, Any]) -> bool:
+        return files.is_declared(variables)
 
-def _message(kind: bytes, body: bytes) -> bytes:
-    return kind + struct.pack("!i", len(body) + 4) + body
-
-
-def _escaped(data: bytes) -> str:
-    """For bash's printf."""
-    return "".join(chr(byte) if chr(byte).isalnum() or byte in b" _" else f"\\{byte:03o}" for byte in data)
-
-
-_HELLO = struct.pack("!i", 3 << 16) + f"user\0{HEALTH}\0database\0postgres\0\0".encode()
-# A query in a database, as a client asks it; the image has no psql. The answer ends with the words SELECT 1.
-_HEALTH = (
-    f"exec 3<>/dev/tcp/127.0.0.1/{PORT} && "
-    f"printf '{_escaped(_message(b'', _HELLO) + _message(b'Q', b'select 1' + bytes(1)))}' >&3 && "
-    "while IFS= LC_ALL=C read -rt 3 -d '' <&3; do "
-    f"[[ $REPLY == *'SELECT 1' ]] && printf '{_escaped(_message(b'X', b''))}' >&3 && exit; done; exit 1"
-)
-
-
-@dataclass(frozen=True)
-class PgBouncer:
-    """``image``: as the exporter's. ``max_connections``: what the tuning foretells. With TLS, ``authority`` is the root
-    (PEM) by which the server is verified."""
-
-    image: Mapping[str, str]
-    port: int = PORT
-    publish_address: str = "127.0.0.1"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    max_connections: int = 100
-    authority: str = ""
-
-    def service(self, project: str, uid: int, gid: int) -> Service:
-        """``uid``, ``gid``: who deploys. An ordinary user can give a file to nobody but himself."""
-        return Service(
-            PGBOUNCER,
-            container_name(project, PGBOUNCER),
-            image=dict(self.image),
-            uid=uid or UID,
-            gid=gid if uid else UID,
-            publish_address=self.publish_address,
-            port=self.port,
-            port_variable="postgres_pgbouncer_port",
+    def define(self, declaration: Declaration) -> Definition:
+        variables, spec = declaration.variables, self.container_spec(declaration)
+        encrypted, own = variables["postgres_tls"], variables["postgres_pgbouncer_settings"]
+        server = files.server_name(declaration.authority, encrypted, declaration.certificate)
+        declared = declaration.objects
+        ini = files.render(
+            own,
+            declaration.tuned.max_connections,
+            server,
+            encrypted,
+            variables["postgres_database"],
+            declared.get("databases", ()),
+            pg.normalise(variables["postgres_settings"]),
         )
+        network = hba.rules(
+            variables["postgres_user"],
+            declared.get("hba", ()),
+            variables["postgres_allow_from"],
+            encrypted,
+        )
+        access = rules.access(network, variables["postgres_user"])
+        made = files.files(encrypted, declaration.authority, ini, access, declaration.origins)
+        return Definition(spec, files.compose(spec, server), tuple(made), files.fixed(own))
 
-    def compose(self, service: Service, server_name: str) -> dict[str, Any]:
-        definition: dict[str, Any] = {
-            "image": service.image["pinned"],
-            "container_name": service.container,
-            "restart": "unless-stopped",
-            # Clients that are in a transaction may end it.
-            "stop_signal": "SIGINT",
-            "stop_grace_period": "30s",
-            "user": f"{service.uid}:{service.gid}",
-            "read_only": True,
-            "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges:true"],
-            "mem_limit": "256m",
-            "ulimits": {"nofile": FILES},
-            "ports": [service.published(PORT)],
-            # The engine knows the server's name while it runs, and asks others for it while it does not. PgBouncer's
-            # resolver (c-ares) keeps what they then say, that there is no such name, for up to an hour. So they are not
-            # asked: nobody listens there, and a failure is not kept. Some option has to be given lest the host's ndots
-            # be taken over, with which the engine itself says that there is none.
-            "dns": ["127.0.0.1"],
-            "dns_opt": ["timeout:1"],
-            "volumes": [f"./{DIRECTORY}:/etc/pgbouncer:ro", f"./{SOCKET_DIRECTORY}:/var/run/pgbouncer"],
-            "healthcheck": {
-                "test": ["CMD", "bash", "-c", _HEALTH],
-                "interval": "30s",
-                "timeout": "5s",
-                "start_period": "30s",
-            },
-        }
-        if server_name != SERVER:
-            # The operator's own certificate does not name the service: here, the server goes by a name of its.
-            definition["links"] = [f"{SERVER}:{server_name}"]
-        return definition
+    def leftovers(self, declaration: Declaration) -> tuple[File, ...]:
+        variables = declaration.variables
+        return files.leftovers(self.is_declared(variables), variables["postgres_tls"])
+
+    def compose_secrets(self, values: Mapping[str, str]) -> dict[str, str]:
+        known = {name.removeprefix("roles/"): values[name] for name in _PASSWORDS}
+        return {files.SECRET: files.userlist(known)}
+
+    def observe(self, wanted: Desired, here: ContainerFacts) -> Any:
+        return console.look(wanted, here["since"])
+
+    def text(self, item: File, subnets: Iterable[str]) -> str | None:
+        return None if item.text is None else rules.expand(item.text, subnets)
+
+    def changes(self, wanted: Desired, found: Observed, planned: Iterable[Change]) -> Iterator[Change]:
+        yield from drift.reload(wanted, found, planned)
+
+    def started(self, wanted: Desired, docker: Docker) -> None:
+        console.wait(wanted, docker)
+
+    def reload(self, wanted: Desired, docker: Docker) -> None:
+        console.reload(wanted, docker)
+
+    def objects_changed(self, wanted: Desired) -> None:
+        """The server judges whether a role may connect, and with which settings, only when a session starts."""
+        console.reconnect(wanted)
+
+    def findings(self, wanted: Desired, found: Observed) -> Iterator[Finding]:
+        yield from drift.findings(wanted, found)
 
     @property
-    def fixed(self) -> str:
-        """What a running PgBouncer does not read again: another text makes another container."""
-        return str({name: text for name, text in normalise(self.settings).items() if name in FIXED} or "")
+    def secret_paths(self) -> tuple[str, ...]:
+        return (files.USERLIST,)
 
-
-def server_name(pgbouncer: PgBouncer, encrypted: bool, certificate: Mapping[str, Any]) -> str:
-    """The name by which PgBouncer finds and verifies the server: one that its certificate has.
-
-    :raises AzaError: when it could not be verified in full.
-    """
-    if not encrypted:
-        return SERVER
-    way_out = "or set postgres_pgbouncer: false"
-    if not pgbouncer.authority:
-        raise AzaError(
-            "postgres_tls: your certificate, or that of your authority, comes without its root, by which PgBouncer has "
-            f"to verify the server; add the root to the end of the file, {way_out}.",
-            reason="bad_certificate",
-        )
-    names: list[str] = [
-        name for name in certificate["names"] if not tls.is_address(name) and not tls.is_loopback(name)
-    ]
-    if tls.covers(names, SERVER):
-        return SERVER
-    if not names:
-        raise AzaError(
-            "postgres_tls_certificate: it names no host, so PgBouncer cannot verify the server by it; have it issued "
-            f"for a name as well, {way_out}.",
-            reason="bad_certificate",
-        )
-    return names[0].replace("*", SERVER, 1)
-
-
-# -- its files -------------------------------------------------------------------------------------
-
-
-def files(
-    pgbouncer: PgBouncer,
-    encrypted: bool,
-    ini: str,
-    rules: str,
-    origins: Mapping[str, str],
-) -> list[File]:
-    reload: dict[str, Any] = {"effect": "reload", "reader": PGBOUNCER}
-    found = [
-        File(DIRECTORY, 0o755),
-        File(SOCKET_DIRECTORY, 0o700, owner=PGBOUNCER),
-        File(USERLIST, 0o400, owner=PGBOUNCER, secret=SECRET, **reload),
-        File(HBA, 0o644, text=rules, origin=origins.get("postgres_allow_from", ""), **reload),
-    ]
-    if encrypted:
-        found += [
-            File(f"{DIRECTORY}/tls", 0o755),
-            File(AUTHORITY, 0o644, text=pgbouncer.authority, **reload),
-            File(CERTIFICATE, 0o400, owner=PGBOUNCER, secret=tls.SECRET, **reload),
-        ]
-    return [*found, File(INI, 0o644, text=ini, origin=origins.get(VARIABLE, ""), **reload)]
-
-
-# What an instance without it must not keep: whole directories, once their container is gone.
-LEFTOVERS = (File(DIRECTORY, 0o755), File(SOCKET_DIRECTORY, 0o700, owner=PGBOUNCER))
-_TLS_LEFTOVERS = (File(f"{DIRECTORY}/tls", 0o755),)
-
-
-def leftovers(wanted: bool, encrypted: bool) -> tuple[File, ...]:
-    return LEFTOVERS if not wanted else () if encrypted else _TLS_LEFTOVERS
-
-
-def userlist(passwords: Mapping[str, str]) -> str:
-    """Role and password, a line each. Only a quotation mark is special in this file: it is doubled.
-
-    >>> userlist({"shop": 'a"b'})
-    '"shop" "a""b"\\n'
-    """
-    return "".join(f"{quoted(name)} {quoted(password)}\n" for name, password in passwords.items())
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
-
-
-def render(
-    pgbouncer: PgBouncer,
-    name: str,
-    encrypted: bool,
-    main_database: str,
-    declared: Sequence[Mapping[str, Any]],
-    settings: Mapping[str, str],
-) -> str:
-    """``pgbouncer.ini``. ``name``: of the server. ``declared``: postgres_databases. ``settings``: postgres_settings.
-
-    :raises AzaError: when the declared pools are more than the server gives.
-    """
-    own = normalise(pgbouncer.settings)
-    given = capacity(
-        _whole(settings, "max_connections", pgbouncer.max_connections),
-        _whole(settings, "superuser_reserved_connections", 3),
-        _whole(settings, "reserved_connections", 0),
-    )
-    connections = _databases(given, main_database, declared)
-    lines = [
-        "; Written by aza-pg. What the stack decides, what it derives, and postgres_pgbouncer_settings, which win.",
-        "[databases]",
-    ]
-    at = f"host={name} port=5432"
-    for database, size in connections.items():
-        sized = [
-            f"pool_size={size}" if _is_declared(database, declared) or "default_pool_size" not in own else "",
-            f"max_db_connections={size}"
-            if not {"default_pool_size", "max_db_connections"} & set(own)
-            else "",
-        ]
-        lines.append(" ".join(filter(None, [f"{database} = {at}", *sized])))
-    # Where passwords are looked up; no client waits in line for it, or reaches it.
-    lines.insert(2, f"{AUTH} = {at} dbname=postgres pool_size={AUTH_CONNECTIONS}")
-    derived = {"max_client_conn": str(clients(given))}
-    values = {**_STACK, **_tls_settings(encrypted), **_DEFAULTS, **derived, **own}
-    # Whoever may look besides, the exporter may.
-    values["stats_users"] = ", ".join(filter(None, [pgbouncer_exporter.USER, own.get("stats_users")]))
-    lines += ["[pgbouncer]", *(f"{key} = {value}".rstrip() for key, value in values.items())]
-    most = number(values["max_client_conn"])
-    if most is not None and most + sum(connections.values()) + 100 > FILES:
-        raise AzaError(
-            f"{VARIABLE}: max_client_conn {values['max_client_conn']} needs more files than the container may open "
-            f"({FILES}); choose less.",
-            reason="bad_setting",
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _tls_settings(encrypted: bool) -> dict[str, str]:
-    if not encrypted:
-        return {"client_tls_sslmode": "disable", "server_tls_sslmode": "disable"}
-    return {
-        # Whether a client has to speak TLS, its rule decides: hostssl.
-        "client_tls_sslmode": "allow",
-        "client_tls_key_file": "/etc/pgbouncer/tls/server.pem",
-        "client_tls_cert_file": "/etc/pgbouncer/tls/server.pem",
-        # No client is asked for a certificate, and PgBouncer does not start without this.
-        "client_tls_ca_file": "/etc/pgbouncer/tls/ca.crt",
-        "server_tls_sslmode": "verify-full",
-        "server_tls_ca_file": "/etc/pgbouncer/tls/ca.crt",
-    }
-
-
-def _whole(settings: Mapping[str, str], name: str, otherwise: int) -> int:
-    """What is no number, the server itself refuses in better words."""
-    text = settings.get(name, "").strip()
-    return int(text) if text.isascii() and text.isdigit() else otherwise
-
-
-def _is_declared(database: str, declared: Iterable[Mapping[str, Any]]) -> bool:
-    return any(item["name"] == database and item["pool_size"] for item in declared)
-
-
-def _databases(given: int, main: str, declared: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Database → how many connections it gets; ``*`` stands for each that is not named."""
-    present = {item["name"]: int(item["pool_size"]) for item in declared if item["state"] == "present"}
-    for name, size in present.items():
-        if name in (CONSOLE, AUTH):
-            raise AzaError(
-                f"postgres_databases: '{name}' is PgBouncer's own name for something else, so no client would reach "
-                "the database; choose another name, or set postgres_pgbouncer: false.",
-                reason="bad_object",
-            )
-        if size and not _PLAIN_NAME.fullmatch(name):
-            raise AzaError(
-                f"postgres_databases ({name}): pool_size: PgBouncer's file can name a database only in letters, "
-                "digits, _, . and -; without a size it is reached as any that is not named.",
-                reason="bad_object",
-            )
-    sizes = {name: present.get(name, 0) for name in dict.fromkeys(("postgres", main, *present))}
-    small = (
-        ["*"] if main == "postgres" and set(present) <= {"postgres"} else ["*", *{"postgres"} - set(present)]
-    )
-    sizes = {name: size for name, size in sizes.items() if _PLAIN_NAME.fullmatch(name)} | {"*": 0}
-    asked = sum(sizes.values())
-    if asked and asked + sum(not size for size in sizes.values()) > given:
-        raise AzaError(
-            f"postgres_databases: the pool sizes add up to {asked}, and of the server's connections the pools may have "
-            f"{given}, with one at least for each other database; make them smaller, or max_connections "
-            "(postgres_settings) larger.",
-            reason="pools_too_large",
-        )
-    found = shares(given, sizes, small)
-    return {name: found[name] for name in sizes}
+    def read_back(self, texts: Mapping[str, str]) -> dict[str, str]:
+        passwords = files.passwords_of(texts.get(files.USERLIST, ""))
+        return {f"roles/{name}": word for name, word in passwords.items() if f"roles/{name}" in _PASSWORDS}

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.model.service import Service
+from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, ContainerSpec
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 
 _SECONDS = 3
@@ -26,7 +26,7 @@ _ELSEWHERE = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, 
 _USER = "aza_pg_check"
 
 
-def probe(service: Service) -> dict[str, str]:
+def probe(service: ContainerSpec) -> dict[str, str]:
     """Connects to the published port from the host's own address. Returns that address and the one that the server
     saw; nothing if the port is published for the host alone, or if the server does not tell.
 
@@ -69,7 +69,7 @@ def told(answer: bytes) -> str:
 
 
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
-    probed = found.client_address
+    probed = found.probes.get(SERVER)
     if probed and is_hidden(probed, found.subnets):
         yield Finding(
             "access",

@@ -86,8 +86,10 @@ def test_a_new_server_has_them_from_its_first_start(instance: Instance, before: 
 def test_a_check_says_that_it_has_them(instance: Instance, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     instance.play("check", "-e", f"report_json={report}")
-    (said,) = [f for f in json.loads(report.read_text())["fleet"][0]["findings"] if f["what"] == "huge pages"]
-    assert said["state"] == "green"
+    (message,) = [
+        f for f in json.loads(report.read_text())["fleet"][0]["findings"] if f["what"] == "huge pages"
+    ]
+    assert message["state"] == "green"
 
 
 @needs_permission

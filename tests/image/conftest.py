@@ -118,17 +118,17 @@ class Box:
         start = f"{api.base_url}/v{api.api_version}/exec/{made}/start"
         answer = api.post(start, json={"Detach": False, "Tty": False})
         answer.raise_for_status()
-        said, rest = [], answer.content
+        message, rest = [], answer.content
         while rest:  # a frame's head: the stream, three empty bytes, the length
             stream, length = struct.unpack(">BxxxL", rest[:8])
-            said.append((stream, rest[8 : 8 + length]))
+            message.append((stream, rest[8 : 8 + length]))
             rest = rest[8 + length :]
-        return int(api.exec_inspect(made)["ExitCode"]), said
+        return int(api.exec_inspect(made)["ExitCode"]), message
 
     def run(self, *command: str, user: str = "", env: dict[str, str] | None = None) -> tuple[int, str]:
         """Run a command inside; return its status and its output, both streams."""
-        code, said = self.execute(command, user, env)
-        return code, b"".join(text for _, text in said).decode(errors="replace").strip()
+        code, message = self.execute(command, user, env)
+        return code, b"".join(text for _, text in message).decode(errors="replace").strip()
 
     def background(self, *command: str) -> None:
         """Run a command inside that outlives the call. (A shell's ``&`` would make it a child of process 1.)"""

@@ -47,7 +47,7 @@ class Workshop:
         )
         self.repository = f"azatest-{secrets.token_hex(4)}"
         self.architecture = engine.host_architecture()
-        self.said: list[str] = []
+        self.message: list[str] = []
 
     def order(self, **options: Any) -> build.Order:
         defaults: dict[str, Any] = {
@@ -66,8 +66,8 @@ class Workshop:
 
     def build(self, **options: Any) -> records.Record:
         order = self.order(**options)
-        with build.alone(CACHE, self.said.append):
-            done, _ = build.execute(order, build.plan(order), self.said.append)
+        with build.alone(CACHE, self.message.append):
+            done, _ = build.execute(order, build.plan(order), self.message.append)
         return done[order.images[0]]
 
     def edit(self, name: str, change: Callable[[str], str]) -> None:
@@ -116,7 +116,7 @@ def test_two_builds_of_one_lock_have_one_digest(workshop: Workshop) -> None:
     assert first["digest"] == second["digest"]
     assert second["steps"]["cached"] <= 1, "only the base may come from the cache"
     assert second["sizes"]["compressed"] < second["sizes"]["unpacked"]
-    assert any("install-packages.sh" in line for line in workshop.said), workshop.said
+    assert any("install-packages.sh" in line for line in workshop.message), workshop.message
     # The engine knows the image by that digest, and nothing is left to do.
     assert engine.image_id(f"{second['reference']}@{second['digest']}")
     assert not build.plan(workshop.order(**same)).changed
@@ -199,14 +199,14 @@ def registry(tmp_path: Path) -> Iterator[str]:
 
 def test_the_base_may_come_from_a_registry(workshop: Workshop, registry: str, tmp_path: Path) -> None:
     """The same context, the base by digest: the packages come out the same."""
-    with build.alone(CACHE, workshop.said.append):
+    with build.alone(CACHE, workshop.message.append):
         context, _ = base.layout(
             CACHE,
             workshop.source,
             workshop.lock,
             [workshop.architecture],
             mirrors(),
-            Progress(workshop.said.append),
+            Progress(workshop.message.append),
         )
     name = f"{registry}/debian:forky-slim"
     (tmp_path / "Dockerfile").write_text("FROM debian:forky-slim\nRUN echo another base >/etc/motd\n")

@@ -241,7 +241,7 @@ def test_missing_tmpfs_is_named(run_container: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mount", "content", "said"),
+    ("mount", "content", "message"),
     [
         ("/var/lib/postgresql/data", {}, "/var/lib/postgresql/data (a volume that would stay unused)"),
         ("/var/lib/postgresql", {"data/PG_VERSION": "17\n"}, "/var/lib/postgresql/data"),
@@ -249,7 +249,7 @@ def test_missing_tmpfs_is_named(run_container: Any) -> None:
         ("/var/lib/postgresql", {"18/docker/PG_VERSION": "17\n"}, "holds data of PostgreSQL 17"),
     ],
 )
-def test_old_data_is_refused(run_container: Any, mount: str, content: dict[str, str], said: str) -> None:
+def test_old_data_is_refused(run_container: Any, mount: str, content: dict[str, str], message: str) -> None:
     volume = run_container.volume()
     box = run_container(
         volumes={volume: {"bind": mount, "mode": "rw"}},
@@ -257,7 +257,7 @@ def test_old_data_is_refused(run_container: Any, mount: str, content: dict[str, 
         wait="exit",
     )
     assert box.exit_code() == 1
-    assert said in box.logs()
+    assert message in box.logs()
     assert not box.files(f"{PGDATA}/base")
 
 

@@ -42,8 +42,8 @@ def run(box: Any, database: str, command: tuple[str, ...], script: str = "") -> 
     """Run a program as the server's user; return its status and its two streams."""
     feed = ("sh", "-c", f'printf %s "$SCRIPT" | {shlex.join(command)}') if script else command
     environment = {"PGDATABASE": database, "PGCLIENTENCODING": "UTF8", "SCRIPT": script}
-    code, said = box.execute(feed, env=environment)
-    out, err = (b"".join(text for stream, text in said if stream == wanted).decode() for wanted in (1, 2))
+    code, message = box.execute(feed, env=environment)
+    out, err = (b"".join(text for stream, text in message if stream == wanted).decode() for wanted in (1, 2))
     return code, out.rstrip(), err
 
 

@@ -37,7 +37,7 @@ def test_empty_list_of_libraries(run_container: Any, mounts: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("line", "status", "said"),
+    ("line", "status", "message"),
     [
         ("work_mem = 'much'", 78, 'invalid value for parameter "work_mem": "much"'),
         ("no_such_setting = 'x'", 78, 'unrecognized configuration parameter "no_such_setting"'),
@@ -45,13 +45,13 @@ def test_empty_list_of_libraries(run_container: Any, mounts: dict[str, Any]) -> 
     ],
 )
 def test_line_of_alter_system(
-    run_container: Any, mounts: dict[str, Any], line: str, status: int, said: str
+    run_container: Any, mounts: dict[str, Any], line: str, status: int, message: str
 ) -> None:
     file = f"{PGDATA}/postgresql.auto.conf"
     change(run_container, mounts, f'cp {file} {file}.kept && echo "{line}" >>{file}')
     box = run_container(volumes=mounts, wait="exit")
     assert box.exit_code() == status
-    assert said in box.logs() and file in box.logs()
+    assert message in box.logs() and file in box.logs()
     assert f"docker run --rm --volumes-from {box.container.short_id}" in box.logs()
     change(run_container, mounts, f"mv {file}.kept {file}")
 

@@ -61,10 +61,10 @@ def stopped_facts(box: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "pg_controldata",
         box.container.image.id,
     ]
-    said = subprocess.run(
+    message = subprocess.run(
         ["docker", *command, "/var/lib/postgresql/18/docker"], capture_output=True, text=True, check=True
     ).stdout
-    values = dict(re.findall(r"^(.+?): +(.+)$", said, re.MULTILINE))
+    values = dict(re.findall(r"^(.+?): +(.+)$", message, re.MULTILINE))
     ends = ("Latest checkpoint location", "Minimum recovery ending location")
     assert found["system_identifier"] == values["Database system identifier"]
     assert found["lsn"] in [values[name] for name in ends]
@@ -236,17 +236,17 @@ def test_wrong_password_is_told(run_container: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "message"),
     [
         ({"POSTGRES_PRIMARY_HOST": ""}, "POSTGRES_ROLE=replica needs POSTGRES_PRIMARY_HOST"),
         ({"POSTGRES_PRIMARY_TIMEOUT": "soon"}, "POSTGRES_PRIMARY_TIMEOUT is 'soon'"),
         ({"POSTGRES_REPLICATION_SLOT": "Slot-1"}, "POSTGRES_REPLICATION_SLOT is 'Slot-1'"),
     ],
 )
-def test_bad_settings_are_refused(run_container: Any, env: dict[str, str], said: str) -> None:
+def test_bad_settings_are_refused(run_container: Any, env: dict[str, str], message: str) -> None:
     box = run_container(password=None, env={**replica_env("primary"), **env}, wait="exit")
     assert box.exit_code() == 78
-    assert said in box.logs()
+    assert message in box.logs()
 
 
 SPACE = "/var/lib/postgresql/space"

@@ -62,8 +62,8 @@ def test_healthy_on_another_port_directory_and_user(run_container: Any) -> None:
 
 def test_unhealthy_without_a_server(run_container: Any) -> None:
     box = run_container("sleep", "60", wait="none")
-    code, said = box.run("aza-healthcheck")
-    assert (code, said) == (1, "no server runs on /var/lib/postgresql/18/docker yet")
+    code, message = box.run("aza-healthcheck")
+    assert (code, message) == (1, "no server runs on /var/lib/postgresql/18/docker yet")
 
 
 def test_unhealthy_while_starting_up(run_container: Any) -> None:

@@ -81,8 +81,8 @@ def test_first_start_makes_the_extensions(trapped: Any) -> None:
 
 def test_nothing_of_the_owner_is_executed(trapped: Any) -> None:
     before = trapped.logs()
-    code, said = trapped.run("aza-healthcheck")
-    assert (code, said) == (0, "")
+    code, message = trapped.run("aza-healthcheck")
+    assert (code, message) == (0, "")
     assert "FATAL" not in trapped.logs().removeprefix(before), "the session was refused"
     for database in ("postgres", "shop"):
         assert look(trapped, database, "SELECT * FROM executed") == ""

@@ -267,10 +267,12 @@ class Server:
     def findings(self, wanted: Desired) -> list[str]:
         """What a check says about the server's objects besides changes."""
         found = observing.observe(wanted, self.docker, self.secrets)
-        said = [f"{item.severity} {item.what}: {item.said}" for item in kinds.undeclared(wanted, found)]
+        message = [f"{item.severity} {item.what}: {item.message}" for item in kinds.undeclared(wanted, found)]
         for item in (*kinds.findings(wanted, found), *tls.findings(wanted, found)):
-            said.append(f"{item.state} {item.what}: {item.said}{f'; {item.todo}' if item.todo else ''}")
-        return said
+            message.append(
+                f"{item.state} {item.what}: {item.message}{f'; {item.remedy}' if item.remedy else ''}"
+            )
+        return message
 
     # -- what a test does ----------------------------------------------------------------------------
 

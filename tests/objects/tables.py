@@ -91,9 +91,9 @@ def load(path: Path) -> Table:
     return Table(path.stem, document["title"], document["about"], cases)
 
 
-def alike(expected: str, said: str) -> bool:
+def alike(expected: str, message: str) -> bool:
     """Whether both are the same, ``…`` standing for anything (a version that the image decides on, a date)."""
-    return bool(re.fullmatch(".*".join(map(re.escape, expected.split("…"))), said))
+    return bool(re.fullmatch(".*".join(map(re.escape, expected.split("…"))), message))
 
 
 def paths() -> list[Path]:

@@ -25,7 +25,7 @@ def findings(pg: Server, wanted: Desired) -> list[tuple[str, str]]:
     """Colour and text of each change and each report."""
     found = observe(wanted, pg.docker, pg.secrets)
     changes = [("red", change.text()) for change in planning.plan(wanted, found).changes]
-    return changes + [(item.severity, f"{item.what}: {item.said}") for item in undeclared(wanted, found)]
+    return changes + [(item.severity, f"{item.what}: {item.message}") for item in undeclared(wanted, found)]
 
 
 def typed(pg: Server, statements: Iterable[tuple[str, str]]) -> None:

@@ -179,7 +179,7 @@ def test_a_database_that_cannot_be_looked_into_is_one_finding(pg: Server, damage
         assert [item["name"] for item in result["plan"]["held"]] == ["shop"]
         assert pg.ask("select nspname from pg_namespace where nspname = 'api'", "other") == "api"
         assert not pg.run(wanted)["plan"]["changes"]
-        assert [item["what"] for item in bad(check(pg, wanted)) if "shop" in item["said"]] == ["waiting"]
+        assert [item["what"] for item in bad(check(pg, wanted)) if "shop" in item["message"]] == ["waiting"]
     finally:
         pg.execute(
             f"update pg_database set datallowconn = true, dattablespace = {undone} where datname = 'shop'"
@@ -309,8 +309,8 @@ def test_what_lies_under_the_toolkits_name_is_not_trusted(pg: Server) -> None:
         if "set role" in damage:
             pg.execute("grant create, usage on schema aza_pg to shop")
         pg.execute(damage)
-        said = member.look(pg.baseline.socket_dir, "postgres", "more")[0]["sentinel"]
-        assert not said["written"] and said["untrusted"], damage
+        message = member.look(pg.baseline.socket_dir, "postgres", "more")[0]["sentinel"]
+        assert not message["written"] and message["untrusted"], damage
     pg.execute("drop schema aza_pg cascade; drop function public.f(), public.g(text); drop role shop")
 
 

@@ -50,7 +50,7 @@ def test_case(case: Case, running: Server) -> None:
         assert answer == check["expect"], check
 
 
-def assert_alike(expected: Sequence[str], said: Sequence[str]) -> None:
+def assert_alike(expected: Sequence[str], message: Sequence[str]) -> None:
     """The same lines; where they are not, pytest shows the difference."""
-    same = len(expected) == len(said) and all(map(alike, expected, said))
-    assert same or list(said) == list(expected)
+    same = len(expected) == len(message) and all(map(alike, expected, message))
+    assert same or list(message) == list(expected)

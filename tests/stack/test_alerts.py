@@ -281,7 +281,7 @@ def test_it_fires_of_what_is_sick_and_of_nothing_else(case: Case, tmp_path: Path
     [("ClusterWithoutPrimary", ("1", "1")), ("ClusterWithTwoPrimaries", ("0", "0"))],
 )
 def test_a_cluster_has_one_primary(alert: str, sick: tuple[str, str], tmp_path: Path) -> None:
-    said = {
+    message = {
         _ROLE % ("shop", "primary", "db1"): sick[0],
         _ROLE % ("shop", "replica", "db2"): sick[1],
         _ROLE % ("blog", "primary", "db1"): "1",
@@ -290,7 +290,7 @@ def test_a_cluster_has_one_primary(alert: str, sick: tuple[str, str], tmp_path: 
         _ROLE % ("dev", "single", "a"): "0",
         _ROLE % ("dev", "single", "b"): "0",
     }
-    series = [{"series": name, "values": steady(value)} for name, value in said.items()]
+    series = [{"series": name, "values": steady(value)} for name, value in message.items()]
     _check(tmp_path, alert, series, {"cluster": "shop", "severity": "critical"}, 10)
 
 

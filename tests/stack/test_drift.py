@@ -45,7 +45,7 @@ class Checked:
 
     def tells(self, state: str, *words: str) -> bool:
         return any(
-            item["state"] == state and all(word in f"{item['what']} {item['said']}" for word in words)
+            item["state"] == state and all(word in f"{item['what']} {item['message']}" for word in words)
             for item in self.findings
         )
 
@@ -156,7 +156,7 @@ def test_red_fails_the_run_and_the_terminal_says_what_the_reports_say(hurt: Chec
     assert hurt.run.recap["changed"] == 0
     printed = " ".join(hurt.run.output.split())
     for item in hurt.findings:
-        assert " ".join(item["said"].split()) in printed
+        assert " ".join(item["message"].split()) in printed
     assert hurt.report["summary"] in printed
     assert f"{hurt.report['findings']['red']} findings are red" in printed
 
@@ -164,7 +164,7 @@ def test_red_fails_the_run_and_the_terminal_says_what_the_reports_say(hurt: Chec
 def test_what_waits_is_yellow_and_says_what_for(hurt: Checked) -> None:
     waiting = [item for item in hurt.findings if item["what"] == "waiting"]
     assert {item["state"] for item in waiting} == {"yellow"}
-    assert any("postgres_allow_recreate: true" in item["todo"] for item in waiting)
+    assert any("postgres_allow_recreate: true" in item["remedy"] for item in waiting)
 
 
 def test_nothing_of_a_server_is_interpreted_by_a_terminal_or_a_page(
@@ -194,7 +194,7 @@ def test_the_page_in_a_browser(hurt: Checked, tmp_path: Path) -> None:
     dom = browser.look(page, "--dump-dom")
     text = " ".join(unescape(re.sub(r"<[^>]+>", " ", dom)).split())
     for item in hurt.findings:
-        assert " ".join(item["said"].split()) in text
+        assert " ".join(item["message"].split()) in text
     assert NAUGHTY in text and f"role {NAUGHTY}" not in dom
     assert browser.overflow(page, 1200) <= 0
     assert browser.overflow(page, 360) <= 0
@@ -278,7 +278,7 @@ def test_a_host_or_an_engine_that_is_gone_hides_no_other(
         patched.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
         down = check(instance, "down")
     assert down.run.code != 0
-    assert [(item["what"], item["said"]) for item in down.findings] == [
+    assert [(item["what"], item["message"]) for item in down.findings] == [
         ("engine", "No Docker Engine answers on this host. Start it, or let the role docker_engine do it.")
     ]
 

@@ -44,14 +44,14 @@ def test_the_inventory_is_checked_before_anything(fresh: Instance) -> None:
     fresh.declare(postgres_memroy="2g", postgres_port=99999, image_flavuor="full")
     run = fresh.play("deploy-single", "-e", "postgres_workload=webb")
     assert run.code != 0
-    for said in (
+    for message in (
         "The inventory has 4 mistakes",
         "postgres_memroy: there is no such variable; did you mean 'postgres_memory'?",
         "postgres_port: 99999 is not between 1 and 65535",
         "image_flavuor: there is no such variable; did you mean 'image_flavour'?",
         "command line: postgres_workload: 'webb' is not one of web, oltp, dw, mixed; did you mean 'web'?",
     ):
-        assert said in words(run.output)
+        assert message in words(run.output)
     assert "group_vars/all.yml:" in run.output
     assert not fresh.directory.exists()
 
@@ -69,12 +69,12 @@ def test_a_server_that_cannot_start_says_at_which_stage_and_why(fresh: Instance)
         for item in json.loads(report.read_text())["fleet"][0]["findings"]
         if item["what"] == "ready" and item["state"] == "red"
     ]
-    assert "'nosuch'" in found["said"]
+    assert "'nosuch'" in found["message"]
     start = fresh.play("start")
     assert start.code != 0
     assert "did not reach the stage 'process'" in words(start.output)
     assert "cause: bad_preload" in words(start.output) and "postgresql.auto.conf" in words(start.output)
-    subprocess.run(shlex.split("docker " + found["todo"].partition(" docker ")[2]), check=True)
+    subprocess.run(shlex.split("docker " + found["remedy"].partition(" docker ")[2]), check=True)
     assert fresh.play("start").code == 0
     assert "nosuch" not in fresh.sql("show shared_preload_libraries")
 

@@ -298,9 +298,9 @@ def test_the_files_are_made_of_an_inventory(tmp_path: Path) -> None:
     )
     foretold = re.findall(r"changed=(\d+)", _play(*arguments, "--check"))
     assert not made.exists()
-    said = _play(*arguments)
-    assert re.findall(r"changed=(\d+)", said) == foretold == ["0", "3"]
-    assert "db2: the postgres exporter of blog-single is published on 127.0.0.1" in said
+    message = _play(*arguments)
+    assert re.findall(r"changed=(\d+)", message) == foretold == ["0", "3"]
+    assert "db2: the postgres exporter of blog-single is published on 127.0.0.1" in message
     assert re.findall(r"changed=(\d+)", _play(*arguments)) == ["0", "0"]
 
     promtool("check", "config", str(made / "prometheus.yml"))

@@ -81,10 +81,10 @@ def test_a_fresh_clone_is_refused_before_anything_changes(
 ) -> None:
     other, before = clone(shop, "fresh"), state(shop)
     run = from_there(other, name, *(word.format(cluster=shop.cluster) for word in arguments))
-    said = " ".join(run.output.split())
-    assert run.code != 0 and "belongs to environment" in said, run.output
+    message = " ".join(run.output.split())
+    assert run.code != 0 and "belongs to environment" in message, run.output
     for way in ("copy the directory secrets", "fetch=true", f"take_over={shop.cluster}"):
-        assert way in said, run.output
+        assert way in message, run.output
     assert state(shop) == before
     assert not (other / "secrets").exists()
 
@@ -140,11 +140,11 @@ def test_secrets_are_read_back_from_the_host(shop: Instance) -> None:
     assert {
         path.stat().st_mode & 0o077 for path in (other / "secrets").rglob("*") if path.name != ".gitignore"
     } == {0}
-    said = " ".join(run.output.split())
+    message = " ".join(run.output.split())
     assert (
-        "roles/web cannot be read back" in said
-        and "rotate=web" in said
-        and "ca.key cannot be read back" in said
+        "roles/web cannot be read back" in message
+        and "rotate=web" in message
+        and "ca.key cannot be read back" in message
     )
     # A password that the server knows and the control node does not is never replaced unasked.
     before = state(shop)

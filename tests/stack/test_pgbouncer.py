@@ -170,7 +170,7 @@ def test_a_role_that_was_made_a_second_ago(pooled: Instance) -> None:
 
 def test_whoever_does_not_come_in(pooled: Instance) -> None:
     administrator = _secret(pooled, "postgres_password")
-    for user, more, said in (
+    for user, more, message in (
         ("shop", {"password": "wrong"}, "authentication failed"),
         ("shop", {"sslmode": "disable"}, "no authentication method"),
         ("postgres", {"password": administrator}, "login rejected|no such user|not allowed"),
@@ -180,7 +180,7 @@ def test_whoever_does_not_come_in(pooled: Instance) -> None:
         ("shop", {"dbname": "pgbouncer"}, "login rejected|no such user|not allowed"),
         ("shop", {"dbname": "aza_pgbouncer"}, "login rejected|no such user|not allowed"),
     ):
-        with pytest.raises(psycopg.OperationalError, match=said):
+        with pytest.raises(psycopg.OperationalError, match=message):
             _connect(pooled, user, **more)
     with pytest.raises(psycopg.OperationalError, match="does not match host name"):
         _connect(pooled, host="no-such-name.example", hostaddr="127.0.0.1")
@@ -197,8 +197,8 @@ def test_who_needs_a_certificate_at_the_server_does_not_come_in_by_a_password(po
         with pytest.raises(psycopg.OperationalError, match=r"valid client certificate|login rejected"):
             _connect(pooled, port=pooled.variables[port])
         _connect(pooled, "awkward", password=AWKWARD, port=pooled.variables[port]).close()
-    said = " ".join(pooled.play("check").output.split())
-    assert f"hostssl all shop {gateway}/32 scram-sha-256 clientcert=verify-full" in said
+    message = " ".join(pooled.play("check").output.split())
+    assert f"hostssl all shop {gateway}/32 scram-sha-256 clientcert=verify-full" in message
     pooled.declare(postgres_hba=[{"roles": ["+shop"], "addresses": ["all"], "method": "reject"}])
     refused = pooled.play("deploy-single")
     assert refused.code != 0 and "postgres_hba[0]: PgBouncer cannot tell" in " ".join(refused.output.split())
@@ -245,9 +245,9 @@ def test_few_connections_for_many_clients(pooled: Instance) -> None:
 def test_a_check_comes_in_as_a_client_does(pooled: Instance) -> None:
     run = pooled.play("check")
     assert run.code == 0, run.output
-    said = " ".join(run.output.split())
-    assert re.search(r"green pool aza_monitor reaches postgres[^;]* as itself under TLS", said), run.output
-    assert "a wrong password is refused" in said, run.output
+    message = " ".join(run.output.split())
+    assert re.search(r"green pool aza_monitor reaches postgres[^;]* as itself under TLS", message), run.output
+    assert "a wrong password is refused" in message, run.output
 
 
 def test_a_setting_is_read_without_disconnecting_anybody(pooled: Instance) -> None:
@@ -284,13 +284,13 @@ def test_what_is_not_active_is_found(pooled: Instance) -> None:
     rules = pooled.directory / "pgbouncer/pgbouncer_hba.conf"
     rules.write_text(rules.read_text())
     run = pooled.play("check")
-    said = " ".join(run.output.split())
-    assert run.code != 0 and "its max_client_conn is 55, and declared is 123" in said
-    assert "its auth_type is trust, and declared is hba" in said
-    assert "its conffile is /tmp/mine.ini" in said
-    assert "the database shop is disabled at its console" in said
+    message = " ".join(run.output.split())
+    assert run.code != 0 and "its max_client_conn is 55, and declared is 123" in message
+    assert "its auth_type is trust, and declared is hba" in message
+    assert "its conffile is /tmp/mine.ini" in message
+    assert "the database shop is disabled at its console" in message
     _console(pooled, "enable shop")
-    assert "pgbouncer_hba.conf changed after it was last read" in said
+    assert "pgbouncer_hba.conf changed after it was last read" in message
     pooled.deploy()
     found = _config(pooled)
     assert (found["max_client_conn"], found["auth_type"]) == ("123", "hba")

@@ -183,9 +183,10 @@ def bad(result: dict[str, Any]) -> list[dict[str, str]]:
     return [item for item in result["findings"] if item["state"] != "green"]
 
 
-def tells(result: dict[str, Any], what: str, state: str, said: str) -> bool:
+def tells(result: dict[str, Any], what: str, state: str, message: str) -> bool:
     return any(
-        (item["what"], item["state"]) == (what, state) and said in item["said"] for item in result["findings"]
+        (item["what"], item["state"]) == (what, state) and message in item["message"]
+        for item in result["findings"]
     )
 
 
@@ -194,9 +195,9 @@ def test_all_is_well(bouncer: Pool, check: Any) -> None:
     result = check()
     assert not bad(result), result
     assert not result["changed"]
-    said = {item["what"]: item["said"] for item in result["findings"]}
-    assert said["pool"].startswith("shop reaches shop and postgres as itself under TLS")
-    assert said["pool password"] == "a wrong password is refused"
+    message = {item["what"]: item["message"] for item in result["findings"]}
+    assert message["pool"].startswith("shop reaches shop and postgres as itself under TLS")
+    assert message["pool password"] == "a wrong password is refused"
     facts = result["facts"]
     assert facts["databases"]["shop"]["servers"] == 2, (
         "the statement was used on a server that had not prepared it"

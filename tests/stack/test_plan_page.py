@@ -65,6 +65,6 @@ def test_the_example_is_what_the_code_says(running: Server) -> None:
         check_mode=False,
     )
     checked = json.loads(json.dumps(instance_apply.run_check(module, wanted, running.docker)))
-    said = [line for _, line in text.lines(Fleet.of([instance("db1", "shop-single", checked)]))]
+    message = [line for _, line in text.lines(Fleet.of([instance("db1", "shop-single", checked)]))]
     # The harness names the image that was built last by its id.
-    assert [re.sub(r"sha256:\w+", "aza-pg/postgres:18-standard@sha256:…", line) for line in said] == report
+    assert [re.sub(r"sha256:\w+", "aza-pg/postgres:18-standard@sha256:…", line) for line in message] == report

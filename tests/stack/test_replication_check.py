@@ -107,9 +107,10 @@ class Checked:
         every = [(name, item) for name, items in self.findings.items() for item in items]
         return [(name, item) for name, item in every if item.state != "green"]
 
-    def tells(self, name: str, what: str, state: str, said: str) -> bool:
+    def tells(self, name: str, what: str, state: str, message: str) -> bool:
         return any(
-            (item.what, item.state) == (what, state) and said in item.said for item in self.findings[name]
+            (item.what, item.state) == (what, state) and message in item.message
+            for item in self.findings[name]
         )
 
 
@@ -127,10 +128,12 @@ def well(net: Network, **users: Any) -> Checked:
 def test_all_is_well_and_a_monitor_may_look(net: Network) -> None:
     Checked(net)  # makes the table
     found = well(net, db2="watcher")
-    said = {f"{name} {item.what}": item.said for name, items in found.findings.items() for item in items}
-    assert said["db2 streaming"] == "from db1"
-    assert said["db2 tls"] == "streams under TLSv1.3"
-    assert said["db2 sentinel"].startswith("a row written on db1 was here")
+    message = {
+        f"{name} {item.what}": item.message for name, items in found.findings.items() for item in items
+    }
+    assert message["db2 streaming"] == "from db1"
+    assert message["db2 tls"] == "streams under TLSv1.3"
+    assert message["db2 sentinel"].startswith("a row written on db1 was here")
     assert PASSWORD not in repr(found.facts)
     # Nothing is asked in a way that the server complains about.
     assert "ERROR" not in net.log("db2")
@@ -199,8 +202,8 @@ def test_a_playbook_prints_judges_and_draws_it(net: Network, tmp_path: Path) -> 
 
     code, output, report = play(net, tmp_path, "--check")
     assert code == 0, output
-    said = {item["what"] for one in report["fleet"] for item in one["findings"]}
-    assert "sentinel" not in said, "check mode writes no row and waits for none"
+    message = {item["what"] for one in report["fleet"] for item in one["findings"]}
+    assert "sentinel" not in message, "check mode writes no row and waits for none"
 
 
 def test_a_member_at_a_time(net: Network) -> None:
@@ -209,8 +212,8 @@ def test_a_member_at_a_time(net: Network) -> None:
         name: member.look(str(net.socket(name)), "postgres", "one after the other", 0.2)[0]
         for name in ("db2", "db1")
     }
-    said = [item for item in judge(DECLARED, looked)["db2"] if item.what == "sentinel"]
-    assert [(item.state, "forks" in item.todo) for item in said] == [("yellow", True)]
+    message = [item for item in judge(DECLARED, looked)["db2"] if item.what == "sentinel"]
+    assert [(item.state, "forks" in item.remedy) for item in message] == [("yellow", True)]
 
 
 def test_one_row_for_ever_and_the_monitor_cannot_write(net: Network) -> None:

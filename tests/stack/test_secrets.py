@@ -81,12 +81,12 @@ def test_each_role_logs_in_with_its_own(shop: Instance) -> None:
 def test_the_list_says_what_each_is_for(shop: Instance) -> None:
     run = shop.play("secrets")
     assert run.code == 0 and run.recap["changed"] == 0, run.output
-    for said in (
+    for message in (
         r"postgres_password +administrator postgres  today  0600",
         r"roles/web +role web  today  0600",
         r"roles/vaulted +role vaulted  given by the inventory",
     ):
-        assert re.search(said, run.output), run.output
+        assert re.search(message, run.output), run.output
     assert secret(shop, "roles/web") not in run.output
 
 
@@ -118,9 +118,9 @@ def test_all_are_rotated_and_what_the_inventory_gives_is_not(shop: Instance) -> 
     assert login(shop, "postgres", secret(shop, "postgres_password"))
     assert login(shop, "vaulted", f"{CANARY}-vaulted")
     assert shop.deploy().recap["changed"] == 0
-    for name, said in (("vaulted", "given by the inventory"), ("wbe", "did you mean 'web'")):
+    for name, message in (("vaulted", "given by the inventory"), ("wbe", "did you mean 'web'")):
         refused = shop.play("secrets", "-e", f"rotate={name}")
-        assert refused.code != 0 and said in " ".join(refused.output.split()), refused.output
+        assert refused.code != 0 and message in " ".join(refused.output.split()), refused.output
 
 
 @pytest.mark.parametrize("reached", [False, True], ids=["before the server", "after the server"])

@@ -82,8 +82,8 @@ def test_a_new_certificate_disconnects_nobody(instance: Instance) -> None:
         foretold = instance.deploy("--check", "--diff")
         real = instance.deploy("--diff")
         assert foretold.plan == real.plan
-        said = "its names change: with shop.example.org"
-        assert said in real.output
+        message = "its names change: with shop.example.org"
+        assert message in real.output
         assert "PRIVATE KEY" not in foretold.output + real.output
         assert client.execute("select 1").fetchone() == (1,)
     assert _serial(instance) != first
@@ -128,14 +128,14 @@ def test_what_the_server_shows_is_compared_with_the_file(instance: Instance) -> 
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda key: key.replace("MIGH", "MIGX"), "there is no private key in PEM form"),
         (lambda key: "/no/such/file.key", "/no/such/file.key cannot be read on the control node"),
     ],
 )
 def test_a_certificate_of_ones_own_that_cannot_work(
-    instance: Instance, spoil: Callable[[str], str], said: str
+    instance: Instance, spoil: Callable[[str], str], message: str
 ) -> None:
     pem = (instance.inventory / "secrets" / instance.cluster / "tls/here.pem").read_text()
     key, mark, chain = pem.partition("-----BEGIN CERTIFICATE-----")
@@ -143,7 +143,7 @@ def test_a_certificate_of_ones_own_that_cannot_work(
     own = {"postgres_tls_certificate": mark + chain, "postgres_tls_key": spoil(key)}
     instance.declare(**own, postgres_allow_plain_passwords=True)
     run = instance.play("deploy-single", "-vvv")
-    assert run.code != 0 and said in " ".join(run.output.split()), run.output
+    assert run.code != 0 and message in " ".join(run.output.split()), run.output
     assert key.splitlines()[1] not in run.output
     assert _serial(instance) == kept
     instance.declare(postgres_tls_certificate="", postgres_tls_key="")

@@ -142,12 +142,12 @@ def test_what_is_written_through_the_primarys_pool_is_read_through_a_replicas(sh
 
 def test_whoever_may_not_come_in_does_not(shop: Members) -> None:
     for found in shop.values():
-        for more, said in (
+        for more, message in (
             ({"password": "wrong"}, "authentication failed"),
             ({"sslmode": "disable"}, "no authentication method"),
             ({"host": "other.example.org", "hostaddr": found.address}, "does not match host name"),
         ):
-            with pytest.raises(psycopg.OperationalError, match=said):
+            with pytest.raises(psycopg.OperationalError, match=message):
                 pool(found, **more)
 
 

@@ -97,9 +97,9 @@ def test_a_host_key_that_is_wrong_stops_that_host_alone(
     for name in (PRIMARY, FAR, blog.name):
         assert any(task.name.endswith("Bring the instance to its declared state") for task in run.of(name))
     check = playbook("check.yml", extra=declared | strange, expect_failure=True)
-    said = " ".join(check.output.split())
-    assert "it cannot be reached: " in said and _REFUSED.search(said), check.output
-    assert "1 instance" not in said and "4 instances: 1 red" in said, check.output
+    message = " ".join(check.output.split())
+    assert "it cannot be reached: " in message and _REFUSED.search(message), check.output
+    assert "1 instance" not in message and "4 instances: 1 red" in message, check.output
 
 
 def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(
@@ -118,7 +118,7 @@ def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(
     far.sql("select pg_wal_replay_pause()")
     far.run(f"docker stop {far.pgbouncer}")
     check = playbook("check.yml", extra=declared, limit=["shop"], expect_failure=True)
-    said = " ".join(check.output.split())
+    message = " ".join(check.output.split())
     for words in (
         f"start container {near.container}",
         f"create slot {name}",
@@ -127,8 +127,8 @@ def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(
         "its replay is paused",
         f"start container {far.pgbouncer}",
     ):
-        assert words in said, f"{words}: not in {check.output}"
-    assert "does not outlive" not in said, "what checks has connections enough for each database"
+        assert words in message, f"{words}: not in {check.output}"
+    assert "does not outlive" not in message, "what checks has connections enough for each database"
 
     primary.sql("drop role stray")
     far.sql("select pg_wal_replay_resume()")

@@ -41,9 +41,9 @@ def test_the_other_replica_follows_the_promoted_one_and_the_old_primary_is_refus
     identity = {name: shop[name].identity() for name in (NEW, OTHER)}
     stopped, beside = shop[OLD].facts(), blog.facts()
     run = deploy("--diff", expect_failure=True)
-    said = run.failure(OLD)
-    assert "has a primary's data and does not run" in said and f"{NEW} writes" in said, said
-    assert f"remove.yml --limit {OLD}" in said
+    message = run.failure(OLD)
+    assert "has a primary's data and does not run" in message and f"{NEW} writes" in message, message
+    assert f"remove.yml --limit {OLD}" in message
     assert shop[OLD].facts() == stopped
     assert f"{NEW} is the primary now, the inventory says replica" in " ".join(run.output.split())
     followed = [change for change in run.plan(OTHER) if change["name"] == "primary_conninfo"]
@@ -134,8 +134,8 @@ def test_the_old_primary_without_its_data_becomes_a_replica(
     until(lambda: old.host.run(f"docker exec {old.container} pg_isready -q").rc == 0, "the old primary runs")
     old.sql("insert into items values ('nobody else has it')", database="shop")
     old.run(f"docker stop {old.container}")
-    said = playbook("remove.yml", extra=BOTH, limit=[OLD], expect_failure=True).failure(OLD)
-    assert f"of WAL that {NEW} lacks" in said and f"accept_loss={OLD}" in said, said
+    message = playbook("remove.yml", extra=BOTH, limit=[OLD], expect_failure=True).failure(OLD)
+    assert f"of WAL that {NEW} lacks" in message and f"accept_loss={OLD}" in message, message
     assert old.volume in old.run("docker volume ls -q").split()
     playbook("remove.yml", extra=BOTH | {"accept_loss": OLD}, limit=[OLD])
     assert shop[OLD].volume not in shop[OLD].run("docker volume ls -q").split()

@@ -83,32 +83,32 @@ def test_database_is_as_declared(shop: Instance) -> None:
 def test_access_is_what_was_declared_and_no_more(shop: Instance) -> None:
     """The owner makes a table afterwards: who reads and writes may at once, who reads may not write."""
     made = "with made as (select 1) select 1 from made"
-    code, said = client(shop, "shop", made)
-    assert code == 0, said
+    code, message = client(shop, "shop", made)
+    assert code == 0, message
     shop.sql("set role shop; create table if not exists items (id int primary key)", database="shop")
     assert (
         client(shop, "shop_app", "insert into items values (1) on conflict do nothing returning id")[0] == 0
     )
     assert client(shop, "reporting", "select count(*) from items")[0] == 0
-    code, said = client(shop, "reporting", "delete from items returning id")
-    assert code != 0 and "permission denied" in said
+    code, message = client(shop, "reporting", "delete from items returning id")
+    assert code != 0 and "permission denied" in message
     assert client(shop, "team", "select 1", password=secret(shop, "roles/shop"))[0] != 0, "it may not log in"
 
 
 def test_session_settings_reach_the_client_over_tls(shop: Instance) -> None:
-    code, said = client(
+    code, message = client(
         shop,
         "shop_app",
         "show statement_timeout",
         "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()",
     )
-    assert code == 0, said
-    assert "30s" in said and "TLSv1." in said
+    assert code == 0, message
+    assert "30s" in message and "TLSv1." in message
 
 
 def test_without_tls_nobody_comes_in(shop: Instance) -> None:
-    code, said = client(shop, "shop_app", "select 1", mode="disable")
-    assert code != 0 and "no encryption" in said
+    code, message = client(shop, "shop_app", "select 1", mode="disable")
+    assert code != 0 and "no encryption" in message
 
 
 def test_exporter_sees_the_server(instance: Instance) -> None:
@@ -157,8 +157,8 @@ def test_back_to_what_the_inventory_says(instances: Instances, shop: Instance, p
     shop.sql("create table kept_rows as select 1", database="archive")
     playbook("deploy-single.yml")
     assert_second_run_changes_nothing(lambda: playbook("deploy-single.yml"), instances, most_tasks=8)
-    said = playbook("check.yml").output
-    assert "archive" in said and "auditor" in said
+    message = playbook("check.yml").output
+    assert "archive" in message and "auditor" in message
 
     gone = {
         "postgres_roles": [*shop.variables["postgres_roles"], {"name": "auditor", "state": "absent"}],

@@ -48,9 +48,9 @@ def _hurt(victim: Instance, damages: dict[str, str]) -> list[str]:
     return [says.format(**names) for says in damages.values()]
 
 
-def _assert_repaired(instances: Instances, playbook: Playbook, said: dict[str, list[str]]) -> None:
+def _assert_repaired(instances: Instances, playbook: Playbook, message: dict[str, list[str]]) -> None:
     foretold, _ = assert_check_mode_is_exact(lambda *words: playbook("deploy-single.yml", *words), instances)
-    for name, sentences in said.items():
+    for name, sentences in message.items():
         planned = "\n".join(" ".join((c["action"], c["kind"], c["name"])) for c in foretold.plan(name))
         assert not [sentence for sentence in sentences if sentence not in planned], planned
         assert instances[name].sql("select answer from kept") == "42"
@@ -62,7 +62,7 @@ def test_edited_by_hand(instances: Instances, playbook: Playbook) -> None:
     hurt, sound = sorted(instances)
     before = instances[sound].facts()
     identity = instances[hurt].identity()
-    said = _hurt(instances[hurt], EDITED_BY_HAND)
+    message = _hurt(instances[hurt], EDITED_BY_HAND)
     damaged = instances[hurt].facts()
     found = playbook("check.yml", expect_failure=True)
     for words in (
@@ -75,7 +75,7 @@ def test_edited_by_hand(instances: Instances, playbook: Playbook) -> None:
     ):
         assert words in found.output, found.output
     assert instances[hurt].facts() == damaged, "check.yml changed something"
-    _assert_repaired(instances, playbook, {hurt: said})
+    _assert_repaired(instances, playbook, {hurt: message})
     assert instances[sound].facts() == before
     assert instances[hurt].identity() == identity, "none of this needs a restart"
     assert instances[hurt].sql("select count(*) from pg_hba_file_rules where auth_method = 'trust'") == "0"
@@ -83,11 +83,11 @@ def test_edited_by_hand(instances: Instances, playbook: Playbook) -> None:
 
 def test_killed_and_server_changed(instances: Instances, playbook: Playbook) -> None:
     killed, changed = sorted(instances)
-    said = {
+    message = {
         killed: _hurt(instances[killed], LOST),
         changed: _hurt(instances[changed], SERVER_CHANGED),
     }
-    _assert_repaired(instances, playbook, said)
+    _assert_repaired(instances, playbook, message)
 
 
 def test_removed_by_hand(instances: Instances, playbook: Playbook) -> None:
@@ -108,8 +108,8 @@ def test_reboot_of_the_hosts(instances: Instances, playbook: Playbook) -> None:
         instances, key=lambda name: instances[name].variables["test_host_command"] == ["dockerd"]
     )
     _wait_for_server(instances[own])
-    said = playbook("deploy-single.yml", expect_failure=True)
-    assert "Docker Engine" in said.failure(without)
+    message = playbook("deploy-single.yml", expect_failure=True)
+    assert "Docker Engine" in message.failure(without)
     assert instances[own].sql("select answer from kept") == "42"
 
     instances[without].run("dpkg --purge --force-depends python3-psycopg")

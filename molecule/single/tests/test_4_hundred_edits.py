@@ -79,7 +79,7 @@ def findings(playbook: Playbook, path: Path, expect_failure: bool = False) -> li
 
 def tells(instance: Instance, item: dict[str, str], edit: Edit) -> bool:
     words = [_named(instance, word) for word in edit.words]
-    return item["state"] == edit.state and all(word in item["said"] for word in words)
+    return item["state"] == edit.state and all(word in item["message"] for word in words)
 
 
 def _named(instance: Instance, text: str) -> str:

@@ -91,8 +91,8 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": error.msg, "reason": error.reason}
         if fleet.counts["red"]:
             word = "finding is" if fleet.counts["red"] == 1 else "findings are"
-            said = f"{fleet.counts['red']} {word} red; see above."
-            result |= {"failed": True, "msg": said, "reason": "red"}
+            message = f"{fleet.counts['red']} {word} red; see above."
+            result |= {"failed": True, "msg": message, "reason": "red"}
         return result
 
 
@@ -109,7 +109,7 @@ def cluster(
             host: _bare((known.get("instance_result") or {}).get(proof) or known.get(f"{proof}_result"))
             for host, known in left.items()
         }
-        return {host: said or _unseen(left[host]) for host, said in found.items()}
+        return {host: message or _unseen(left[host]) for host, message in found.items()}
 
     left_out = {host: {"error": NOT_ASKED} for host in entries if host not in asked}
     return clusters.cluster(
@@ -131,15 +131,15 @@ def instances(
             error = str(_unseen(known).get("error", ""))
             if error and not result.get("findings"):
                 result["findings"] = [
-                    {"what": "host", "state": "red", "said": error, "todo": "start the host"}
+                    {"what": "host", "state": "red", "message": error, "remedy": "start the host"}
                 ]
             yield instance(str(host), name, result, mine)
 
 
 def _unseen(known: Mapping[str, Any]) -> dict[str, Any]:
     """Why a look at the host failed, where it did."""
-    said = (known.get("instance_host") or {}).get("msg")
-    return {"error": f"it could not be looked at: {said}"} if said else {}
+    message = (known.get("instance_host") or {}).get("msg")
+    return {"error": f"it could not be looked at: {message}"} if message else {}
 
 
 def _bare(result: Any) -> dict[str, Any]:

@@ -67,13 +67,13 @@ def _lines(found: list[Problem], place_of: Callable[[Problem], str], everybody: 
     merged: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for problem in found:
         place = problem.place or place_of(problem) or f"host {problem.host}"
-        hosts = merged.setdefault((place, problem.path, problem.said), [])
+        hosts = merged.setdefault((place, problem.path, problem.message), [])
         if problem.host not in hosts:
             hosts.append(problem.host)
     ordered = sorted(merged.items(), key=lambda item: _sortable(item[0][0]))
     return [
-        f"{place}: {printable(written(path))}: {said}{'' if len(hosts) == everybody else _some(hosts)}"
-        for (place, path, said), hosts in ordered
+        f"{place}: {printable(written(path))}: {message}{'' if len(hosts) == everybody else _some(hosts)}"
+        for (place, path, message), hosts in ordered
     ]
 
 

@@ -45,11 +45,11 @@ class ActionModule(ActionBase):
         blackbox, alertmanager = str(given["blackbox_exporter"]), str(given["alertmanager"])
         found = scrape.scrape(hosts, bool(blackbox), given["node_exporter_port"])
         lines = [f"{name}: {', '.join(targets)}" for name, targets in found.jobs.items()]
-        Display().display("\n" + "\n".join(f"  {plain(line)}" for line in (*lines, *found.said)) + "\n")
+        Display().display("\n" + "\n".join(f"  {plain(line)}" for line in (*lines, *found.message)) + "\n")
         return {
             **result,
             "changed": False,
             "prometheus": scrape.render(found, blackbox, alertmanager),
             "targets": {name: list(targets) for name, targets in found.jobs.items()},
-            "left_out": list(found.said),
+            "left_out": list(found.message),
         }

@@ -28,8 +28,8 @@ class AzaError(Exception):
 
     def after(self, done: Iterable[str]) -> AzaError:
         """The same failure, where something was done before it."""
-        said = f"Done before that: {'; '.join(line.strip() for line in done)}."
-        return AzaError(self.msg.replace(_UNTOUCHED, said), self.reason, **self.details)
+        message = f"Done before that: {'; '.join(line.strip() for line in done)}."
+        return AzaError(self.msg.replace(_UNTOUCHED, message), self.reason, **self.details)
 
 
 _UNTOUCHED = "Nothing was changed."

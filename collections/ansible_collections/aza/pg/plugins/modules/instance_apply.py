@@ -149,7 +149,7 @@ version:
   returned: phase apply
   type: str
 findings:
-  description: What a check has to say, each with C(what), C(state), C(said) and, where something helps, C(todo).
+  description: What a check has to say, each with C(what), C(state), C(message) and, where something helps, C(remedy).
   returned: phase check
   type: list
   elements: dict
@@ -379,12 +379,12 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     # A server that was stopped is only that; one that ended by itself has a reason.
     restarting = (found.container or {}).get("state") == "restarting"
     now = ready.probe(wanted, docker) if found.running or restarting or failed(found) else None
-    said = [*problems, *findings.judge(wanted, found, plan, now, given["tuned"])]
+    message = [*problems, *findings.judge(wanted, found, plan, now, given["tuned"])]
     result = {
         "changed": False,
         "plan": (plan or Plan()).to_dict(),
         "lines": (plan or Plan()).lines(),
-        "findings": [item.to_dict() for item in said],
+        "findings": [item.to_dict() for item in message],
         "version": (found.server or {}).get("version", ""),
     }
     if found.server:

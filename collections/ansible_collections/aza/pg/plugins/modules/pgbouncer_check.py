@@ -114,7 +114,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: One for each thing that was looked at, with C(what), C(state), C(said) and C(todo).
+  description: One for each thing that was looked at, with C(what), C(state), C(message) and C(remedy).
   returned: always
   type: list
   elements: dict
@@ -130,7 +130,7 @@ facts:
       description: Database and how the login went, with C(session_user), C(tls), C(prepared), C(seconds) or C(error).
       type: dict
     wrong_password:
-      description: Whether it was C(refused), and what was C(said).
+      description: Whether it was C(refused), and what was C(message).
       type: dict
     console:
       description: C(version), C(pools), C(databases), C(config) and C(lists), or C(error).

@@ -232,12 +232,12 @@ class Part:
         self._refuse(guard.remove_data(self.host, found, cluster, self.given["accept_loss"]), found)
 
     def _refuse(self, why: Iterable[str], found: Collection[Member]) -> None:
-        said = [*self._strange_names(), *guard.vouched(tuple(found), self.given["not_primary"]), *why]
-        if said:
+        message = [*self._strange_names(), *guard.vouched(tuple(found), self.given["not_primary"]), *why]
+        if message:
             raise AzaError(
-                f"{self.given['cluster']} on {self.host}: {'; '.join(said)}. Nothing was changed.",
+                f"{self.given['cluster']} on {self.host}: {'; '.join(message)}. Nothing was changed.",
                 reason="cluster",
-                problems=said,
+                problems=message,
             )
 
     def _strange_names(self) -> Iterable[str]:

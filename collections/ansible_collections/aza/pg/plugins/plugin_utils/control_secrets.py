@@ -33,7 +33,8 @@ _NEXT = "+next"
 ADMINISTRATOR = "postgres_password"
 _KNOWN = (ADMINISTRATOR,)
 _PASSFILE = "pgpass"
-ROLES = "roles/"
+# Before the names of roles' passwords, and of secrets that only a service of the stack has.
+ROLES, SERVICES = "roles/", "services/"
 SHORTEST = 12
 
 
@@ -121,7 +122,7 @@ class SecretStore:
     def names(self) -> dict[str, list[Path]]:
         """The secrets that are there, each with its files: the value, and the next one."""
         found: dict[str, list[Path]] = {}
-        for prefix in ("", ROLES):
+        for prefix in ("", ROLES, SERVICES):
             for path in sorted((self.directory / prefix).glob("[!.]*")):
                 if path.is_file() and (prefix or path.name.removesuffix(_NEXT) in _KNOWN):
                     name = urllib.parse.unquote(path.name.removesuffix(_NEXT))
@@ -266,9 +267,9 @@ class InstanceSecrets:
             self._store.dry = False
 
     def get(self, name: str) -> str:
-        """The password of that name.
+        """Return the secret of that name.
 
-        :raises ValueError: no value is made for a name that is not a password's.
+        :raises ValueError: no value is made for a name that is not one of a secret.
         """
         role_of(name, "")
         if name in self.given:
@@ -292,19 +293,21 @@ class InstanceSecrets:
         if standby and path.exists():
             return str(path)
         users = {role_of(name, administrator): value for name, value in self.kept.items()}
-        return str(self.store.write_pgpass(users))
+        return str(self.store.write_pgpass({role: value for role, value in users.items() if role}))
 
 
 def role_of(name: str, administrator: str) -> str:
-    """Returns the role whose password the secret is.
+    """Return the role whose password the secret is; empty for a secret of a service.
 
-    :raises ValueError: the secret is not the password of a role.
+    :raises ValueError: it is neither the password of a role nor a secret of a service.
     """
     if name == ADMINISTRATOR:
         return administrator
+    if name.startswith(SERVICES) and name != SERVICES:
+        return ""
     if name.startswith(ROLES) and name != ROLES:
         return name[len(ROLES) :]
-    raise ValueError(f"the secret {name} is not the password of a role")
+    raise ValueError(f"the secret {name} is not the password of a role, and not of a service")
 
 
 def inventory_passwords(password: str, roles: Iterable[object]) -> dict[str, str]:

@@ -134,7 +134,7 @@ class InstanceAction(ActionBase):
             if now["stage"] != shown or time.monotonic() - shown_at > _REPEAT_SECONDS:
                 number = STAGES.index(now["stage"]) + 1
                 self.say(
-                    f"waits for stage {number} of {len(STAGES)}, {now['stage']}, {waited:.0f} s: {now['said']}"
+                    f"waits for stage {number} of {len(STAGES)}, {now['stage']}, {waited:.0f} s: {now['message']}"
                 )
                 shown, shown_at = now["stage"], time.monotonic()
 
@@ -143,7 +143,7 @@ class InstanceAction(ActionBase):
         remedy = f" {now['remedy']}\n" if now["remedy"] else ""
         return AzaError(
             f"{desired['instance']} is not ready: it did not reach the stage '{now['stage']}' in {waited:.0f} s: "
-            f"{now['said']}.{remedy}" + (f" The log says:{log}" if log else " The log is empty."),
+            f"{now['message']}.{remedy}" + (f" The log says:{log}" if log else " The log is empty."),
             reason="not_ready",
             stage=now["stage"],
             cause=now["cause"],

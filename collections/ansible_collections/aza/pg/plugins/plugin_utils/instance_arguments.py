@@ -21,9 +21,9 @@ def arguments(documentation: str) -> dict[str, dict[str, Any]]:
 def confirm(cluster: str, confirmed: str, remove_data: str) -> None:
     """:raises AzaError: removing the instance, or its data, is not confirmed with the cluster's name."""
     if confirmed != cluster:
-        said = f", not '{confirmed}'" if confirmed else ""
+        message = f", not '{confirmed}'" if confirmed else ""
         raise AzaError(
-            f"Removing {cluster} must be confirmed with the cluster's name: confirm={cluster}{said}. "
+            f"Removing {cluster} must be confirmed with the cluster's name: confirm={cluster}{message}. "
             "Nothing was changed.",
             reason="not_confirmed",
         )

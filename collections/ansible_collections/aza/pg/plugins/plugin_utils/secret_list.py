@@ -17,6 +17,7 @@ from ansible_collections.aza.pg.plugins.module_utils.services import registry
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
     ADMINISTRATOR,
     ROLES,
+    SERVICES,
     SecretStore,
     inventory_passwords,
 )
@@ -39,7 +40,7 @@ class Entry:
     @property
     def names(self) -> tuple[str, ...]:
         """What people may call it."""
-        return (self.name, self.name.removeprefix(ROLES))
+        return (self.name, self.name.removeprefix(ROLES).removeprefix(SERVICES))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,8 +92,8 @@ def lines(store: SecretStore, listed: list[Entry], removed: set[str], rotating: 
     yield f"secrets of {store.directory.name} in {store.directory}"
     width = max(len(entry.name) for entry in listed)
     for entry in listed:
-        said = [f"  {entry.name:<{width}}", *_words(entry, entry.name in removed, entry.name in rotating)]
-        yield "  ".join(said)
+        message = [f"  {entry.name:<{width}}", *_words(entry, entry.name in removed, entry.name in rotating)]
+        yield "  ".join(message)
 
 
 def _words(entry: Entry, removed: bool, rotating: bool) -> Iterator[str]:
@@ -111,5 +112,9 @@ def _words(entry: Entry, removed: bool, rotating: bool) -> Iterator[str]:
 
 
 def abandoned_line(directory: Path, names: list[str], removing: str) -> str:
-    said = "removed" if removing == directory.name else f"remove them with -e remove_unused={directory.name}"
-    return f"no host belongs to {directory.name}, and {directory} holds {len(names)} of its secrets: {said}"
+    message = (
+        "removed" if removing == directory.name else f"remove them with -e remove_unused={directory.name}"
+    )
+    return (
+        f"no host belongs to {directory.name}, and {directory} holds {len(names)} of its secrets: {message}"
+    )

@@ -115,18 +115,18 @@ def _origin(entry: Extension, source: str) -> str:
 
 def _known(entry: Extension) -> list[str]:
     """Return the sentences that a user of the entry should have read."""
-    said = [f"Not enabled: {entry.disabled_reason}"] if entry.disabled_reason else []
+    message = [f"Not enabled: {entry.disabled_reason}"] if entry.disabled_reason else []
     if entry.notes:
-        said.append(" ".join(entry.notes.split()))
+        message.append(" ".join(entry.notes.split()))
     if entry.settings:
         pairs = ", ".join(f"`{key} = {value}`" for key, value in entry.settings.items())
-        said.append(f"Needs {pairs}.")
+        message.append(f"Needs {pairs}.")
     if entry.output_plugins:
         plugins = ", ".join(f"`{plugin}`" for plugin in entry.output_plugins)
-        said.append(f"`output_plugin_libraries` must list {plugins}.")
+        message.append(f"`output_plugin_libraries` must list {plugins}.")
     if entry.preload and entry.preload.conflicts:
-        said.append(f"Not to be preloaded together with {', '.join(entry.preload.conflicts)}.")
-    return said
+        message.append(f"Not to be preloaded together with {', '.join(entry.preload.conflicts)}.")
+    return message
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

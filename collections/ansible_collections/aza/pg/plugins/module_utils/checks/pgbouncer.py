@@ -54,42 +54,42 @@ def _logins(declared: Declared, facts: Mapping[str, Any]) -> Iterator[Finding]:
             well.append(str(name))
     if well:
         under = " under TLS" if declared.tls else ""
-        said = (
+        message = (
             f"{client} reaches {listed(well)} as itself{under}; prepared statements outlive their transaction"
         )
-        yield Finding("pool", "green", said)
+        yield Finding("pool", "green", message)
 
 
 def _login(declared: Declared, client: str, name: str, found: Mapping[str, Any]) -> Iterator[Finding]:
     if found.get("error") or not found:
-        said = f"{client} does not reach {name}: {found.get('error') or 'nothing was tried'}"
+        message = f"{client} does not reach {name}: {found.get('error') or 'nothing was tried'}"
         yield Finding(
-            "pool", "red", said, "PgBouncer's log says why: its server, its auth_query, or the password"
+            "pool", "red", message, "PgBouncer's log says why: its server, its auth_query, or the password"
         )
         return
     if found.get("session_user") != client:
-        said = (
+        message = (
             f"in {name} the server takes {client} for {found.get('session_user')}: all rights are that role's"
         )
-        yield Finding("pool", "red", said, f"take user= out of the line of {name} in pgbouncer.ini")
+        yield Finding("pool", "red", message, f"take user= out of the line of {name} in pgbouncer.ini")
     if declared.tls and not found.get("tls"):
-        said = f"{client} reaches {name} in the clear"
+        message = f"{client} reaches {name} in the clear"
         yield Finding(
             "pool tls",
             "red",
-            said,
+            message,
             "client_tls_sslmode must be require, and the client's sslmode verify-full",
         )
     if not found.get("prepared"):
-        said = (
+        message = (
             f"a prepared statement does not outlive its transaction in {name}: {found.get('prepared_error')}"
         )
-        yield Finding("pool prepared", "red", said, "set max_prepared_statements above 0")
+        yield Finding("pool prepared", "red", message, "set max_prepared_statements above 0")
 
 
 def _wrong_password(facts: Mapping[str, Any]) -> Iterator[Finding]:
     found = mapping(facts.get("wrong_password"))
-    said = text(found.get("said"))
+    message = text(found.get("message"))
     if not found:
         return
     if not found.get("refused"):
@@ -99,10 +99,10 @@ def _wrong_password(facts: Mapping[str, Any]) -> Iterator[Finding]:
             f"PgBouncer lets {text(facts.get('client'))} in with a wrong password",
             "auth_type must be scram-sha-256 (or hba with it), never trust or any",
         )
-    elif any(words in said.lower() for words in _REFUSALS):
+    elif any(words in message.lower() for words in _REFUSALS):
         yield Finding("pool password", "green", "a wrong password is refused")
     else:
-        unclear = f"whether a wrong password is refused could not be seen: {said}"
+        unclear = f"whether a wrong password is refused could not be seen: {message}"
         yield Finding("pool password", "yellow", unclear, "see above why nobody gets in")
 
 
@@ -110,8 +110,10 @@ def _console(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
     if not found:
         return
     if found.get("error"):
-        said = f"its console does not answer: {found['error']}"
-        yield Finding("pool console", "red", said, "see whether PgBouncer runs, and who may use its socket")
+        message = f"its console does not answer: {found['error']}"
+        yield Finding(
+            "pool console", "red", message, "see whether PgBouncer runs, and who may use its socket"
+        )
         return
     yield from _config(declared, mapping(found.get("config")))
     yield from _databases(declared, found)
@@ -124,7 +126,7 @@ def _config(declared: Declared, is_now: Mapping[str, Any]) -> Iterator[Finding]:
         for key, value in declared.config.items()
         if not same(str(is_now.get(key, "")), str(value))
     ]
-    yield from (Finding("pool settings", "red", said, _DEPLOY) for said in differ)
+    yield from (Finding("pool settings", "red", message, _DEPLOY) for message in differ)
     if declared.config and not differ:
         yield Finding("pool settings", "green", f"all {len(declared.config)} settings are as declared")
 
@@ -133,15 +135,15 @@ def _databases(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding
     is_now = {str(row.get("name")): row for row in rows(found.get("databases"))}
     bad = False
     for name, wanted in declared.databases.items():
-        for said, todo in _database(name, mapping(wanted), is_now.get(name)):
+        for message, remedy in _database(name, mapping(wanted), is_now.get(name)):
             bad = True
-            yield Finding("pool databases", "red", said, todo)
+            yield Finding("pool databases", "red", message, remedy)
     if declared.databases and not bad:
         yield Finding("pool databases", "green", f"{listed(declared.databases)}: as declared")
     undeclared = sorted(set(is_now) - set(declared.databases) - {CONSOLE, "*"})
     if declared.databases and undeclared:
-        said = f"nobody declared {listed(undeclared)}"
-        yield Finding("pool databases", "yellow", said, "declare what is used; a deploy removes the rest")
+        message = f"nobody declared {listed(undeclared)}"
+        yield Finding("pool databases", "yellow", message, "declare what is used; a deploy removes the rest")
 
 
 def _database(
@@ -152,9 +154,9 @@ def _database(
         return
     if is_now.get("force_user"):
         yield f"every client of {name} becomes {is_now['force_user']} on the server", _DEPLOY
-    for word, todo in (("paused", "RESUME"), ("disabled", "ENABLE")):
+    for word, remedy in (("paused", "RESUME"), ("disabled", "ENABLE")):
         if str(is_now.get(word) or "0") != "0":
-            yield f"{name} is {word}: its clients wait or are refused", f"on its console: {todo} {name}"
+            yield f"{name} is {word}: its clients wait or are refused", f"on its console: {remedy} {name}"
     for key, value in wanted.items():
         live = is_now.get(key)
         if not same("" if live is None else str(live), str(value)):
@@ -182,13 +184,13 @@ def _load(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
     most = count(mapping(found.get("config")).get("max_client_conn"))
     if not most:
         return
-    said = f"{clients:.0f} of {most:.0f} clients"
+    message = f"{clients:.0f} of {most:.0f} clients"
     if clients > most * declared.clients_share:
         yield Finding(
-            "pool clients", "yellow", f"{said}: the next ones are soon refused", "raise max_client_conn"
+            "pool clients", "yellow", f"{message}: the next ones are soon refused", "raise max_client_conn"
         )
     else:
-        yield Finding("pool clients", "green", said)
+        yield Finding("pool clients", "green", message)
 
 
 def _seconds(pool: Mapping[str, Any]) -> float:

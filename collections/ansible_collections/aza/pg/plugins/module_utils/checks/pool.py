@@ -171,7 +171,7 @@ def try_wrong_password(door: Door, client: Client, database: str) -> dict[str, A
         with door.login(database, client.user, secrets.token_hex(16)):
             return {"refused": False}
     except server.database_errors() as error:
-        return {"refused": True, "said": _said(error)}
+        return {"refused": True, "message": _said(error)}
 
 
 def ask(console: Console) -> dict[str, Any]:

@@ -132,9 +132,9 @@ def _streaming(view: View, name: str) -> Iterator[Finding]:
             "its log says why: the upstream is gone, refuses it (pg_hba.conf, password, certificate) or has no slot",
         )
     elif upstream and not view.facts(upstream):
-        said = f"from {where or 'somewhere'}; whether that is {upstream} could not be asked"
+        message = f"from {where or 'somewhere'}; whether that is {upstream} could not be asked"
         helps = _WHOLE if view.reason(upstream) == NOT_ASKED else f"bring {upstream} back"
-        yield Finding("streaming", "yellow", said, helps)
+        yield Finding("streaming", "yellow", message, helps)
     elif not upstream or view.source(name) != upstream:
         other = view.source(name) or where or "a server that is no member"
         yield Finding(
@@ -160,25 +160,29 @@ def _slot(view: View, name: str) -> Iterator[Finding]:
     used = text(mapping(view.facts(name).get("receiver")).get("slot_name"))
     keeps = f"it keeps {size(number(found.get('retained_bytes')) or 0)} of WAL"
     if used and used != wanted:
-        said = f"it uses the slot {used}, declared is {wanted}"
-        yield Finding("slot", "red", said, "a deploy puts it right")
+        message = f"it uses the slot {used}, declared is {wanted}"
+        yield Finding("slot", "red", message, "a deploy puts it right")
     elif not found:
-        said = f"{upstream} has no slot {wanted}: WAL that this replica still needs may be removed any time"
-        yield Finding("slot", "red", said, "a deploy makes it; a replica that has missed WAL is cloned anew")
+        message = (
+            f"{upstream} has no slot {wanted}: WAL that this replica still needs may be removed any time"
+        )
+        yield Finding(
+            "slot", "red", message, "a deploy makes it; a replica that has missed WAL is cloned anew"
+        )
     elif found.get("wal_status") in _LOSING:
         gone = "is gone" if found["wal_status"] == "lost" else "goes with the next checkpoint"
-        said = f"the WAL that slot {wanted} on {upstream} stands for {gone}"
+        message = f"the WAL that slot {wanted} on {upstream} stands for {gone}"
         yield Finding(
-            "slot", "red", said, "clone the replica anew; max_slot_wal_keep_size says how much is kept"
+            "slot", "red", message, "clone the replica anew; max_slot_wal_keep_size says how much is kept"
         )
     elif not found.get("active"):
-        said = f"slot {wanted} on {upstream} is not in use; {keeps}"
+        message = f"slot {wanted} on {upstream} is not in use; {keeps}"
         yield Finding(
-            "slot", "red", said, "bring the replica back, or remove it from the inventory and its slot"
+            "slot", "red", message, "bring the replica back, or remove it from the inventory and its slot"
         )
     elif found.get("wal_status") == "extended":
-        said = f"slot {wanted} on {upstream}: {keeps}, more than max_wal_size"
-        yield Finding("slot", "yellow", said, "see why the replica is behind")
+        message = f"slot {wanted} on {upstream}: {keeps}, more than max_wal_size"
+        yield Finding("slot", "yellow", message, "see why the replica is behind")
     else:
         yield Finding("slot", "green", f"{wanted} on {upstream}; {keeps}")
 
@@ -188,8 +192,10 @@ def _strays(view: View, name: str) -> Iterator[Finding]:
     for row in undeclared_slots(view, name):
         if row.get("wal_status") in _LOSING:
             slot = row.get("name")
-            said = f"nobody declared the physical slot {slot}, and what it stands for is {row['wal_status']}"
-            yield Finding("slots", "red", said, f'drop it with postgres_allow_loss: ["slot {slot}"]')
+            message = (
+                f"nobody declared the physical slot {slot}, and what it stands for is {row['wal_status']}"
+            )
+            yield Finding("slots", "red", message, f'drop it with postgres_allow_loss: ["slot {slot}"]')
 
 
 def _lag(view: View, name: str) -> Iterator[Finding]:
@@ -200,8 +206,8 @@ def _lag(view: View, name: str) -> Iterator[Finding]:
     delay, own = view.delay(name), view.declared.members[name].delay
     live = number(mapping(facts.get("settings")).get("recovery_min_apply_delay"))
     if live is not None and live != own:
-        said = f"it delays its replay by {duration(live)}, declared is {duration(own)}"
-        yield Finding("delay", "yellow", said, "a deploy puts it right")
+        message = f"it delays its replay by {duration(live)}, declared is {duration(own)}"
+        yield Finding("delay", "yellow", message, "a deploy puts it right")
     # What is delayed on purpose is behind on purpose; that it is received is what counts.
     count = view.unreceived(name) if delay else view.behind(name)
     seconds = view.seconds_behind(name)
@@ -209,18 +215,18 @@ def _lag(view: View, name: str) -> Iterator[Finding]:
         yield Finding("lag", "yellow", "how far it is behind could not be measured", "bring the primary back")
         return
     meant = f", delayed by {duration(delay)} on purpose" if delay else ""
-    said = f"{size(count)}{f', {duration(seconds)}' if seconds is not None else ''} behind{meant}"
+    message = f"{size(count)}{f', {duration(seconds)}' if seconds is not None else ''} behind{meant}"
     if count > declared.lag_bytes:
         allowed = f"at most {size(declared.lag_bytes)}"
     elif seconds is not None and seconds > declared.lag_seconds + delay:
         allowed = f"at most {duration(declared.lag_seconds + delay)}"
     else:
-        yield Finding("lag", "green", said)
+        yield Finding("lag", "green", message)
         return
     yield Finding(
         "lag",
         "red",
-        f"{said}; well is {allowed}",
+        f"{message}; well is {allowed}",
         "see what slows it: its disk, the network, or a query that its replay waits for (pg_stat_activity)",
     )
 
@@ -233,18 +239,21 @@ def _identity(view: View, name: str) -> Iterator[Finding]:
     identifiers = [text(facts.get("system_identifier")) for facts in (mine, theirs)]
     timelines = [number(facts.get("timeline")) for facts in (mine, theirs)]
     if all(identifiers) and identifiers[0] != identifiers[1]:
-        said = f"it holds the data of another cluster: its system identifier is {identifiers[0]}, that of {other} is "
+        message = f"it holds data of another cluster: its system identifier is {identifiers[0]}, that of {other} is "
         yield Finding(
-            "timeline", "red", f"{said}{identifiers[1]}", "save what is in it, remove it, and clone it anew"
+            "timeline",
+            "red",
+            f"{message}{identifiers[1]}",
+            "save what is in it, remove it, and clone it anew",
         )
     elif None in timelines:
         yield Finding("timeline", "yellow", "it could not be compared", f"look at {name} and {other}")
     elif timelines[0] != timelines[1]:
-        said = f"it is on timeline {timelines[0]:.0f}, {other} on {timelines[1]:.0f}"
+        message = f"it is on timeline {timelines[0]:.0f}, {other} on {timelines[1]:.0f}"
         yield Finding(
             "timeline",
             "red",
-            said,
+            message,
             "it follows by itself when it streams; if its log says that it has forked off, clone it anew",
         )
     else:
@@ -294,11 +303,13 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
         return
     if view.role(name) == PRIMARY:
         if mine.get("untrusted"):
-            said = f"no row was written, because {mine['untrusted']}, whose code could then run as the administrator"
-            yield Finding("sentinel", "red", said, own_schema.REMEDY)
+            message = f"no row was written, because {mine['untrusted']}, whose code could then run as the administrator"
+            yield Finding("sentinel", "red", message, own_schema.REMEDY)
         if mine.get("error"):
-            said = f"a row could not be written: {mine['error']}"
-            yield Finding("sentinel", "red", said, "see the server's log; without writes nothing replicates")
+            message = f"a row could not be written: {mine['error']}"
+            yield Finding(
+                "sentinel", "red", message, "see the server's log; without writes nothing replicates"
+            )
         return
     written = mapping(view.facts(view.primary).get("sentinel")) if view.primary else {}
     waited = number(mine.get("seconds")) or 0
@@ -307,24 +318,29 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
     elif mine.get("seen"):
         age = number(mine.get("age"))
         if age is None:
-            said = f"a row written on {view.primary or 'the primary'} was here when it was looked for"
-            yield Finding("sentinel", "green", said)
+            message = f"a row written on {view.primary or 'the primary'} was here when it was looked for"
+            yield Finding("sentinel", "green", message)
             return
         took = max(age, 0)
         well = took <= view.declared.sentinel_seconds + view.delay(name)
-        said = f"a row written on {view.primary or 'the primary'} was here {duration(took)} later"
+        message = f"a row written on {view.primary or 'the primary'} was here {duration(took)} later"
         slow = "look at the replica's disk and network, and whether the clocks of both hosts agree"
-        yield Finding("sentinel", "green" if well else "yellow", said, "" if well else slow)
+        yield Finding("sentinel", "green" if well else "yellow", message, "" if well else slow)
     elif not written.get("written") or view.facts(name).get("replay_paused"):
         return  # nothing was written, or it is not replayed, which is said above
     elif (number(written.get("at")) or 0) > (number(mine.get("until")) or 0):
-        said = "it had stopped waiting before the row was written on the primary"
+        message = "it had stopped waiting before the row was written on the primary"
         yield Finding(
-            "sentinel", "yellow", said, "check again with at least as many forks as the cluster has members"
+            "sentinel",
+            "yellow",
+            message,
+            "check again with at least as many forks as the cluster has members",
         )
     else:
-        said = f"a row written on {view.primary} was not here after {duration(waited)}"
-        yield Finding("sentinel", "red", said, "see above whether it streams, and whether its replay waits")
+        message = f"a row written on {view.primary} was not here after {duration(waited)}"
+        yield Finding(
+            "sentinel", "red", message, "see above whether it streams, and whether its replay waits"
+        )
 
 
 def _synchronous(view: View) -> Iterator[Finding]:
@@ -337,12 +353,12 @@ def _synchronous(view: View) -> Iterator[Finding]:
         else "no commit waits"
     )
     if is_now.count != wanted:
-        said = f"{waits}, declared are {wanted} synchronous replicas"
-        yield Finding("synchronous", "red", said, "a deploy puts it right")
+        message = f"{waits}, declared are {wanted} synchronous replicas"
+        yield Finding("synchronous", "red", message, "a deploy puts it right")
     commit = text(mapping(view.facts(view.primary).get("settings")).get("synchronous_commit"))
     if is_now.count and commit and commit not in _CONFIRMED:
-        said = f"synchronous_commit is {commit}: commits do not wait for a replica"
-        yield Finding("synchronous", "yellow", said, "remove synchronous_commit from postgres_settings")
+        message = f"synchronous_commit is {commit}: commits do not wait for a replica"
+        yield Finding("synchronous", "yellow", message, "remove synchronous_commit from postgres_settings")
     spare = len(view.confirming) - is_now.count
     there = listed(view.confirming) or "nobody"
     if is_now.count and spare < 0:
@@ -353,9 +369,9 @@ def _synchronous(view: View) -> Iterator[Finding]:
             "bring the replicas back, or lower the number of synchronous replicas of the cluster until they are",
         )
     elif is_now.count and not spare:
-        said = f"{waits}; connected: {there}. When one more fails, writes block"
+        message = f"{waits}; connected: {there}. When one more fails, writes block"
         yield Finding(
-            "synchronous", "yellow", said, "have one more synchronous replica than commits wait for"
+            "synchronous", "yellow", message, "have one more synchronous replica than commits wait for"
         )
     elif is_now.count and is_now.count == wanted:
         yield Finding("synchronous", "green", f"{waits}; connected: {there}")
@@ -364,9 +380,9 @@ def _synchronous(view: View) -> Iterator[Finding]:
 def _images(view: View) -> Iterator[Finding]:
     found = view.images()
     if len(found) > 1:
-        said = "; ".join(f"{listed(names)}: {short(image)}" for image, names in found.items())
+        message = "; ".join(f"{listed(names)}: {short(image)}" for image, names in found.items())
         yield Finding(
-            "images", "yellow", f"the members run different images: {said}", "deploy those that are behind"
+            "images", "yellow", f"the members run different images: {message}", "deploy those that are behind"
         )
     elif found:
         (image,) = found
@@ -381,22 +397,24 @@ def _retention(view: View, name: str) -> Iterator[Finding]:
     if not slots or most is None:
         return
     if most < 0:
-        said = "max_slot_wal_keep_size is unlimited: a replica that stays away fills the disk of this server"
+        message = (
+            "max_slot_wal_keep_size is unlimited: a replica that stays away fills the disk of this server"
+        )
         yield Finding(
-            "retention", "yellow", said, "set max_slot_wal_keep_size below what is free on the disk"
+            "retention", "yellow", message, "set max_slot_wal_keep_size below what is free on the disk"
         )
         return
     kept = max(number(row.get("retained_bytes")) or 0 for row in slots)
     more = max(most - kept, 0)
-    said = f"slots keep {size(kept)} of WAL and may keep {size(most)}"
+    message = f"slots keep {size(kept)} of WAL and may keep {size(most)}"
     if free is None:
-        yield Finding("retention", "green", said)
+        yield Finding("retention", "green", message)
     elif more > free:
         yield Finding(
             "retention",
             "yellow",
-            f"{said}; free are {size(free)}: the disk can be full before the limit is reached",
+            f"{message}; free are {size(free)}: the disk can be full before the limit is reached",
             "lower max_slot_wal_keep_size, or give the data a larger disk",
         )
     else:
-        yield Finding("retention", "green", f"{said}; free are {size(free)}")
+        yield Finding("retention", "green", f"{message}; free are {size(free)}")

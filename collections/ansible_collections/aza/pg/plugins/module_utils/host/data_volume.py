@@ -89,11 +89,11 @@ class _Container:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UnreadableError(f"{place} cannot be read ({error})") from None
-        said = done.stderr.decode(errors="replace").strip()
+        message = done.stderr.decode(errors="replace").strip()
         if done.returncode:
-            if any(words in said.lower() for words in _ABSENT):
+            if any(words in message.lower() for words in _ABSENT):
                 return None
-            raise UnreadableError(f"{place} cannot be read ({said})")
+            raise UnreadableError(f"{place} cannot be read ({message})")
         try:
             with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
                 member = next(iter(archive), None)

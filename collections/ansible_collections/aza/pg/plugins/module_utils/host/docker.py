@@ -128,8 +128,8 @@ class Docker:
         return text
 
     def error(self, arguments: tuple[str, ...], done: subprocess.CompletedProcess[str]) -> AzaError:
-        said = done.stderr.strip() or done.stdout.strip()
-        lowered = said.lower()
+        message = done.stderr.strip() or done.stdout.strip()
+        lowered = message.lower()
         if "permission denied" in lowered and "docker" in lowered and "sock" in lowered:
             return AzaError(
                 "This user may not talk to the Docker Engine. Use a member of the group docker, or root "
@@ -144,14 +144,14 @@ class Docker:
         # Loaded only when something failed.
         from ansible_collections.aza.pg.plugins.module_utils.server import diagnosis
 
-        known = diagnosis.engine(said)
+        known = diagnosis.engine(message)
         if known:
             return DockerError(
-                f"a container cannot be started: {known.said}. {known.remedy} (docker: {said[-300:]})",
+                f"a container cannot be started: {known.message}. {known.remedy} (docker: {message[-300:]})",
                 reason=known.reason,
             )
         return DockerError(
-            f"`docker {' '.join(arguments[:6])}` failed: {said[-1500:] or 'exit code ' + str(done.returncode)}",
+            f"`docker {' '.join(arguments[:6])}` failed: {message[-1500:] or 'exit code ' + str(done.returncode)}",
             reason="docker_failed",
         )
 
@@ -241,8 +241,8 @@ class Docker:
             return []
         stamped = sorted((done.stdout + done.stderr).split("\n"), key=lambda line: line.split(" ", 1)[0])
         # PostgreSQL indents the further lines of a message with a tab.
-        said = (line.partition(" ")[2].replace("\t", "    ") for line in stamped)
-        return [plain(line) for line in said if line.strip()]
+        message = (line.partition(" ")[2].replace("\t", "    ") for line in stamped)
+        return [plain(line) for line in message if line.strip()]
 
 
 def subnets(network: str, inspected: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -111,8 +111,8 @@ def _known(found: Observed, name: str) -> str:
 
 def _needed(found: Observed) -> int:
     """What the server that runs says that it needs; 0 where none answers."""
-    said = _known(found, "shared_memory_size_in_huge_pages")
-    return int(said) if said.isdigit() else 0
+    message = _known(found, "shared_memory_size_in_huge_pages")
+    return int(message) if message.isdigit() else 0
 
 
 def _foretold(wanted: Desired, found: Observed) -> int:
@@ -220,12 +220,12 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     if status == "on":
         yield Finding(KIND, "green", f"what the server shares lies in {needed} pages of {size} MB")
     elif _known(found, "huge_pages") == "off":
-        todo = f"take huge_pages out of postgres_settings, or set {VARIABLE}: false"
-        yield Finding(KIND, "yellow", "they are reserved, and huge_pages is off", todo)
+        remedy = f"take huge_pages out of postgres_settings, or set {VARIABLE}: false"
+        yield Finding(KIND, "yellow", "they are reserved, and huge_pages is off", remedy)
     elif not restarts(wanted, found):
-        said = f"the server needs {needed} of {size} MB and started without, though they are reserved"
-        todo = "see who else took some (grep Huge /proc/meminfo), then restart it (stop.yml, start.yml)"
-        yield Finding(KIND, "yellow", said, todo)
+        message = f"the server needs {needed} of {size} MB and started without, though they are reserved"
+        remedy = "see who else took some (grep Huge /proc/meminfo), then restart it (stop.yml, start.yml)"
+        yield Finding(KIND, "yellow", message, remedy)
 
 
 # -- the kernel ------------------------------------------------------------------------------------

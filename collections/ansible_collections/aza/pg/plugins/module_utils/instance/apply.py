@@ -84,13 +84,13 @@ def _apply(plan: Plan, context: Context, watch: waits.Watch) -> list[str]:
             for service in registry.SERVICES:
                 service.objects_changed(context.wanted)
     except server.failures() as error:
-        said, state = _said(error).rstrip("."), str(getattr(error, "sqlstate", ""))
+        message, state = _said(error).rstrip("."), str(getattr(error, "sqlstate", ""))
         reason = waits.REASONS.get(state, "")
-        if reason and watch.said:
-            said = f"{said}, it waited for {watch.said}"
+        if reason and watch.message:
+            message = f"{message}, it waited for {watch.message}"
         at = f"at “{left[0].text()}”" if left else f"at the {pending.stage}"
         raise AzaError(
-            f"{context.wanted.instance}: stopped {at}: {said}. Done before: {len(done)}; not done: "
+            f"{context.wanted.instance}: stopped {at}: {message}. Done before: {len(done)}; not done: "
             f"{len(left)}. Once the cause is gone, the same command continues.",
             reason=reason or str(getattr(error, "reason", "apply_failed")),
             done=done,

@@ -68,7 +68,7 @@ def judge(
 
 def _readiness(found: Observed, now: Readiness) -> Finding:
     if not now.ready:
-        return Finding("ready", "red", f"stage '{now.stage}' is not reached: {now.said}", now.remedy)
+        return Finding("ready", "red", f"stage '{now.stage}' is not reached: {now.message}", now.remedy)
     version = str((found.server or {}).get("version", "")).split(" ")[0]
     return Finding("ready", "green", f"PostgreSQL {version} passed every stage up to a first write")
 
@@ -119,26 +119,26 @@ def image(wanted: Desired, found: Observed) -> Finding:
     here = found.container or {}
     runs = short(here["image_reference"])
     if found.image and here["image"] != found.image:
-        said = f"runs {runs}, declared is {title(wanted.image)}"
+        message = f"runs {runs}, declared is {title(wanted.image)}"
         if here["config_hash"] == wanted.config_hash:
-            said += ": somebody made the container anew from another image"
-            return Finding("image", "red", said, "deploy with postgres_allow_recreate: true")
-        return Finding("image", "yellow", said, "deploy with postgres_allow_recreate: true")
+            message += ": somebody made the container anew from another image"
+            return Finding("image", "red", message, "deploy with postgres_allow_recreate: true")
+        return Finding("image", "yellow", message, "deploy with postgres_allow_recreate: true")
     return Finding("image", "green", f"runs {title(wanted.image) if found.image else runs}")
 
 
 def server(now: Mapping[str, object]) -> Iterator[Finding]:
     """What the server itself says is not in order."""
     for error in (*_texts(now.get("config_errors")), *_texts(now.get("hba_errors"))):
-        said = f"the server refuses a part of its files and keeps the old one: {error}"
-        yield Finding("configuration", "red", said)
+        message = f"the server refuses a part of its files and keeps the old one: {error}"
+        yield Finding("configuration", "red", message)
     waiting = _texts(now.get("pending_restart"))
     if waiting:
-        said = f"{', '.join(waiting)}: changed in the files and not active. The next restart, also one that nobody "
+        message = f"{', '.join(waiting)}: changed in the files and not active. The next restart, also one that nobody "
         yield Finding(
             "pending_restart",
             "red",
-            f"{said}planned, makes it so",
+            f"{message}planned, makes it so",
             "deploy with postgres_allow_restart: true",
         )
 
@@ -151,8 +151,8 @@ def undeclared(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What is there and was not declared: found, and never removed on its own."""
     for item in objects.undeclared(wanted, found):
         ignore = f"postgres_undeclared: {{{item.policy}: ignore}}"
-        todo = f"{item.todo or 'declare it, with state: absent if it must go'}; or {ignore}"
-        yield Finding("undeclared", item.severity, ": ".join(filter(None, (item.what, item.said))), todo)
+        remedy = f"{item.remedy or 'declare it, with state: absent if it must go'}; or {ignore}"
+        yield Finding("undeclared", item.severity, ": ".join(filter(None, (item.what, item.message))), remedy)
 
 
 def tuning(predicted: Sequence[Mapping[str, str]], now: Mapping[str, object]) -> Iterator[Finding]:

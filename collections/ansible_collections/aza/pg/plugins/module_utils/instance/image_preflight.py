@@ -196,20 +196,20 @@ def check(wanted: Desired, found: Observed, docker: Docker, before: str = "Nothi
     accepted = _mark("accepted", _SCRIPT, question.image, question.libraries, *question.lines)
     if accepted and accepted.is_dir():
         return
-    said = _ask(question, docker)
-    problems = list(_initdb(said, wanted))
+    message = _ask(question, docker)
+    problems = list(_initdb(message, wanted))
     if not problems:
         problems += [
-            *_preload(said, wanted),
-            *_settings(said, wanted),
-            *_rules(said, wanted, question.texts),
-            *_refused(said, wanted, question),
+            *_preload(message, wanted),
+            *_settings(message, wanted),
+            *_rules(message, wanted, question.texts),
+            *_refused(message, wanted, question),
         ]
     if problems:
         text = "; ".join(problems)
         end = "" if text.endswith("?") else "."
         raise AzaError(f"{text}{end} {before}.", reason="bad_setting", problems=problems)
-    _keep_locales(question.image, _locales(said))
+    _keep_locales(question.image, _locales(message))
     if accepted:
         with contextlib.suppress(OSError):
             accepted.mkdir()
@@ -234,8 +234,8 @@ def with_locales(wanted: Desired, found: Observed, docker: Docker) -> Observed:
     return replace(found, server={**found.server, "locales": known})
 
 
-def _locales(said: Mapping[str, str]) -> dict[str, str]:
-    rows = (line.split("\t") for line in said.get("statements", "").splitlines())
+def _locales(message: Mapping[str, str]) -> dict[str, str]:
+    rows = (line.split("\t") for line in message.get("statements", "").splitlines())
     return {row[1]: row[2] for row in rows if len(row) == 3 and row[0] == "locale"}
 
 
@@ -274,26 +274,26 @@ def _ask(question: _Question, docker: Docker) -> dict[str, str]:
         timeout=_SECONDS,
     )  # fmt: skip
     parts = _SECTION.split(_PROMPT.sub("", done.stdout))
-    said = dict(zip(parts[1::2], parts[2::2]))
-    if "end" not in said:
+    message = dict(zip(parts[1::2], parts[2::2]))
+    if "end" not in message:
         raise docker.error(("run", question.image), done)
-    return said
+    return message
 
 
-def _initdb(said: Mapping[str, str], wanted: Desired) -> Iterator[str]:
+def _initdb(message: Mapping[str, str], wanted: Desired) -> Iterator[str]:
     words = [
         line.partition(": ")[2].partition(": ")[2]
-        for line in said.get("initdb", "").splitlines()
+        for line in message.get("initdb", "").splitlines()
         if line.startswith(("initdb: error:", "initdb: hint:"))
     ]
-    if text := " ".join(words) or " ".join(said.get("initdb", "").split()):
+    if text := " ".join(words) or " ".join(message.get("initdb", "").split()):
         yield f"{_where(wanted, 'postgres_initdb_args')}: initdb refuses them: {text.rstrip('.')}"
 
 
-def _refused(said: Mapping[str, str], wanted: Desired, question: _Question) -> Iterator[str]:
+def _refused(message: Mapping[str, str], wanted: Desired, question: _Question) -> Iterator[str]:
     """What is wrong with each statement: the number of one precedes what is said of it."""
     item = Statement("")
-    for line in said.get("statements", "").splitlines():
+    for line in message.get("statements", "").splitlines():
         kind, _, number = line.partition("\t")
         if kind == "statement" and number.isdecimal():
             item = question.statements[int(number)]
@@ -307,15 +307,16 @@ def _where(wanted: Desired, variable: str) -> str:
     return f"{variable} ({origin})" if origin else variable
 
 
-def _preload(said: Mapping[str, str], wanted: Desired) -> Iterator[str]:
-    if said["preload"].strip():
-        yield f"{_where(wanted, 'postgres_extra_preload_libraries')}: {' '.join(said['preload'].split()).rstrip('.')}"
+def _preload(message: Mapping[str, str], wanted: Desired) -> Iterator[str]:
+    if message["preload"].strip():
+        where = _where(wanted, "postgres_extra_preload_libraries")
+        yield f"{where}: {' '.join(message['preload'].split()).rstrip('.')}"
 
 
-def _settings(said: Mapping[str, str], wanted: Desired) -> Iterator[str]:
-    known = said.get("known", "").split()
+def _settings(message: Mapping[str, str], wanted: Desired) -> Iterator[str]:
+    known = message.get("known", "").split()
     words = []
-    for line in [*said["settings"].splitlines(), *_warnings(said.get("warnings", ""), wanted)]:
+    for line in [*message["settings"].splitlines(), *_warnings(message.get("warnings", ""), wanted)]:
         found = _SAID.search(line)
         if found and not any(noise in line for noise in _NOISE):
             text = _IN_FILE.sub("", (found.group(1) or found.group(2)).rstrip("."))
@@ -326,18 +327,18 @@ def _settings(said: Mapping[str, str], wanted: Desired) -> Iterator[str]:
         yield f"{_where(wanted, 'postgres_settings')}: PostgreSQL refuses them: {'; '.join(dict.fromkeys(words))}"
 
 
-def _warnings(said: str, wanted: Desired) -> Iterator[str]:
+def _warnings(message: str, wanted: Desired) -> Iterator[str]:
     """What libraries think of declared settings. What else they say is not about the declaration."""
     ours = False
-    for line in said.splitlines():
+    for line in message.splitlines():
         if "WARNING:" in line:
             ours = any(f'"{name}"' in line for name in wanted.settings)
         if ours and ("WARNING:" in line or "HINT:" in line):
             yield line
 
 
-def _rules(said: Mapping[str, str], wanted: Desired, texts: Mapping[str, str]) -> Iterator[str]:
-    for line in said["rules"].splitlines():
+def _rules(message: Mapping[str, str], wanted: Desired, texts: Mapping[str, str]) -> Iterator[str]:
+    for line in message["rules"].splitlines():
         kind, _, rest = line.partition("\t")
         number, _, error = rest.partition("\t")
         if not number.isdecimal():

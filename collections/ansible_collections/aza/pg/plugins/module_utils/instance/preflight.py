@@ -111,8 +111,10 @@ def _same_ports(wanted: Desired) -> Iterator[str]:
 
 
 def refuse(wanted: Desired, found: Observed) -> None:
-    said = problems(wanted, found)
-    if said:
+    message = problems(wanted, found)
+    if message:
         raise AzaError(
-            f"{wanted.instance}: {'; '.join(said)}. Nothing was changed.", reason="preflight", problems=said
+            f"{wanted.instance}: {'; '.join(message)}. Nothing was changed.",
+            reason="preflight",
+            problems=message,
         )

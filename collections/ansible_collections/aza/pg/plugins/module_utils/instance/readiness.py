@@ -42,7 +42,7 @@ class Readiness:
     """``stage`` is the first one that was not reached; empty when all were."""
 
     stage: str
-    said: str = ""
+    message: str = ""
     hopeless: bool = False
     log: tuple[str, ...] = ()
     # How far a long step is, in its own words: who waits for it need not give up while they change.
@@ -70,13 +70,13 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
         restarts = found[0].get("RestartCount", 0)
         code = state["ExitCode"]
         reason = "the kernel killed it for want of memory" if state.get("OOMKilled") else f"exit code {code}"
-        said = (
+        message = (
             state.get("Error")
             or f"the container is {state['Status']} ({reason}, started again {restarts} times)"
         )
         # 78: the entrypoint refuses its configuration, and will again.
         hopeless = state["Status"] == "exited" or code == 78 or restarts >= 3
-        return _explained(Readiness("process", said, hopeless), wanted, docker, found[0])
+        return _explained(Readiness("process", message, hopeless), wanted, docker, found[0])
     if found[0].get("RestartCount", 0) >= 3:
         now = Readiness("process", "the container fails and is started again and again", hopeless=True)
         return _explained(now, wanted, docker, found[0])
@@ -87,8 +87,8 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
             in_recovery = connection.execute("select pg_is_in_recovery()").fetchone()[0]
             stage = "extensions"
             try:
-                if said := _extensions(wanted, docker, created):
-                    return said
+                if message := _extensions(wanted, docker, created):
+                    return message
                 if wanted.standby and in_recovery and not server.follows(connection):
                     return Readiness("streaming", "it does not receive WAL from the server that it follows")
                 stage = "first write"
@@ -107,7 +107,7 @@ def _explained(now: Readiness, wanted: Desired, docker: Docker, inspected: Mappi
     found = diagnose(inspected["State"], log, Place.of(wanted, inspected))
     if found is None:
         return now
-    return replace(now, said=f"{found.said} ({now.said})", cause=found.reason, remedy=found.remedy)
+    return replace(now, message=f"{found.message} ({now.message})", cause=found.reason, remedy=found.remedy)
 
 
 def _extensions(wanted: Desired, docker: Docker, created: bool) -> Readiness | None:
@@ -116,8 +116,10 @@ def _extensions(wanted: Desired, docker: Docker, created: bool) -> Readiness | N
     try:
         with server.connect(wanted.socket_dir, wanted.superuser, wanted.database) as connection:
             if lost := server.missing_extension_files(connection):
-                said = f"database {wanted.database} uses {', '.join(lost)}, which this image does not carry"
-                return Readiness("extensions", said, hopeless=True)
+                message = (
+                    f"database {wanted.database} uses {', '.join(lost)}, which this image does not carry"
+                )
+                return Readiness("extensions", message, hopeless=True)
             there = server.extensions(connection)
     except server.ServerError:
         if created:
@@ -150,7 +152,7 @@ def _may_copy(wanted: Desired, now: Readiness) -> bool:
 def _copying(now: Readiness, log: Sequence[str]) -> Readiness:
     """A standby that still copies its primary's data, which takes as long as there is data."""
     far = next((line.partition(_COPY)[2] for line in reversed(log) if _COPY in line), "")
-    return replace(now, said=f"it copies its primary's data: {far}", progress=far) if far else now
+    return replace(now, message=f"it copies its primary's data: {far}", progress=far) if far else now
 
 
 def telling_lines(lines: Sequence[str], limit: int = 12) -> list[str]:

@@ -45,12 +45,12 @@ class Problem:
     host: str
     # The variable, and within it the key: ("postgres_settings", "work_mem").
     path: Path
-    said: str
+    message: str
     # File and line, where they are not those of the value that counts for the host.
     place: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "said", printable(self.said))
+        object.__setattr__(self, "message", printable(self.message))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def check_inventory(
         if "postgres_cluster" in host.values:
             instances.append(Instance(name, host.machine or name, with_defaults(host.values, specs)))
     found += [
-        Problem(name, path, said) for name, path, said in (*collisions(instances), *clusters(instances))
+        Problem(name, path, message) for name, path, message in (*collisions(instances), *clusters(instances))
     ]
     return found
 
@@ -100,7 +100,7 @@ def check_host(
         elif name.startswith(PREFIXES):
             found.append(Problem(host, (name,), f"there is no such variable{hint(name, tuple(specs))}"))
     if "postgres_cluster" in values:
-        said = {problem.path for problem in found}
+        message = {problem.path for problem in found}
         chosen = {
             name: value for name, value in values.items() if name not in specs or value != specs[name].default
         }
@@ -108,7 +108,7 @@ def check_host(
             Problem(host, path, text)
             for path, text in contradictions(with_defaults(values, specs), chosen, contents)
             # What is wrong by itself has been said; what it contradicts may be because of that.
-            if path not in said
+            if path not in message
         ]
     return found
 
@@ -140,8 +140,8 @@ def check_value(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, 
     for part in _parts(path, value, option):
         wrong = True
         yield part
-    if option.limit and not wrong and (said := option.limit(value)):
-        yield path, said if isinstance(value, (list, dict)) else f"{show(path, value, option)} {said}"
+    if option.limit and not wrong and (message := option.limit(value)):
+        yield path, message if isinstance(value, (list, dict)) else f"{show(path, value, option)} {message}"
 
 
 def _parts(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, str]]:

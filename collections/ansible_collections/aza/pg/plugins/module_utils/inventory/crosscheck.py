@@ -166,7 +166,9 @@ def overlap(one: str, other: str) -> bool:
 
 def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
     yield from roles.twice
-    reserved = {role["name"]: service.label for service in SERVICES for role in service.roles}
+    reserved = {
+        role["name"]: service.label for service in SERVICES if service.removes_roles for role in service.roles
+    }
     for name, (place, _) in {**roles.present, **roles.absent}.items():
         if name in reserved:
             yield (

@@ -23,13 +23,13 @@ def remarks(sources: Sources, hosts: Mapping[str, Host], specs: Mapping[str, Opt
     for remark in sources.twice:
         if remark.path[0].startswith(PREFIXES):
             for host in _in(remark.scope, hosts):
-                said = f"the key is given twice, first at {remark.first}; leave one of the two out"
-                yield Problem(host, remark.path, said, remark.place)
+                message = f"the key is given twice, first at {remark.first}; leave one of the two out"
+                yield Problem(host, remark.path, message, remark.place)
     known = places(specs)
     for turned in sources.turned:
-        if said := _misread(turned, known):
+        if message := _misread(turned, known):
             for host in _in(turned.scope, hosts):
-                yield Problem(host, turned.path, said, turned.place)
+                yield Problem(host, turned.path, message, turned.place)
     secret = {where for where, option in known.items() if option.secret}
     for remark in sources.plain:
         if _where(remark.path) in secret:
@@ -53,11 +53,11 @@ def _misread(turned: Turned, known: Mapping[str, Option]) -> str:
     option, inside = _option(turned.path, known)
     if option is None or option.secret:
         return ""
-    said = f"{turned.written} is read by YAML as {turned.read}; "
+    message = f"{turned.written} is read by YAML as {turned.read}; "
     other = bool(_OTHER_BASE.fullmatch(turned.written)) or ":" in turned.written
     if not inside:
         numeric = option.type in ("int", "float") or (option.limit and option.limit.takes == "number")
-        return f"{said}write the number that is meant, without leading zeros" if numeric and other else ""
+        return f"{message}write the number that is meant, without leading zeros" if numeric and other else ""
     if option.type != "dict":
         return ""
     if option.where == "postgres_settings" and turned.path[-1].endswith(_OCTAL_SETTINGS):
@@ -65,7 +65,7 @@ def _misread(turned: Turned, known: Mapping[str, Option]) -> str:
     # A setting with a dot is mostly a text, of which 1.10 and 1.1 are two.
     exact = "." in turned.path[-1] or option.where not in _SETTINGS
     lost = other or exact or not _DECIMAL.fullmatch(turned.written)
-    return f"{said}put it in quotes" if lost else ""
+    return f"{message}put it in quotes" if lost else ""
 
 
 def _option(path: tuple[str, ...], known: Mapping[str, Option]) -> tuple[Option | None, bool]:

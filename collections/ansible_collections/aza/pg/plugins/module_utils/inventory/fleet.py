@@ -32,8 +32,8 @@ def collisions(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]
     yield from _names(instances)
     for one in instances:
         for port, address in _ports(one):
-            for said, neighbour in published.setdefault((one.machine, text(one.values.get(port))), []):
-                if neighbour is not one and overlap(said, address):
+            for message, neighbour in published.setdefault((one.machine, text(one.values.get(port))), []):
+                if neighbour is not one and overlap(message, address):
                     yield (
                         one.host,
                         (port,),
@@ -53,27 +53,27 @@ def _names(instances: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
         if not CLUSTER_NAME.fullmatch(cluster) or _stack(one) not in STACKS:
             continue
         known = named.setdefault(cluster, [])
-        said = next((why for other in known if (why := _same_cluster(other, one))), "")
+        message = next((why for other in known if (why := _same_cluster(other, one))), "")
         known.append(one)
         derived = derived_names(identity(cluster, _stack(one), "", 0))
         neighbours = on_machines.setdefault(one.machine, [])
-        for other, taken in neighbours if not said else ():
+        for other, taken in neighbours if not message else ():
             same = sorted(taken.keys() & derived.keys())
             if same and text(other.values.get("postgres_cluster")) == cluster:
-                said = (
+                message = (
                     f"'{cluster}' is the cluster of the host {other.host} too, which is the same machine: a machine "
                     "carries one member of a cluster, because both would have the same names. Take one of them out"
                 )
             elif same:
-                said = (
+                message = (
                     f"'{cluster}' ({_stack(one)}) would call its {derived[same[0]]} '{same[0]}', and on the same "
                     f"machine the host {other.host} calls its {taken[same[0]]} so. Rename one of the clusters"
                 )
-            if said:
+            if message:
                 break
         neighbours.append((one, derived))
-        if said:
-            yield one.host, ("postgres_cluster",), said
+        if message:
+            yield one.host, ("postgres_cluster",), message
 
 
 def _same_cluster(first: Instance, one: Instance) -> str:

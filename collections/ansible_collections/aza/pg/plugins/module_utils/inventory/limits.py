@@ -265,11 +265,6 @@ LIMITS: dict[str, Limit] = {
     "postgres_ident[].role": ENTRY,
     "postgres_allow_loss[]": Limit(_loss, {"pattern": f"^(?:{'|'.join(_KINDS)}) "}),
     "postgres_tls_names[]": pattern(r"[A-Za-z0-9*_.:-]+", "a host name or an address"),
-    "postgres_exporter_port": PORT,
-    "postgres_exporter_publish_address": ADDRESS,
-    "postgres_pgbouncer_port": PORT,
-    "postgres_pgbouncer_exporter_port": PORT,
-    "postgres_pgbouncer_exporter_publish_address": ADDRESS,
     "postgres_pgbouncer_publish_address": or_empty(ADDRESS),
     "postgres_pgbouncer_settings": Limit(
         partial(_settings, normalise=pool_settings.normalise),
@@ -277,3 +272,12 @@ LIMITS: dict[str, Limit] = {
     ),
     "docker_engine_start_timeout": between(1, 3600),
 }
+
+# By the end of a variable's name, unless it has a limit of its own.
+BY_SUFFIX: dict[str, Limit] = {"_port": PORT, "_publish_address": ADDRESS}
+
+
+def limit_of(place: str) -> Limit | None:
+    """Return the limit of a variable or of a key in one, by its place: ``postgres_port``, ``postgres_roles[].name``."""
+    by_suffix = (limit for suffix, limit in BY_SUFFIX.items() if place.endswith(suffix) and "[" not in place)
+    return LIMITS.get(place) or next(by_suffix, None)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import LIMITS, Limit
+from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import Limit, limit_of
 from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 
 # What belongs to us: a variable with such a name that no role declares is a mistake.
@@ -60,7 +60,7 @@ class Option:
 
     @cached_property
     def limit(self) -> Limit | None:
-        return LIMITS.get(self.where)
+        return limit_of(self.where)
 
 
 def load_specs(role_directories: Iterable[Path]) -> dict[str, Option]:

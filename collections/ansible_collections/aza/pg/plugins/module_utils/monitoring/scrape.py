@@ -53,10 +53,10 @@ def _jobs(values: Values) -> list[Job]:
 
 @dataclass(frozen=True)
 class Scrape:
-    """``jobs``: by name, the targets by address, each with its labels. ``said``: what was left out, and why."""
+    """``jobs``: by name, the targets by address, each with its labels. ``message``: what was left out, and why."""
 
     jobs: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
-    said: tuple[str, ...] = ()
+    message: tuple[str, ...] = ()
 
 
 def scrape(hosts: Mapping[str, Values], blackbox: bool = False, node_port: int = 0) -> Scrape:
@@ -65,7 +65,7 @@ def scrape(hosts: Mapping[str, Values], blackbox: bool = False, node_port: int =
     jobs: dict[str, dict[str, Mapping[str, str]]] = {
         item.metrics.job: {} for item in SERVICES if item.metrics
     }
-    said = []
+    message = []
     for host, values in hosts.items():
         if not values.get("postgres_cluster"):
             continue
@@ -79,11 +79,11 @@ def scrape(hosts: Mapping[str, Values], blackbox: bool = False, node_port: int =
             if address:
                 jobs.setdefault(job.name, {})[_target(address, port)] = labels
             else:
-                said.append(_unreached(job, host, values, port))
+                message.append(_unreached(job, host, values, port))
         if node_port:
             node = _target(reach(host, values, "0.0.0.0"), str(node_port))
             jobs.setdefault("node", {}).setdefault(node, {"host": host})
-    return Scrape({name: targets for name, targets in jobs.items() if targets}, tuple(said))
+    return Scrape({name: targets for name, targets in jobs.items() if targets}, tuple(message))
 
 
 def _labels(host: str, values: Values) -> dict[str, str]:
@@ -135,7 +135,7 @@ def render(found: Scrape, blackbox: str = "", alertmanager: str = "") -> str:
             for name, targets in found.jobs.items()
         ],
     }
-    return "\n".join([*_head(found.said), dump(document)])
+    return "\n".join([*_head(found.message), dump(document)])
 
 
 def _through(blackbox: str) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _through(blackbox: str) -> dict[str, Any]:
     }
 
 
-def _head(said: Iterable[str]) -> Iterator[str]:
+def _head(message: Iterable[str]) -> Iterator[str]:
     yield "# Written by aza-pg (playbooks/monitoring.yml) from the inventory: edit that, and run it again."
-    for line in said:
+    for line in message:
         yield f"# Left out: {line}"

@@ -46,9 +46,9 @@ def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
             )
 
 
-def _finding(what: str, versions: str, todo: str) -> Finding:
-    said = f"its collation version is {versions}: text may be sorted otherwise than its indexes, which then miss rows"
-    return Finding(what, "red", said, f"in the database: {todo}")
+def _finding(what: str, versions: str, remedy: str) -> Finding:
+    message = f"its collation version is {versions}: indexes may sort differently from the server, and then miss rows"
+    return Finding(what, "red", message, f"in the database: {remedy}")
 
 
 KIND = Kind("collation", _plan, inside={"collations": _COLLATIONS}, findings=_findings)

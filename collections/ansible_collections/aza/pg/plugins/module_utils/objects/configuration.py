@@ -59,16 +59,16 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         if is_first_start or name in wanted.settings or (name in of_initdb and not line["last"]):
             continue
         beats = name in of_stack and line["last"]
-        said = f"{line['file']} line {line['line']} sets it to '{line['value']}'"
+        message = f"{line['file']} line {line['line']} sets it to '{line['value']}'"
         if beats:
-            said += ", and the stack decides it"
+            message += ", and the stack decides it"
         elif not line["applied"]:
-            said += ", which is not in force"
+            message += ", which is not in force"
         yield Undeclared(
             POLICY,
             "red" if beats else "yellow",
             f"setting {name}",
-            said,
+            message,
             f"remove the line from {line['file']} in the container"
             + ("" if name in of_stack else ", or declare the setting in postgres_settings"),
         )

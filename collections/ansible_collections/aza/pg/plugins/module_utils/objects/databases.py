@@ -345,19 +345,21 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     declared = {item["name"] for item in wanted.objects.get("databases", ())}
     for name, is_now in known(found)["databases"].items():
         if name not in {"postgres", wanted.database, *declared}:
-            said = f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases)"
-            yield Undeclared("databases", "yellow", f"database {name}", said)
+            message = f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases)"
+            yield Undeclared("databases", "yellow", f"database {name}", message)
     for name, is_now in sorted((known(found).get("templates") or {}).items()):
         if not is_now["is_template"]:
-            said, remedy = "it is not marked as a template, so it can be dropped", "IS_TEMPLATE true"
+            message, remedy = "it is not marked as a template, so it can be dropped", "IS_TEMPLATE true"
         elif name == "template0" and is_now["connects"]:
-            said, remedy = (
+            message, remedy = (
                 "it takes connections, so what is copied from it can be changed",
                 "ALLOW_CONNECTIONS false",
             )
         else:
             continue
-        yield Undeclared("databases", "yellow", f"database {name}", said, f"ALTER DATABASE {name} {remedy}")
+        yield Undeclared(
+            "databases", "yellow", f"database {name}", message, f"ALTER DATABASE {name} {remedy}"
+        )
 
 
 # -- apply -------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ def entries(
             )
         for name in entry:
             if name not in defaults and name != key:
-                said = unknown_key(str(name), [key, *defaults])
-                raise AzaError(f"{where}.{name}: {said}", reason="bad_object")
+                message = unknown_key(str(name), [key, *defaults])
+                raise AzaError(f"{where}.{name}: {message}", reason="bad_object")
         if not entry.get(key):
             raise AzaError(f"{where}: the key '{key}' is missing.", reason="bad_object")
         filled = {**copy.deepcopy(dict(defaults)), **entry}
@@ -45,9 +45,9 @@ def name_of(where: str, given: Any) -> str:
 
     :raises AzaError: it is not text, or no name that PostgreSQL, its files and a terminal can hold.
     """
-    said = "is not text; put it in quotes" if not isinstance(given, str) else unfit_name(given)
-    if said:
-        raise AzaError(f"{where}: {given!r} {said}.", reason="bad_object")
+    message = "is not text; put it in quotes" if not isinstance(given, str) else unfit_name(given)
+    if message:
+        raise AzaError(f"{where}: {given!r} {message}.", reason="bad_object")
     return str(given)
 
 

@@ -129,9 +129,9 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
             present = _of(entry, "present")
             for name, item in present.items():
                 where = f"{_VARIABLE} ({entry['name']}): extension '{name}'"
-                said = _problem(wanted, found, entry, item, seen)
-                if said:
-                    yield f"{where} {said}"
+                message = _problem(wanted, found, entry, item, seen)
+                if message:
+                    yield f"{where} {message}"
             for name, user in _all_required(found, present).items():
                 if name in _of(entry, "absent"):
                     yield f"{_VARIABLE} ({entry['name']}): extension '{name}' is declared absent, but '{user}' needs it"
@@ -301,7 +301,7 @@ def _dropped(
     others = _of(entry, "absent")
     users = [name for name in others if name in seen["extensions"] and item["name"] in _requires(found, name)]
     lost = (seen["lost"] or {}).get(f"extension {item['name']}", [])
-    lost = [said for said in lost if said.removeprefix("extension ") not in others]
+    lost = [message for message in lost if message.removeprefix("extension ") not in others]
     return _change(
         wanted,
         entry,
@@ -325,8 +325,8 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     for entry in databases(wanted):
         there = inside(found, entry).get("extensions") or {}
         for name in sorted(set(there) - explained(found, entry)):
-            said = "nobody declared it (postgres_databases: extensions)"
-            yield Undeclared("extensions", "yellow", f"extension {entry['name']}.{name}", said)
+            message = "nobody declared it (postgres_databases: extensions)"
+            yield Undeclared("extensions", "yellow", f"extension {entry['name']}.{name}", message)
 
 
 def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:

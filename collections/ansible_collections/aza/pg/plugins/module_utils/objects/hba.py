@@ -83,11 +83,11 @@ def normalise(given: Any) -> list[dict[str, Any]]:
     for number, entry in enumerate(result):
         where = f"postgres_hba[{number}]"
         if entry["type"] == "local" and entry["addresses"]:
-            said = "a local rule is about the socket, which has no addresses; leave one of the two out"
-            raise AzaError(f"{where}: {said}.", reason="bad_object")
+            message = "a local rule is about the socket, which has no addresses; leave one of the two out"
+            raise AzaError(f"{where}: {message}.", reason="bad_object")
         if entry["type"] != "local" and not entry["addresses"]:
-            said = f"a {entry['type']} rule needs addresses: networks, or samenet"
-            raise AzaError(f"{where}: {said}.", reason="bad_object")
+            message = f"a {entry['type']} rule needs addresses: networks, or samenet"
+            raise AzaError(f"{where}: {message}.", reason="bad_object")
         hidden = [item for item in entry["addresses"] if _is_loopback(item)]
         if hidden and entry["method"] == "reject":
             raise AzaError(
@@ -320,8 +320,8 @@ def changes(item: File, before: str, effect: str, wanted: Desired) -> Iterator[C
     kind, old, new = KIND_OF_PATH[item.path], _rules_of(before), _rules_of(item.text or "")
     detail = {"path": item.path}
     if old == new:
-        said = "its text was changed, no rule was"
-        yield Change("file", item.path, "change", effect=effect, why=said, detail=detail)
+        message = "its text was changed, no rule was"
+        yield Change("file", item.path, "change", effect=effect, why=message, detail=detail)
         return
     origins = _origins(item.path, wanted)
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)

@@ -26,9 +26,9 @@ class Undeclared:
     policy: str  # the key of postgres_undeclared that decides about it
     severity: str
     what: str
-    said: str
+    message: str
     # What helps, where that is not a declaration.
-    todo: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

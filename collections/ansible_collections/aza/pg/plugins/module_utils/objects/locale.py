@@ -92,20 +92,20 @@ def differences(
 ) -> list[str]:
     """What cannot be changed any more, in words. What is not known yet (None) differs from nothing. ``standard``: what
     the server calls the locales of ``unsettled``, by ``key``."""
-    said = []
+    message = []
     provider = str(is_now["provider"] or "")
     if is_now["encoding"] and encoding(wanted["encoding"]) != encoding(is_now["encoding"]):
-        said.append(f"its encoding is {is_now['encoding']}, not {wanted['encoding']}")
+        message.append(f"its encoding is {is_now['encoding']}, not {wanted['encoding']}")
     if provider and wanted["locale_provider"] not in ("", provider):
-        said.append(f"its locale provider is {provider}, not {wanted['locale_provider']}")
+        message.append(f"its locale provider is {provider}, not {wanted['locale_provider']}")
     elif (
         is_now["locale"]
         and wanted["locale"]
         and not _same_locale(provider, wanted["locale"], is_now["locale"])
         and standard.get(key(provider, wanted["locale"])) != is_now["locale"]
     ):
-        said.append(f"its locale is {is_now['locale']}, not {wanted['locale']}")
-    return said
+        message.append(f"its locale is {is_now['locale']}, not {wanted['locale']}")
+    return message
 
 
 def options(wanted: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, str]:

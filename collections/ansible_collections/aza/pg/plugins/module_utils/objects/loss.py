@@ -169,8 +169,8 @@ def _tables(holds: Mapping[str, Any]) -> str:
     return f"{_counted('table', holds['tables'])}, {holds['size']}: {largest}"
 
 
-def _named(said: str, word: str, names: list[str]) -> str:
-    return f"{said.format(_counted(word, len(names)))}: {words(names)}" if names else ""
+def _named(message: str, word: str, names: list[str]) -> str:
+    return f"{message.format(_counted(word, len(names)))}: {words(names)}" if names else ""
 
 
 def _counted(word: str, number: int) -> str:

@@ -138,11 +138,11 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
     known = {**now.facts, "roles": {**dict.fromkeys(PREDEFINED), **now.facts["roles"]}}
     final = _Links([*now.kept, *_by_pair(now.after)])
     for pair in now.kept:
-        said = roles.missing(pair[1], wanted, known)
-        if not said and final.reaches(pair[1], pair[0]):
-            said = "memberships cannot go in a circle"
-        if said:
-            yield f"{roles.VARIABLE}: role {pair[0]}: member_of {pair[1]}: {said}"
+        message = roles.missing(pair[1], wanted, known)
+        if not message and final.reaches(pair[1], pair[0]):
+            message = "memberships cannot go in a circle"
+        if message:
+            yield f"{roles.VARIABLE}: role {pair[0]}: member_of {pair[1]}: {message}"
 
 
 def _parties(grant: Grant) -> tuple[str, str, str]:
@@ -208,8 +208,8 @@ def _name(pair: Pair) -> str:
 
 def _spoken(options: Mapping[str, bool]) -> str:
     """What differs from a plain membership."""
-    said = ["with admin"] if options["admin"] else []
-    return ", ".join([*said, *(f"without {name}" for name in ("inherit", "set") if not options[name])])
+    message = ["with admin"] if options["admin"] else []
+    return ", ".join([*message, *(f"without {name}" for name in ("inherit", "set") if not options[name])])
 
 
 def _change(wanted: Desired, pair: Pair, action: str, **more: Any) -> Change:
@@ -239,14 +239,14 @@ class _Links:
             self.above.setdefault(member, set()).add(role)
 
     def reaches(self, member: str, role: str) -> bool:
-        seen, todo = set(), [member]
-        while todo:
-            name = todo.pop()
+        seen, left = set(), [member]
+        while left:
+            name = left.pop()
             if name == role:
                 return True
             if name not in seen:
                 seen.add(name)
-                todo += self.above.get(name, ())
+                left += self.above.get(name, ())
         return False
 
     def circle(self, new: Pair, old: Pair) -> bool:
@@ -278,20 +278,20 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
             for item in given
         )
         if member.startswith("pg_"):
-            said = (
+            message = (
                 f"PostgreSQL's own role is given another one, so that {who} can {power or f'act as {role}'}"
             )
         elif power or role in _OWN:
-            said = f"with it {who} can {power or f'act as {role}, a role of aza-pg itself'}"
+            message = f"with it {who} can {power or f'act as {role}, a role of aza-pg itself'}"
         else:
             continue
         severity = "red" if power or role in _OWN else "yellow"
-        yield Undeclared("memberships", severity, f"membership {_name(pair)}", said, revoked)
+        yield Undeclared("memberships", severity, f"membership {_name(pair)}", message, revoked)
     for pair in STOCK:
         if pair not in grants:
-            said = f"{pair[0]} of PostgreSQL has it, and somebody revoked it: monitoring sees less"
-            todo = f"GRANT {pair[1]} TO {pair[0]}"
-            yield Undeclared("memberships", "yellow", f"membership {_name(pair)}", said, todo)
+            message = f"{pair[0]} of PostgreSQL has it, and somebody revoked it: monitoring sees less"
+            remedy = f"GRANT {pair[1]} TO {pair[0]}"
+            yield Undeclared("memberships", "yellow", f"membership {_name(pair)}", message, remedy)
 
 
 def _power(role: str, links: _Links, known: Mapping[str, Any]) -> str:

@@ -231,8 +231,8 @@ def _reports(
             kinds = [
                 kind for kind in KINDS if any((i[3], i[0], i[2]) == (name, creator, kind) for i in items)
             ]
-            said = f"default privileges on {_plural(kinds)} of {creator}"
-            getattr(reports.setdefault(name, _Report()), side).append(said)
+            message = f"default privileges on {_plural(kinds)} of {creator}"
+            getattr(reports.setdefault(name, _Report()), side).append(message)
     return reports, having
 
 

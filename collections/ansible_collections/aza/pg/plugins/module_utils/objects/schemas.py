@@ -163,8 +163,10 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         known |= {item["schema"] for item in seen["extensions"].values()} if seen else set()
         for name, is_now in seen["schemas"].items() if seen else ():
             if name not in known and not is_now["extension"]:
-                said = f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases: schemas)"
-                yield Undeclared("schemas", "yellow", f"schema {entry['name']}.{name}", said)
+                message = (
+                    f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases: schemas)"
+                )
+                yield Undeclared("schemas", "yellow", f"schema {entry['name']}.{name}", message)
 
 
 def _apply(context: Any, change: Change) -> None:

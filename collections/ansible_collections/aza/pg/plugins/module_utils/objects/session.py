@@ -24,14 +24,14 @@ _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]*?))\s*(?:,|$)')
 
 def normalise(where: str, given: Mapping[str, Any]) -> dict[str, str]:
     """Names in lower case, values as text. :raises AzaError: with every bad name at once."""
-    said = [f"'{name}' is not the name of a setting" for name in given if not pg.NAME.match(str(name))]
-    said += [
+    message = [f"'{name}' is not the name of a setting" for name in given if not pg.NAME.match(str(name))]
+    message += [
         f"'{name}' needs a value"
         for name, item in given.items()
         if pg.NAME.match(str(name)) and (item is None or isinstance(item, Mapping))
     ]
-    if said:
-        raise AzaError(f"{where}: {'; '.join(said)}.", reason="bad_setting")
+    if message:
+        raise AzaError(f"{where}: {'; '.join(message)}.", reason="bad_setting")
     return {str(name).lower(): pg.canonical(item) for name, item in given.items()}
 
 
@@ -54,14 +54,14 @@ def problems(where: str, declared: Mapping[str, str], facts: Mapping[str, Any]) 
         info = facts["session_settings"].get(name)
         if info is None:
             # With a dot in it, it may belong to a library that is loaded later.
-            said = "" if "." in name or name in _UNLISTED else f"there is no setting '{name}'"
+            message = "" if "." in name or name in _UNLISTED else f"there is no setting '{name}'"
         elif info["context"] in ("internal", "postmaster", "sighup"):
-            said = f"'{name}' holds for the whole server; put it into postgres_settings"
+            message = f"'{name}' holds for the whole server; put it into postgres_settings"
         else:
             unfitting = unfit(info, text)
-            said = f"{name} {unfitting}" if unfitting else ""
-        if said:
-            yield f"{where}: settings: {said}"
+            message = f"{name} {unfitting}" if unfitting else ""
+        if message:
+            yield f"{where}: settings: {message}"
 
 
 def observed(stored: Iterable[str] | None) -> dict[str, str]:

@@ -90,11 +90,11 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         now = logical.get(name) or physical[name]
         state = "in use" if now["active"] else "not in use"
         kept = f"keeps {int(now['retained'] or 0) // 2**20} MB of WAL"
-        todo = (
+        remedy = (
             f'drop it with postgres_allow_loss: ["{NAME} {name}"]' if not now["active"] else "see who uses it"
         )
         whose = f"logical, of {now['database']} by {now['plugin']}" if name in logical else "no member has it"
-        yield Undeclared("slots", "yellow", f"{NAME} {name}", f"{state}, {kept}; {whose}", todo)
+        yield Undeclared("slots", "yellow", f"{NAME} {name}", f"{state}, {kept}; {whose}", remedy)
 
 
 KIND = Kind(

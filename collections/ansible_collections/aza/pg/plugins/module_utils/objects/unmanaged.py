@@ -51,16 +51,16 @@ def report(
     given = (found or {}).get("rows") or []
     place = f"{database}." if database else ""
     for row in given[:_SHOWN]:
-        said, remedy = say(row)
-        yield Undeclared(policy, _severity(row), f"{noun} {place}{row['name']}", said, remedy)
+        message, remedy = say(row)
+        yield Undeclared(policy, _severity(row), f"{noun} {place}{row['name']}", message, remedy)
     more = given[_SHOWN:]
     if more:
         left = int((found or {})["total"]) - _SHOWN
         names = words([row["name"] for row in more], most=_SHOWN)
         where = f" in {database}" if database else ""
-        said = f"there are {left} more: {names if len(more) == left else f'{names} …'}"
+        message = f"there are {left} more: {names if len(more) == left else f'{names} …'}"
         yield Undeclared(
-            policy, _severity(more[0]), f"{noun}s{where}", said, "remove what should not be there"
+            policy, _severity(more[0]), f"{noun}s{where}", message, "remove what should not be there"
         )
 
 

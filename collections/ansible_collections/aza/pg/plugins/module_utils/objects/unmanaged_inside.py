@@ -16,11 +16,11 @@ _EVENT_TRIGGERS = f"""
 
 
 def _event_trigger(database: str, row: Row) -> tuple[str, str]:
-    said = f"on {row['event']}, it calls {row['function']}, which belongs to {row['owner']}"
-    said += "" if row["enabled"] else "; it is disabled"
+    message = f"on {row['event']}, it calls {row['function']}, which belongs to {row['owner']}"
+    message += "" if row["enabled"] else "; it is disabled"
     if row["risk"]:
-        said += ", who can replace it, and superusers run it"
-    return said, f"DROP EVENT TRIGGER {identifier(row['name'])} in {database}"
+        message += ", who can replace it, and superusers run it"
+    return message, f"DROP EVENT TRIGGER {identifier(row['name'])} in {database}"
 
 
 _PUBLICATIONS = f"""
@@ -29,8 +29,8 @@ _PUBLICATIONS = f"""
 
 
 def _publication(database: str, row: Row) -> tuple[str, str]:
-    said = f"it belongs to {row['owner']}{' and publishes all tables' if row['everything'] else ''}"
-    return said, f"DROP PUBLICATION {identifier(row['name'])} in {database}"
+    message = f"it belongs to {row['owner']}{' and publishes all tables' if row['everything'] else ''}"
+    return message, f"DROP PUBLICATION {identifier(row['name'])} in {database}"
 
 
 # Options may hold passwords, so none is read but whether one is required.
@@ -45,11 +45,11 @@ _FOREIGN_SERVERS = f"""
 
 
 def _foreign_server(database: str, row: Row) -> tuple[str, str]:
-    said = f"it belongs to {row['owner']}, by {row['wrapper']}, with {row['mappings']} user mapping"
-    said += "" if row["mappings"] == 1 else "s"
+    message = f"it belongs to {row['owner']}, by {row['wrapper']}, with {row['mappings']} user mapping"
+    message += "" if row["mappings"] == 1 else "s"
     if row["risk"]:
-        said += "; one that is not a superuser's needs no password, so it connects with what the server's own user has"
-    return said, f"DROP SERVER {identifier(row['name'])} in {database}"
+        message += "; one of a role that is not a superuser needs no password, so it connects as the server's own user"
+    return message, f"DROP SERVER {identifier(row['name'])} in {database}"
 
 
 # c and internal are PostgreSQL's own; the others with a u at the end are untrusted by custom.
@@ -61,13 +61,13 @@ _LANGUAGES = f"""
 
 def _language(database: str, row: Row) -> tuple[str, str]:
     if row["risk"]:
-        said = "it has no limits and is marked as trusted: its users run code as the server's own user"
+        message = "it has no limits and is marked as trusted: its users run code as the server's own user"
         return (
-            said,
+            message,
             f"UPDATE pg_language SET lanpltrusted = false WHERE lanname = {quoted(row['name'])} in {database}",
         )
-    said = "an untrusted language outside of an extension: its functions do what the server's own user can"
-    return said, f"DROP LANGUAGE {identifier(row['name'])} in {database}"
+    message = "an untrusted language outside of an extension: its functions do what the server's own user can"
+    return message, f"DROP LANGUAGE {identifier(row['name'])} in {database}"
 
 
 # Those that a role which is no superuser can call, with a superuser's rights or outside of any limits.
@@ -97,11 +97,11 @@ def _function(database: str, row: Row) -> tuple[str, str]:
     remedy = f"REVOKE EXECUTE ON ROUTINE {row['name']} FROM {named} in {database}"
     if not row["definer"]:
         return f"it is written in {row['language']}, which has no limits, and {who} can call it", remedy
-    said = f"it runs with the rights of the superuser {row['owner']}, and {who} can call it"
+    message = f"it runs with the rights of the superuser {row['owner']}, and {who} can call it"
     if row["pinned"]:
-        return said, remedy
+        return message, remedy
     pin = f"ALTER ROUTINE {row['name']} SET search_path = pg_catalog, pg_temp in {database}"
-    return f"{said}, with a search_path of the caller's choice", f"{remedy}; or {pin}"
+    return f"{message}, with a search_path of the caller's choice", f"{remedy}; or {pin}"
 
 
 # Applications grant on millions of them; then the first thousand are enough.
@@ -115,8 +115,8 @@ _LARGE_OBJECTS = """
 
 
 def _large_object(database: str, row: Row) -> tuple[str, str]:
-    said = f"it belongs to {row['owner']}, and others may use it: {words(row['grants'])}"
-    return said, f"REVOKE ALL ON LARGE OBJECT {row['name']} FROM … in {database}"
+    message = f"it belongs to {row['owner']}, and others may use it: {words(row['grants'])}"
+    return message, f"REVOKE ALL ON LARGE OBJECT {row['name']} FROM … in {database}"
 
 
 KINDS = (

@@ -39,16 +39,16 @@ _SUBSCRIPTIONS = """
 
 
 def _subscription(row: Row) -> tuple[str, str]:
-    said = f"it belongs to {row['owner']} and replicates into {row['database']}"
+    message = f"it belongs to {row['owner']} and replicates into {row['database']}"
     name = identifier(row["name"])
     if row["as_superuser"]:
-        said += f"; it writes as the superuser {row['owner']}, so that triggers of table owners run as one"
-        return said, f"ALTER SUBSCRIPTION {name} SET (run_as_owner = false) in {row['database']}"
+        message += f"; it writes as the superuser {row['owner']}, so that triggers of table owners run as one"
+        return message, f"ALTER SUBSCRIPTION {name} SET (run_as_owner = false) in {row['database']}"
     if row["risk"]:
-        said += "; it may connect without a password, so with what the server's own user has"
-        return said, f"ALTER SUBSCRIPTION {name} SET (password_required = true) in {row['database']}"
+        message += "; it may connect without a password, so with what the server's own user has"
+        return message, f"ALTER SUBSCRIPTION {name} SET (password_required = true) in {row['database']}"
     return (
-        f"{said}{'' if row['enabled'] else '; it is disabled'}",
+        f"{message}{'' if row['enabled'] else '; it is disabled'}",
         f"DROP SUBSCRIPTION {name} in {row['database']}",
     )
 
@@ -63,8 +63,10 @@ _PREPARED = """
 def _prepared(row: Row) -> tuple[str, str]:
     minutes = int(row["seconds"]) // 60
     age = f"{minutes} minutes ago" if minutes else "less than a minute ago"
-    said = f"{row['owner']} prepared it in {row['database']}, {age}: it keeps its locks and holds VACUUM back"
-    return said, "let its transaction manager finish it, or ROLLBACK PREPARED in that database"
+    message = (
+        f"{row['owner']} prepared it in {row['database']}, {age}: it keeps its locks and holds VACUUM back"
+    )
+    return message, "let its transaction manager finish it, or ROLLBACK PREPARED in that database"
 
 
 # -- privileges on settings ------------------------------------------------------------------------
@@ -149,12 +151,12 @@ def _undeclared_settings(wanted: Desired, found: Observed) -> Iterator[Undeclare
         target = f"role {role or 'ALL'}{f' in database {database}' if database else ''}"
         sql = f"ALTER ROLE {identifier(role) if role else 'ALL'}"
         sql += f" IN DATABASE {identifier(database)}" if database else ""
-        said = f"it sets {words(names, most=6)}"
+        message = f"it sets {words(names, most=6)}"
         if risky:
-            said += "; superusers run what is found by it, too"
+            message += "; superusers run what is found by it, too"
         home = "postgres_settings" if not (role or database) else "the settings of a role or of a database"
-        todo = f"{sql} RESET {names[0] if len(names) == 1 else 'ALL'}; to keep it, put it into {home}"
-        yield Undeclared("settings", "red" if risky else "yellow", f"settings of {target}", said, todo)
+        remedy = f"{sql} RESET {names[0] if len(names) == 1 else 'ALL'}; to keep it, put it into {home}"
+        yield Undeclared("settings", "red" if risky else "yellow", f"settings of {target}", message, remedy)
 
 
 def _fresh(_: Desired) -> Mapping[str, Any]:

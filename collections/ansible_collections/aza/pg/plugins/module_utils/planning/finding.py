@@ -13,18 +13,18 @@ SEVERITIES = ("red", "yellow", "green")
 @dataclass(frozen=True)
 class Finding:
     """What a check has to say about one thing. ``state``: red is not as declared or does not work, yellow waits or
-    deserves a look, green is well. ``todo`` is what helps, empty when nothing has to be done. Each becomes one line,
+    deserves a look, green is well. ``remedy`` is what helps, empty when nothing has to be done. Each becomes one line,
     whatever a server or a host put into it."""
 
     what: str
     state: str
-    said: str
-    todo: str = ""
+    message: str
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         if self.state not in SEVERITIES:
             raise ValueError(f"unknown severity {self.state!r}")
-        for name in ("what", "said", "todo"):
+        for name in ("what", "message", "remedy"):
             object.__setattr__(self, name, plain(getattr(self, name)))
 
     def to_dict(self) -> dict[str, str]:

@@ -71,9 +71,9 @@ def member_facts(identity: Mapping[str, str], docker: Docker, user: str) -> dict
 def _why(state: str, error: str, unreadable: str) -> str:
     """Why a server with data cannot be asked."""
     if state == "running":
-        said = f"its server runs and does not answer: {error or 'there is no socket'}"
+        message = f"its server runs and does not answer: {error or 'there is no socket'}"
     elif state in ("paused", "restarting"):
-        said = f"its container is {state}"
+        message = f"its container is {state}"
     else:
-        said = "its server does not run"
-    return f"{said}; whose data it has cannot be seen: {unreadable}" if unreadable else said
+        message = "its server does not run"
+    return f"{message}; whose data it has cannot be seen: {unreadable}" if unreadable else message

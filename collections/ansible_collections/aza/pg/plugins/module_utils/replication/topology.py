@@ -96,9 +96,9 @@ class Member:
 
     @property
     def why(self) -> str:
-        said = self.error or str((self.facts or {}).get("error") or "")
-        if said or not self.known:
-            return said or "it was not looked at"
+        message = self.error or str((self.facts or {}).get("error") or "")
+        if message or not self.known:
+            return message or "it was not looked at"
         return "a standby" if (self.facts or {}).get("in_recovery") else "its server answers"
 
 

@@ -108,8 +108,10 @@ def cluster(
     ``aza.pg.replication_check`` and ``aza.pg.pgbouncer_check`` returned there."""
     declared = Declared.of(given)
     results = {name: words.mapping(replication.get(name)) for name in declared.members}
-    said: dict[str, Any] = {name: result.get("facts") or _reason(result) for name, result in results.items()}
-    view, found = View(declared, said), judge(declared, said)
+    message: dict[str, Any] = {
+        name: result.get("facts") or _reason(result) for name, result in results.items()
+    }
+    view, found = View(declared, message), judge(declared, message)
     pools = {name: words.mapping((bouncers or {}).get(name)) for name in declared.members}
     of_member = {
         name: tuple(_plain(item) for item in (*found[name], *_said_of(pools[name])))
@@ -137,11 +139,11 @@ def _reason(result: Mapping[str, Any]) -> str:
 
 def _said_of(result: Mapping[str, Any]) -> Iterator[Finding]:
     for item in words.rows(result.get("findings")):
-        yield Finding(*(str(item.get(key, "")) for key in ("what", "state", "said", "todo")))
+        yield Finding(*(str(item.get(key, "")) for key in ("what", "state", "message", "remedy")))
 
 
 def _plain(item: Finding) -> Finding:
-    return Finding(*(plain(value) for value in (item.what, item.state, item.said, item.todo)))
+    return Finding(*(plain(value) for value in (item.what, item.state, item.message, item.remedy)))
 
 
 def _sorted(items: Any) -> tuple[Finding, ...]:

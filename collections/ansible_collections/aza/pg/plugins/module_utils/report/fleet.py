@@ -16,13 +16,13 @@ FORMAT = 1  # of the JSON report; a field that goes or changes its meaning makes
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance on its host. ``todo`` is the summary of what a deploy would do."""
+    """One instance on its host. ``pending``: the summary of what a deploy would do."""
 
     host: str
     name: str
     findings: tuple[Finding, ...]
     version: str = ""
-    todo: str = ""
+    pending: str = ""
     plan: Mapping[str, Any] | None = None
     cluster: str = ""
 
@@ -53,17 +53,17 @@ class Instance:
 def instance(host: str, name: str, result: Mapping[str, Any], cluster: Cluster | None = None) -> Instance:
     """From what ``aza.pg.instance`` with ``state: checked`` returned; nothing returned is a finding too. ``cluster``:
     that of which it is a member, with what is said of it there."""
-    said = [
-        Finding(*(plain(item.get(key, "")) for key in ("what", "state", "said", "todo")))
+    message = [
+        Finding(*(plain(item.get(key, "")) for key in ("what", "state", "message", "remedy")))
         for item in result.get("findings") or ()
     ]
     if cluster:
-        said += (cluster.of_member or {}).get(plain(host), ())
+        message += (cluster.of_member or {}).get(plain(host), ())
     plan = result.get("plan") or None
     return Instance(
         plain(host),
         plain(name),
-        tuple(sorted(said, key=lambda item: SEVERITIES.index(item.state)))
+        tuple(sorted(message, key=lambda item: SEVERITIES.index(item.state)))
         or (Finding("host", "red", "it was not looked at: the run ended before"),),
         plain(result.get("version", "")).split(" ")[0],
         plain(plan["summary"]) if plan and (plan["changes"] or plan["held"]) else "",

@@ -61,12 +61,12 @@ def _findings(shown: Sequence[Finding], wide: int) -> Iterator[Line]:
     for number, item in enumerate(shown):
         yield from _finding(item, wide)
         following = shown[number + 1] if number + 1 < len(shown) else None
-        if item.todo and (following is None or following.todo != item.todo):
-            yield item.state, f"{' ' * (_STATE + wide + 6)}→ {item.todo}"
+        if item.remedy and (following is None or following.remedy != item.remedy):
+            yield item.state, f"{' ' * (_STATE + wide + 6)}→ {item.remedy}"
 
 
 def _finding(item: Finding, wide: int) -> Iterator[Line]:
     first = f"  {item.state.ljust(_STATE)}  {item.what.ljust(wide)}"
-    said = textwrap.wrap(item.said, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
-    for number, line in enumerate(said):
+    message = textwrap.wrap(item.message, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(message):
         yield item.state, f"{first if not number else ' ' * len(first)}  {line}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who feeds whom in a cluster, as a picture in SVG that stands in the page itself. Pure.
+"""Which member feeds which in a cluster, as a drawing for the page. Pure.
 
 The primary on the left, an arrow to each replica that it feeds, and so on to the right. Colours come from the page.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 
 from ansible_collections.aza.pg.plugins.module_utils.report.clusters import Cluster, Member
 
 _WIDTH, _HEIGHT = 190, 64  # of a box
 _ACROSS, _DOWN = 370, 84  # from one box to the next
 _MARGIN = 2  # half a line's width, and a little
-_LONGEST = 22  # characters that a box has room for
+_LONGEST = 19  # characters that a box has room for
 
 
 @dataclass(frozen=True)
@@ -28,25 +27,54 @@ class _Place:
     middle = property(lambda self: _MARGIN + self.row * _DOWN + _HEIGHT / 2)
 
 
-def picture(one: Cluster, signs: dict[str, str]) -> str:
-    """``signs``: of each severity, so that nothing is said by colour alone."""
+@dataclass(frozen=True)
+class Arrow:
+    """From a member to the one that it feeds. ``x``, ``y``: the middle of its text."""
+
+    path: str
+    head: str
+    x: int
+    y: int
+    above: str
+    below: str
+    streaming: bool
+
+
+@dataclass(frozen=True)
+class Box:
+    x: int
+    y: int
+    state: str
+    name: str
+    role: str
+    details: str
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the template draws as SVG. ``label``: the same in words."""
+
+    width: int
+    height: int
+    label: str
+    arrows: list[Arrow]
+    boxes: list[Box]
+
+
+def draw(one: Cluster) -> Drawing | None:
+    """Return where each member and each arrow is; None without members."""
     places = {place.member.host: place for place in _places(one)}
     if not places:
-        return ""
-    width = max(place.left for place in places.values()) + _WIDTH + _MARGIN
-    height = max(place.middle for place in places.values()) + _HEIGHT / 2 + _MARGIN
-    said = escape(f"{one.name}: {'; '.join(map(_said, one.members))}")
-    parts = [
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" aria-label="{said}">',
-        *(
-            _arrow(places[place.member.upstream], place)
-            for place in places.values()
-            if _is_fed(place, places)
-        ),
-        *(_box(place, signs) for place in places.values()),
-        "</svg>",
-    ]
-    return "\n".join(parts)
+        return None
+    return Drawing(
+        max(place.left for place in places.values()) + _WIDTH + _MARGIN,
+        round(max(place.middle for place in places.values()) + _HEIGHT / 2 + _MARGIN),
+        f"{one.name}: {'; '.join(map(_described, one.members))}",
+        [_arrow(places[place.member.upstream], place) for place in places.values() if _is_fed(place, places)],
+        [_box(place) for place in places.values()],
+    )
 
 
 def _places(one: Cluster) -> Iterator[_Place]:
@@ -83,32 +111,30 @@ def _is_fed(place: _Place, places: dict[str, _Place]) -> bool:
     return place.column > 0 and place.member.upstream in places
 
 
-def _arrow(start: _Place, end: _Place) -> str:
+def _arrow(start: _Place, end: _Place) -> Arrow:
     left, right = start.left + _WIDTH, end.left
-    member, y = end.member, end.middle
-    look = "" if member.streaming else " broken"
-    above = member.behind or "?" if member.streaming else "does not stream"
-    below = " · ".join(filter(None, (member.sync, member.tls))) if member.streaming else ""
-    text = (left + 50 + right - 8) / 2
-    return (
-        f'<g class="arrow{look}"><path d="M{left} {start.middle:.0f} C{left + 30} {start.middle:.0f} '
-        f'{left + 20:.0f} {y:.0f} {left + 50:.0f} {y:.0f} H{right - 8}"></path>'
-        f'<polygon points="{right - 10},{y - 5:.0f} {right - 1},{y:.0f} {right - 10},{y + 5:.0f}"></polygon>'
-        f'<text x="{text:.0f}" y="{y - 7:.0f}">{escape(above)}</text>'
-        f'<text x="{text:.0f}" y="{y + 17:.0f}">{escape(below)}</text></g>'
+    member, y, from_y = end.member, round(end.middle), round(start.middle)
+    return Arrow(
+        f"M{left} {from_y} C{left + 30} {from_y} {left + 20} {y} {left + 50} {y} H{right - 8}",
+        f"{right - 10},{y - 5} {right - 1},{y} {right - 10},{y + 5}",
+        round((left + 50 + right - 8) / 2),
+        y,
+        member.behind or "?" if member.streaming else "does not stream",
+        " · ".join(filter(None, (member.sync, member.tls))) if member.streaming else "",
+        member.streaming,
     )
 
 
-def _box(place: _Place, signs: dict[str, str]) -> str:
-    member, x, y = place.member, place.left, place.middle - _HEIGHT / 2
-    details = " · ".join(
-        filter(None, (member.version, f"timeline {member.timeline}" if member.timeline else ""))
-    )
-    return (
-        f'<g class="node {member.state}"><rect x="{x}" y="{y:.0f}" width="{_WIDTH}" height="{_HEIGHT}" rx="8"></rect>'
-        f'<text class="name" x="{x + 12}" y="{y + 22:.0f}">{signs[member.state]} {escape(_short(member.host))}</text>'
-        f'<text x="{x + 12}" y="{y + 40:.0f}">{escape(member.role)}</text>'
-        f'<text x="{x + 12}" y="{y + 55:.0f}">{escape(details)}</text></g>'
+def _box(place: _Place) -> Box:
+    member = place.member
+    timeline = f"timeline {member.timeline}" if member.timeline else ""
+    return Box(
+        place.left,
+        round(place.middle - _HEIGHT / 2),
+        member.state,
+        _short(member.host),
+        member.role,
+        " · ".join(filter(None, (member.version, timeline))),
     )
 
 
@@ -116,7 +142,7 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _said(member: Member) -> str:
+def _described(member: Member) -> str:
     if not member.upstream:
         return f"{member.host} is {member.role}"
     how = f"streams from {member.upstream}" if member.streaming else f"does not stream from {member.upstream}"

@@ -164,13 +164,13 @@ def connect(
             connection = attempt(superuser)
             break
         except driver().Error as error:
-            said = " ".join(str(error).split())
-            if superuser and pinned.is_refused(said):
+            message = " ".join(str(error).split())
+            if superuser and pinned.is_refused(message):
                 superuser = False
-            elif any(words in said for words in _FULL) and time.monotonic() < deadline:
+            elif any(words in message for words in _FULL) and time.monotonic() < deadline:
                 time.sleep(0.2)
             else:
-                raise ServerError(said) from None
+                raise ServerError(message) from None
     if changes:
         try:
             _switch_event_triggers_on(connection, database)

@@ -27,10 +27,10 @@ _OWN = r"^aza-pg: (?:warning: )?"
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """``reason``: a stable word for programs. ``said``: what is wrong. ``remedy``: what to do, as a sentence."""
+    """``reason``: a stable word for programs. ``message``: what is wrong. ``remedy``: what to do, as a sentence."""
 
     reason: str
-    said: str
+    message: str
     remedy: str
 
     def to_dict(self) -> dict[str, str]:
@@ -83,32 +83,32 @@ def diagnose(state: Mapping[str, Any], log: Sequence[str], place: Place) -> Diag
     return _refused(log) if state.get("ExitCode") in (1, 78) else None
 
 
-def engine(said: str) -> Diagnosis | None:
+def engine(message: str) -> Diagnosis | None:
     """Return why the engine does not start a container, from its own words."""
-    if re.search(r"port is already allocated|address already in use", said):
-        where = re.search(r"for (\[?[0-9a-f.:]+\]?:[0-9]+)", said)
+    if re.search(r"port is already allocated|address already in use", message):
+        where = re.search(r"for (\[?[0-9a-f.:]+\]?:[0-9]+)", message)
         return Diagnosis(
             "port_taken",
             f"its port is taken{f' ({where[1]})' if where else ''}",
             "Choose another port in the inventory, or stop what listens there (ss -ltnp shows it).",
         )
-    if re.search(r"cannot assign requested address", said):
+    if re.search(r"cannot assign requested address", message):
         return Diagnosis(
             "no_address",
             "its publish address is not an address of this host",
             "Correct the publish address in the inventory; `ip -brief address` lists those of the host.",
         )
-    if re.search(r"network \S+ not found|could not find a network", said):
+    if re.search(r"network \S+ not found|could not find a network", message):
         return Diagnosis(
             "no_network",
             "the network of the containers was removed",
             "Deploy with postgres_allow_recreate: true, which makes it again.",
         )
     if re.search(
-        r"error while creating mount source path|bind source path does not exist|invalid mount", said
+        r"error while creating mount source path|bind source path does not exist|invalid mount", message
     ):
         return Diagnosis(
-            "no_mount", f"a directory that it mounts is missing: {said}", "Deploy, which makes it again."
+            "no_mount", f"a directory that it mounts is missing: {message}", "Deploy, which makes it again."
         )
     return None
 
@@ -130,9 +130,9 @@ class _Line:
 _Explain = Callable[[_Line], Diagnosis]
 
 
-def _stated(reason: str, said: str, remedy: str) -> _Explain:
-    """A diagnosis of ``said`` and the first group of the pattern."""
-    return lambda line: Diagnosis(reason, f"{said}: {line.text}", remedy)
+def _stated(reason: str, message: str, remedy: str) -> _Explain:
+    """A diagnosis of ``message`` and the first group of the pattern."""
+    return lambda line: Diagnosis(reason, f"{message}: {line.text}", remedy)
 
 
 def _preload(line: _Line) -> Diagnosis:
@@ -149,13 +149,13 @@ def _preload(line: _Line) -> Diagnosis:
 
 def _settings(line: _Line) -> Diagnosis:
     """The server names the file last, and its mistakes in the lines before that."""
-    said: list[str] = []
+    message: list[str] = []
     for text in reversed(line.before):
         found = _MESSAGE.search(text)
         if found is None or not _COMPLAINS.search(found[1]):
             break
-        said.insert(0, found[1])
-    return _bad_setting(line.match[1], "; ".join(said) or line.match[0], line.place)
+        message.insert(0, found[1])
+    return _bad_setting(line.match[1], "; ".join(message) or line.match[0], line.place)
 
 
 _COMPLAINS = re.compile(
@@ -173,10 +173,10 @@ def _line_of_file(line: _Line) -> Diagnosis:
     return _bad_setting(line.match[1], line.match[2], line.place)
 
 
-def _bad_setting(file: str, said: str, place: Place) -> Diagnosis:
-    name = re.search(r'parameter "([^"]+)"', said)
-    number = re.search(r"line (\d+)", said)
-    named = re.search(r'in file "([^"]+)"', said)
+def _bad_setting(file: str, message: str, place: Place) -> Diagnosis:
+    name = re.search(r'parameter "([^"]+)"', message)
+    number = re.search(r"line (\d+)", message)
+    named = re.search(r'in file "([^"]+)"', message)
     file = named[1] if named else file
     if file.endswith(_AUTOMATIC):
         path = file if file.startswith("/") else f"{place.data}/{_AUTOMATIC}"
@@ -196,7 +196,7 @@ def _bad_setting(file: str, said: str, place: Place) -> Diagnosis:
         remedy = f"Correct the line in {file} and start the server. Settings belong into postgres_settings."
     else:
         remedy = "Correct postgres_settings and deploy, or remove the line that ALTER SYSTEM wrote for it."
-    return Diagnosis("bad_setting", f"its configuration is not valid: {said}", remedy)
+    return Diagnosis("bad_setting", f"its configuration is not valid: {message}", remedy)
 
 
 def _disk(line: _Line) -> Diagnosis:
@@ -250,10 +250,10 @@ def _in_use(line: _Line) -> Diagnosis:
     )
 
 
-def _damage(said: str) -> Diagnosis:
+def _damage(message: str) -> Diagnosis:
     return Diagnosis(
         "data_damaged",
-        f"its data is damaged or incomplete: {said.strip()}",
+        f"its data is damaged or incomplete: {message.strip()}",
         "Keep a copy of the volume, then restore a backup, or remove the data of a replica and deploy it again. "
         "pg_resetwal loses data and is the last resort.",
     )
@@ -299,8 +299,8 @@ def _refused(log: Sequence[str]) -> Diagnosis | None:
     if ends < 0 or not log[ends].startswith("aza-pg: "):
         return None
     more = " ".join(line.strip() for line in log[ends + 1 :])
-    said = log[ends].partition(": ")[2].rstrip(".")
-    return Diagnosis("refused", said, more or "Correct it in the inventory and deploy.")
+    message = log[ends].partition(": ")[2].rstrip(".")
+    return Diagnosis("refused", message, more or "Correct it in the inventory and deploy.")
 
 
 # The first that fits a line explains it; the last line that is explained counts.

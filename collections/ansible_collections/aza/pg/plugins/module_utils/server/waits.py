@@ -38,7 +38,7 @@ class Watch:
         self.begin()
 
     def begin(self) -> None:
-        self.said, self._since = "", time.monotonic()
+        self.message, self._since = "", time.monotonic()
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -53,4 +53,4 @@ class Watch:
             if pids and time.monotonic() - self._since > _AFTER_SECONDS:
                 # Without a connection there is no reason, and the statement has its time-out all the same.
                 with suppress(*server.failures()), self._connect() as connection:
-                    self.said = connection.execute(_WAITS, (pids,)).fetchone()[0] or self.said
+                    self.message = connection.execute(_WAITS, (pids,)).fetchone()[0] or self.message

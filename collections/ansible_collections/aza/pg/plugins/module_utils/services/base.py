@@ -72,6 +72,8 @@ class Service:
     # The roles that it needs in the server, as entries of postgres_roles, and how an operator avoids them.
     roles: tuple[Mapping[str, Any], ...] = ()
     way_out = ""
+    # Whether these roles are removed with the service, so that no declared role may have their names.
+    removes_roles = False
     # Of these, the roles that log in through the server's Unix socket with a password.
     socket_roles: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()

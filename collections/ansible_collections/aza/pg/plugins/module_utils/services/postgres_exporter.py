@@ -174,9 +174,9 @@ def scrape(service: ContainerSpec, watched: Watched = THE_SERVER) -> str:
     connection is gone.
     """
     deadline = time.monotonic() + _AGAIN_SECONDS
-    while (said := _scrape(service, watched)) and time.monotonic() < deadline:
+    while (message := _scrape(service, watched)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return said
+    return message
 
 
 def _scrape(service: ContainerSpec, watched: Watched) -> str:

@@ -273,7 +273,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     there, facts = (found.files.get(PATH) or {}).get("certificate") or {}, wanted.certificate
     if not facts or not there:
         return
-    todo = (
+    remedy = (
         "give postgres_tls_certificate its successor and deploy"
         if facts.get("own")
         else "ansible-playbook playbooks/certificates.yml -e renew=true"
@@ -282,18 +282,18 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     ends = expiry(now, there["expires"])
     if ends:
         state = "red" if there["expires"] <= now else "yellow"
-        yield Finding(KIND, state, f"{ends} ({until}); clients that verify it stay outside then", todo)
+        yield Finding(KIND, state, f"{ends} ({until}); clients that verify it stay outside then", remedy)
     ca = facts.get("ca_expires")
     if ca and expiry(now, ca):
-        said = f"the authority that signs it: {expiry(now, ca)} ({date(ca)})"
-        yield Finding(KIND, "yellow", said, "docs/runbooks/rotate-the-authority.md says how")
+        message = f"the authority that signs it: {expiry(now, ca)} ({date(ca)})"
+        yield Finding(KIND, "yellow", message, "docs/runbooks/rotate-the-authority.md says how")
     in_use = found.certificate_in_use
     if in_use and in_use != there["fingerprint"]:
-        said = "the server shows clients another certificate than the one in its file"
-        yield Finding(KIND, "red", said, "deploy, which reloads it; its log says why it refused the file")
+        message = "the server shows clients another certificate than the one in its file"
+        yield Finding(KIND, "red", message, "deploy, which reloads it; its log says why it refused the file")
     missing = facts.get("missing") or ()
     if missing:
-        said = f"clients that verify it cannot use {', '.join(missing)}: your certificate does not name it"
-        yield Finding(KIND, "yellow", said, "have it issued for these names as well")
+        message = f"clients that verify it cannot use {', '.join(missing)}: your certificate does not name it"
+        yield Finding(KIND, "yellow", message, "have it issued for these names as well")
     if not ends and (not in_use or in_use == there["fingerprint"]):
         yield Finding(KIND, "green", f"valid until {until}{' and in use' if in_use else ''}")

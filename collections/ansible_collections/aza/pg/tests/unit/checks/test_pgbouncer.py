@@ -27,7 +27,7 @@ def facts() -> dict[str, Any]:
             name: {"session_user": "shop", "tls": True, "prepared": True, "servers": 2, "seconds": 0.01}
             for name in ("shop", "postgres")
         },
-        "wrong_password": {"refused": True, "said": "FATAL: password authentication failed"},
+        "wrong_password": {"refused": True, "message": "FATAL: password authentication failed"},
         "console": {
             "version": "PgBouncer 1.26.1",
             "config": {"max_client_conn": "100", "pool_mode": "transaction"},
@@ -56,8 +56,8 @@ def not_green(found: list[Finding]) -> list[Finding]:
 
 
 def at(*path: Any, **values: Any) -> Callable[[dict[str, Any]], None]:
-    def edit(said: dict[str, Any]) -> None:
-        place: Any = said
+    def edit(message: dict[str, Any]) -> None:
+        place: Any = message
         for key in path:
             place = place[key]
         place.update(values)
@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
         "lets shop in with a wrong password",
     ),
     "unclear": (
-        at("wrong_password", said="connection refused"),
+        at("wrong_password", message="connection refused"),
         "pool password",
         "yellow",
         "could not be seen: connection refused",
@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
     "paused": (at(*SHOP, paused=1), "pool databases", "red", "shop is paused"),
     "disabled": (at(*SHOP, disabled=1), "pool databases", "red", "shop is disabled"),
     "unknown": (
-        lambda said: said["console"]["databases"].pop(1),
+        lambda message: message["console"]["databases"].pop(1),
         "pool databases",
         "red",
         "does not know shop",
@@ -154,11 +154,11 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize("title", CASES)
 def test_each_thing_that_is_wrong_is_said(title: str) -> None:
     edit, what, state, text = CASES[title]
-    said = facts()
-    edit(said)
-    found = judge(DECLARED, said)
-    assert any((item.what, item.state) == (what, state) and text in item.said for item in found), found
-    assert all(item.todo for item in not_green(found))
+    message = facts()
+    edit(message)
+    found = judge(DECLARED, message)
+    assert any((item.what, item.state) == (what, state) and text in item.message for item in found), found
+    assert all(item.remedy for item in not_green(found))
 
 
 values = st.recursive(
@@ -167,7 +167,7 @@ values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["error", "said", "refused", "name", "pool_size", "databases", "config", "pools", "lists"]
+                ["error", "message", "refused", "name", "pool_size", "databases", "config", "pools", "lists"]
             ),
             inner,
             max_size=4,

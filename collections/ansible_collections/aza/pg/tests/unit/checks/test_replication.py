@@ -22,8 +22,8 @@ Told = dict[str, list[Finding]]
 Edit = Callable[[dict[str, Any]], Any]
 
 
-def told(given_now: Mapping[str, Any], said: Mapping[str, Any]) -> Told:
-    return judge(Declared.of(given_now), said)
+def told(given_now: Mapping[str, Any], message: Mapping[str, Any]) -> Told:
+    return judge(Declared.of(given_now), message)
 
 
 def not_green(found: Told) -> list[tuple[str, Finding]]:
@@ -48,60 +48,66 @@ def test_a_healthy_cluster_of_any_size_is_all_green(shape: dict[str, Any]) -> No
     assert all(found[name] for name in shape["members"])
 
 
-def promote(said: dict[str, Any]) -> None:
-    said["db1"] |= {"in_recovery": False, "receiver": None, "timeline": 2, "slots": [], "replay_paused": None}
+def promote(message: dict[str, Any]) -> None:
+    message["db1"] |= {
+        "in_recovery": False,
+        "receiver": None,
+        "timeline": 2,
+        "slots": [],
+        "replay_paused": None,
+    }
 
 
-def two_primaries(said: dict[str, Any]) -> None:
-    promote(said)
-    said["db0"]["senders"] = [row for row in said["db0"]["senders"] if row["slot_name"] != "shop_db1"]
-    said["db0"]["slots"][0]["active"] = False
+def two_primaries(message: dict[str, Any]) -> None:
+    promote(message)
+    message["db0"]["senders"] = [row for row in message["db0"]["senders"] if row["slot_name"] != "shop_db1"]
+    message["db0"]["slots"][0]["active"] = False
 
 
-def failed_over(said: dict[str, Any]) -> None:
+def failed_over(message: dict[str, Any]) -> None:
     """db1 was promoted, the old primary is gone, db2 still asks it."""
-    promote(said)
-    said["db0"] = "ssh: connect to host db0 port 22: No route to host"
-    said["db2"]["receiver"] = None
+    promote(message)
+    message["db0"] = "ssh: connect to host db0 port 22: No route to host"
+    message["db2"]["receiver"] = None
 
 
-def gone(said: dict[str, Any]) -> None:
-    said["db1"] = "its server does not answer: connection refused"
-    said["db0"]["senders"] = [row for row in said["db0"]["senders"] if row["slot_name"] != "shop_db1"]
-    said["db0"]["slots"][0]["active"] = False
+def gone(message: dict[str, Any]) -> None:
+    message["db1"] = "its server does not answer: connection refused"
+    message["db0"]["senders"] = [row for row in message["db0"]["senders"] if row["slot_name"] != "shop_db1"]
+    message["db0"]["slots"][0]["active"] = False
 
 
-def elsewhere(said: dict[str, Any]) -> None:
-    (row,) = [row for row in said["db0"]["senders"] if row["slot_name"] == "shop_db2"]
-    said["db0"]["senders"].remove(row)
-    said["db1"]["senders"].append(row)
+def elsewhere(message: dict[str, Any]) -> None:
+    (row,) = [row for row in message["db0"]["senders"] if row["slot_name"] == "shop_db2"]
+    message["db0"]["senders"].remove(row)
+    message["db1"]["senders"].append(row)
 
 
 def setting(name: str, value: Any, host: str = "db0") -> Edit:
-    return lambda said: said[host]["settings"].update({name: value})
+    return lambda message: message[host]["settings"].update({name: value})
 
 
 def of(host: str, **values: Any) -> Edit:
-    return lambda said: said[host].update(values)
+    return lambda message: message[host].update(values)
 
 
 def slot_of(**values: Any) -> Edit:
-    return lambda said: said["db0"]["slots"][0].update(values)
+    return lambda message: message["db0"]["slots"][0].update(values)
 
 
 def sender_of(**values: Any) -> Edit:
-    return lambda said: said["db0"]["senders"][0].update(values)
+    return lambda message: message["db0"]["senders"][0].update(values)
 
 
 def receiver_of(**values: Any) -> Edit:
-    return lambda said: said["db1"]["receiver"].update(values)
+    return lambda message: message["db1"]["receiver"].update(values)
 
 
 # What happened to a primary and two replicas, whom it is said of, under which name and how, and words of it.
 CASES: dict[str, tuple[Edit, str, str, str, str]] = {
     "no primary": (of("db0", in_recovery=True), "", "primary", "red", "every member is a standby"),
     "the primary is gone": (
-        lambda said: said.update(db0="no route to host"),
+        lambda message: message.update(db0="no route to host"),
         "",
         "primary",
         "red",
@@ -114,7 +120,7 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
     "a demoted primary": (of("db0", in_recovery=True), "db0", "role", "yellow", "the inventory says primary"),
     "a silent member": (gone, "db1", "server", "red", "its server does not answer: connection refused"),
     "a member without facts": (
-        lambda said: said.pop("db1"),
+        lambda message: message.pop("db1"),
         "db1",
         "server",
         "red",
@@ -131,7 +137,7 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
     "a receiver that waits": (receiver_of(status="waiting"), "db1", "streaming", "red", "'waiting' from db0"),
     "another upstream": (elsewhere, "db2", "streaming", "red", "from db1, declared is db0"),
     "a stranger": (
-        lambda said: said["db0"].update(senders=said["db0"]["senders"][1:]),
+        lambda message: message["db0"].update(senders=message["db0"]["senders"][1:]),
         "db1",
         "streaming",
         "red",
@@ -139,7 +145,7 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
     ),
     "catching up": (sender_of(state="catchup"), "db1", "streaming", "yellow", "db0 says 'catchup'"),
     "no slot": (
-        lambda said: said["db0"]["slots"].pop(0),
+        lambda message: message["db0"]["slots"].pop(0),
         "db1",
         "slot",
         "red",
@@ -163,16 +169,16 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
     "a lost slot": (slot_of(wal_status="lost"), "db1", "slot", "red", "is gone"),
     "a slot that grows": (slot_of(wal_status="extended"), "db1", "slot", "yellow", "more than max_wal_size"),
     "a stray slot that loses": (
-        lambda said: said["db0"]["slots"].append(slot("old", wal_status="lost")),
+        lambda message: message["db0"]["slots"].append(slot("old", wal_status="lost")),
         "db0",
         "slots",
         "red",
         "what it stands for is lost",
     ),
     "behind in bytes": (
-        lambda said: (
-            (of("db1", replay_lsn="1/0", replay_bytes=0)(said), of("db0", lsn="2/0")(said))
-            and sender_of(lag_bytes=2**32)(said)
+        lambda message: (
+            (of("db1", replay_lsn="1/0", replay_bytes=0)(message), of("db0", lsn="2/0")(message))
+            and sender_of(lag_bytes=2**32)(message)
         ),
         "db1",
         "lag",
@@ -261,22 +267,22 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
 def test_each_thing_that_is_wrong_is_said(title: str) -> None:
     edit, name, what, state, text = CASES[title]
     given_now = declared(2)
-    said = facts(given_now)
-    edit(said)
-    found = told(given_now, said)
-    assert any((item.what, item.state) == (what, state) and text in item.said for item in found[name]), found[
-        name
-    ]
-    assert all(item.todo for _, item in not_green(found)), "what is not well says what helps"
+    message = facts(given_now)
+    edit(message)
+    found = told(given_now, message)
+    assert any((item.what, item.state) == (what, state) and text in item.message for item in found[name]), (
+        found[name]
+    )
+    assert all(item.remedy for _, item in not_green(found)), "what is not well says what helps"
 
 
 def synchronous(number: int, names: str, states: dict[str, str], commit: str = "on") -> list[Finding]:
     given_now = declared(2, number)
-    said = facts(given_now)
-    said["db0"]["settings"] |= {"synchronous_standby_names": names, "synchronous_commit": commit}
-    for row in said["db0"]["senders"]:
+    message = facts(given_now)
+    message["db0"]["settings"] |= {"synchronous_standby_names": names, "synchronous_commit": commit}
+    for row in message["db0"]["senders"]:
         row["sync_state"] = states.get(row["slot_name"], "async")
-    return [item for item in told(given_now, said)[""] if item.what == "synchronous"]
+    return [item for item in told(given_now, message)[""] if item.what == "synchronous"]
 
 
 BOTH = {"shop_db1": "quorum", "shop_db2": "quorum"}
@@ -314,31 +320,31 @@ def test_synchronous_as_declared_and_whether_writes_block(
     assert len(found) == len(expected), found
     for item, (state, _, words_of_it) in zip(found, (line.partition(" ") for line in expected)):
         assert item.state == state
-        assert words_of_it.lower() in item.said.lower()
+        assert words_of_it.lower() in item.message.lower()
 
 
 def test_a_delayed_replica_is_behind_on_purpose() -> None:
     given_now = declared(2, delay=3600)
-    said = facts(given_now)
-    sender = said["db0"]["senders"][1]
+    message = facts(given_now)
+    sender = message["db0"]["senders"][1]
     sender["lag_bytes"] = 2**40
-    said["db2"] |= {"replay_lsn": "0/1", "replay_seconds": 3610}
-    assert not not_green(told(given_now, said))
+    message["db2"] |= {"replay_lsn": "0/1", "replay_seconds": 3610}
+    assert not not_green(told(given_now, message))
     sender["receive_lag_bytes"] = 2**40
-    said["db2"]["receive_lsn"] = "0/1"
-    (item,) = [item for item in told(given_now, said)["db2"] if item.what == "lag"]
-    assert (item.state, "delayed by 1 h on purpose" in item.said) == ("red", True)
+    message["db2"]["receive_lsn"] = "0/1"
+    (item,) = [item for item in told(given_now, message)["db2"] if item.what == "lag"]
+    assert (item.state, "delayed by 1 h on purpose" in item.message) == ("red", True)
 
 
 def test_a_delayed_replica_of_a_primary_that_was_idle_for_hours() -> None:
     """What it replayed last is old; what it has not replayed yet is not."""
     given_now = declared(1, delay=3600)
-    said = facts(given_now)
-    said["db1"]["replay_seconds"] = 5 * 3600
-    said["db0"]["senders"][0]["lag_seconds"] = 3601
-    assert not not_green(told(given_now, said))
-    said["db0"]["senders"][0]["lag_seconds"] = 4000
-    assert [item.what for _, item in not_green(told(given_now, said))] == ["lag"]
+    message = facts(given_now)
+    message["db1"]["replay_seconds"] = 5 * 3600
+    message["db0"]["senders"][0]["lag_seconds"] = 3601
+    assert not not_green(told(given_now, message))
+    message["db0"]["senders"][0]["lag_seconds"] = 4000
+    assert [item.what for _, item in not_green(told(given_now, message))] == ["lag"]
 
 
 def test_after_a_failover_the_others_follow_the_live_primary() -> None:
@@ -375,14 +381,14 @@ values = st.one_of(
 
 @given(shapes, st.data())
 def test_no_facts_make_it_stumble(shape: dict[str, Any], data: st.DataObject) -> None:
-    said: Any = facts(shape)
+    message: Any = facts(shape)
     for _ in range(data.draw(st.integers(0, 8))):
-        *parents, last = data.draw(st.sampled_from(_walk(said)[1:] or [("db0",)]))
-        place = said
+        *parents, last = data.draw(st.sampled_from(_walk(message)[1:] or [("db0",)]))
+        place = message
         for key in parents:
             place = place[key]
         place[last] = data.draw(values)
-    found = told(shape, said)
+    found = told(shape, message)
     assert set(found) == {"", *shape["members"]}
     assert any(item.what == "primary" for item in found[""])
 
@@ -390,42 +396,42 @@ def test_no_facts_make_it_stumble(shape: dict[str, Any], data: st.DataObject) ->
 @given(shapes.filter(lambda shape: len(shape["members"]) > 1), st.data())
 def test_each_single_harm_is_seen(shape: dict[str, Any], data: st.DataObject) -> None:
     """In clusters of any shape; what is healthy is all green, see above."""
-    said: Any = facts(shape)
-    name = data.draw(st.sampled_from([name for name in said if name != "db0"]))
+    message: Any = facts(shape)
+    name = data.draw(st.sampled_from([name for name in message if name != "db0"]))
     upstream = shape["members"][name]["upstream"] or "db0"
     (number,) = [
-        n for n, row in enumerate(said[upstream]["slots"]) if row["name"] == shape["members"][name]["slot"]
+        n for n, row in enumerate(message[upstream]["slots"]) if row["name"] == shape["members"][name]["slot"]
     ]
-    row, sender = said[upstream]["slots"][number], said[upstream]["senders"][number]
+    row, sender = message[upstream]["slots"][number], message[upstream]["senders"][number]
     harms: list[Callable[[], Any]] = [
-        lambda: said.pop(name),
-        lambda: said.update({name: "no route"}),
-        lambda: said.update(db0="no route"),
-        lambda: said[name].update(in_recovery=False),
-        lambda: said[name].update(timeline=7),
-        lambda: said[name].update(system_identifier="1"),
-        lambda: said[name].update(receiver=None),
-        lambda: said[name].update(replay_paused=True),
-        lambda: said[name].update(replay_seconds=10**6),
-        lambda: said[name].update(image="sha256:other"),
-        lambda: said[name].update(sentinel={"seen": False, "seconds": 5, "until": 2000}),
-        lambda: said[name]["receiver"].update(status="stopping"),
-        lambda: said[name]["receiver"].update(slot_name="other"),
+        lambda: message.pop(name),
+        lambda: message.update({name: "no route"}),
+        lambda: message.update(db0="no route"),
+        lambda: message[name].update(in_recovery=False),
+        lambda: message[name].update(timeline=7),
+        lambda: message[name].update(system_identifier="1"),
+        lambda: message[name].update(receiver=None),
+        lambda: message[name].update(replay_paused=True),
+        lambda: message[name].update(replay_seconds=10**6),
+        lambda: message[name].update(image="sha256:other"),
+        lambda: message[name].update(sentinel={"seen": False, "seconds": 5, "until": 2000}),
+        lambda: message[name]["receiver"].update(status="stopping"),
+        lambda: message[name]["receiver"].update(slot_name="other"),
         lambda: row.update(
             data.draw(st.sampled_from([{"active": False}, {"wal_status": "lost"}, {"name": "x"}]))
         ),
-        lambda: said[upstream]["slots"].remove(row),
-        lambda: said[upstream]["slots"].append(slot("stray", wal_status="lost")),
-        lambda: said[upstream]["senders"].remove(sender),
+        lambda: message[upstream]["slots"].remove(row),
+        lambda: message[upstream]["slots"].append(slot("stray", wal_status="lost")),
+        lambda: message[upstream]["senders"].remove(sender),
         lambda: sender.update(tls=False),
-        lambda: said[upstream]["settings"].update(max_slot_wal_keep_size=-1),
-        lambda: said[upstream].update(disk_free=0),
-        lambda: said["db0"]["settings"].update(synchronous_standby_names="ANY 5 (nobody)"),
-        lambda: said[name]["settings"].update({data.draw(st.sampled_from(sorted(FLOORS))): -1}),
-        lambda: said["db0"].update(sentinel={"written": False, "error": "no"}),
+        lambda: message[upstream]["settings"].update(max_slot_wal_keep_size=-1),
+        lambda: message[upstream].update(disk_free=0),
+        lambda: message["db0"]["settings"].update(synchronous_standby_names="ANY 5 (nobody)"),
+        lambda: message[name]["settings"].update({data.draw(st.sampled_from(sorted(FLOORS))): -1}),
+        lambda: message["db0"].update(sentinel={"written": False, "error": "no"}),
     ]
     data.draw(st.sampled_from(harms))()
-    assert not_green(told(shape, said))
+    assert not_green(told(shape, message))
 
 
 @pytest.mark.parametrize(

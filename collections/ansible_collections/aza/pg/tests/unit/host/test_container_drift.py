@@ -115,10 +115,10 @@ EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-@pytest.mark.parametrize("said", EDITS)
-def test_what_somebody_changed_is_said(said: str) -> None:
-    (found,) = differences("postgres", EDITS[said])
-    assert said in found and "secret" not in found
+@pytest.mark.parametrize("message", EDITS)
+def test_what_somebody_changed_is_said(message: str) -> None:
+    (found,) = differences("postgres", EDITS[message])
+    assert message in found and "secret" not in found
 
 
 @pytest.mark.parametrize(

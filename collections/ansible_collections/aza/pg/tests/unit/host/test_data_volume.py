@@ -132,8 +132,8 @@ def through_the_engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes | Non
     def run(words: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
         place = words[2].partition(":")[2].replace("/./", "/")
         if place not in files:
-            said = f"Error response from daemon: Could not find the file {place} in container x"
-            return subprocess.CompletedProcess(words, 1, b"", said.encode())
+            message = f"Error response from daemon: Could not find the file {place} in container x"
+            return subprocess.CompletedProcess(words, 1, b"", message.encode())
         content = files[place]
         if content is None:
             return subprocess.CompletedProcess(words, 1, b"", b"it is broken")

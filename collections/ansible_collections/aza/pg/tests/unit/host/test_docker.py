@@ -204,9 +204,11 @@ def test_a_volume_is_no_other_thing_of_its_name(engine: Engine, tmp_path: Path) 
 
 
 def test_a_port_that_is_taken_when_a_container_starts(tmp_path: Path) -> None:
-    said = "driver failed programming external connectivity: Bind for 127.0.0.1:5432 failed: port is already allocated"
+    message = (
+        "failed programming external connectivity: Bind for 127.0.0.1:5432 failed: port is already allocated"
+    )
     command = tmp_path / "docker"
-    command.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    command.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
     command.chmod(0o755)
     with pytest.raises(DockerError) as error:
         Docker(str(command)).run("compose", "up")

@@ -60,7 +60,7 @@ def kept(pages: int, others: int = 0) -> dict[str, Any]:
     return {"text": reservation.render(), "kernel": reservation.total}
 
 
-def said(wanted: Desired, now: Observed, renewed: bool = False) -> list[str]:
+def message(wanted: Desired, now: Observed, renewed: bool = False) -> list[str]:
     return [change.text() for change in huge_pages.changes(wanted, now, renewed)]
 
 
@@ -112,7 +112,7 @@ def test_what_the_kernel_has_beyond_the_file_is_somebody_elses() -> None:
     ],
 )  # fmt: skip
 def test_what_is_reserved(wanted: Desired, now: Observed, renewed: bool, words: list[str]) -> None:
-    assert said(wanted, now, renewed) == words
+    assert message(wanted, now, renewed) == words
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_another_primary_is_a_reload_and_the_plan_says_which_word_changes() -> N
 
 
 def test_a_promoted_server_keeps_no_word_of_whom_it_followed() -> None:
-    said = lines(member("db2", STANDBY, PRIMARY), live(member("db2", PRIMARY, STANDBY)))
-    assert any("primary_conninfo" in line and "unset" in line for line in said)
+    message = lines(member("db2", STANDBY, PRIMARY), live(member("db2", PRIMARY, STANDBY)))
+    assert any("primary_conninfo" in line and "unset" in line for line in message)
 
 
 def test_a_new_password_of_the_replicas_needs_no_reload() -> None:
@@ -82,8 +82,8 @@ def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
     old = {"active": False, "wal_status": "reserved", "retained": 2**24}
     found = live(wanted, slots={"db2": {**old, "active": True}, "db9": old})
     assert lines(wanted, found) == []
-    (said,) = slots._undeclared(wanted, found)
-    assert "keeps 16 MB of WAL" in said.said and 'postgres_allow_loss: ["slot db9"]' in said.todo
+    (message,) = slots._undeclared(wanted, found)
+    assert "keeps 16 MB of WAL" in message.message and 'postgres_allow_loss: ["slot db9"]' in message.remedy
     given_up = live(wanted, slots={"db2": {**old, "wal_status": "lost", "retained": None}})
     (again,) = [line for line in lines(wanted, given_up) if "slot" in line]
     assert again.startswith("recreate slot db2  because the server has given it up")
@@ -95,7 +95,7 @@ def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
     assert plan.lines()[0] == "waits for the end of its use"
     assert plan.lines()[1].startswith("  drop slot db9")
     (waiting,) = [finding for finding in findings.drift(plan) if finding.what == "waiting"]
-    assert waiting.todo == "deploy after the end of its use"
+    assert waiting.remedy == "deploy after the end of its use"
 
 
 def test_a_standby_below_its_primary_is_restarted() -> None:
@@ -103,8 +103,8 @@ def test_a_standby_below_its_primary_is_restarted() -> None:
     found = live(wanted)
     settings = {**(found.server or {})["settings"], "max_connections": {"raw": "80", "context": "postmaster"}}
     behind = replace(found, server={**(found.server or {}), "settings": settings})
-    (said,) = lines(wanted, behind)
-    assert said.startswith("restart server shop") and "its primary has max_connections 120" in said
+    (message,) = lines(wanted, behind)
+    assert message.startswith("restart server shop") and "its primary has max_connections 120" in message
     enough = {**settings, "max_connections": {"raw": "120", "context": "postmaster"}}
     assert lines(wanted, replace(found, server={**(found.server or {}), "settings": enough})) == []
 
@@ -141,8 +141,8 @@ def test_a_smaller_value_waits_for_the_primary_and_then_for_the_replay(permissio
 
 
 def test_what_was_started_with_more_than_is_set_is_restarted_when_it_may() -> None:
-    (said,) = lines(*smaller(primary=60, replayed=60, source="command line"))
-    assert said.startswith("restart server shop") and "more than max_connections 60" in said
+    (message,) = lines(*smaller(primary=60, replayed=60, source="command line"))
+    assert message.startswith("restart server shop") and "more than max_connections 60" in message
     assert lines(*smaller(primary=60, replayed=120, source="command line")) == []
     assert lines(*smaller(primary=120, replayed=120, source="command line")) == []
 
@@ -151,8 +151,8 @@ def test_what_was_started_with_more_than_is_set_is_restarted_when_it_may() -> No
 def test_a_clock_that_is_wrong_is_said_before_anything_is_done(skew: float, words: str) -> None:
     wanted = member("db1", PRIMARY, STANDBY)
     found = live(wanted)
-    said = preflight.problems(wanted, replace(found, host={**found.host, "skew": skew}))
-    assert [words in one for one in said] == ([True] if words else [])
+    message = preflight.problems(wanted, replace(found, host={**found.host, "skew": skew}))
+    assert [words in one for one in message] == ([True] if words else [])
 
 
 def test_who_becomes_the_primary_changes_no_container_and_no_network() -> None:

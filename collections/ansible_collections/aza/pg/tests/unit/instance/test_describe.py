@@ -175,7 +175,7 @@ def test_the_exporters_role_is_not_declared_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "said"),
+    ("status", "text", "message"),
     [
         (200, "# HELP pg_up x\npg_up 1\n", ""),
         (200, "pg_up 0\n", "pg_up 0"),
@@ -183,6 +183,6 @@ def test_the_exporters_role_is_not_declared_twice() -> None:
         (500, "pg_up 1\n", "HTTP 500"),
     ],
 )
-def test_what_a_scrape_says(status: int, text: str, said: str) -> None:
+def test_what_a_scrape_says(status: int, text: str, message: str) -> None:
     answer = exporter.judge(status, text)
-    assert said in answer if said else answer == ""
+    assert message in answer if message else answer == ""

@@ -68,9 +68,9 @@ def _no_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_instance_that_is_well_is_green() -> None:
-    said = list(findings.judge(WANTED, FOUND, Plan(), Readiness("")))
-    assert states(said) == ["green ready", "green drift", "green image"]
-    assert said[0].said == "PostgreSQL 18.6 passed every stage up to a first write"
+    message = list(findings.judge(WANTED, FOUND, Plan(), Readiness("")))
+    assert states(message) == ["green ready", "green drift", "green image"]
+    assert message[0].message == "PostgreSQL 18.6 passed every stage up to a first write"
 
 
 def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None:
@@ -94,17 +94,17 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
         "setting work_mem  4MB → 16MB  (all.yml: postgres_settings)",
         "a deploy puts it right",
     )
-    assert [(item.state, item.todo) for item in waiting] == [
+    assert [(item.state, item.remedy) for item in waiting] == [
         ("yellow", "deploy with postgres_allow_recreate: true"),
         ("yellow", 'deploy with postgres_allow_loss: ["database c"]'),
     ]
-    assert [item.said for item in findings.drift(Plan(held=plan.held))][
+    assert [item.message for item in findings.drift(Plan(held=plan.held))][
         -1
     ] == "everything else is as declared"
 
 
 @pytest.mark.parametrize(
-    ("container", "said"),
+    ("container", "message"),
     [
         (None, ["red container"]),
         (RUNS, ["green image"]),
@@ -117,14 +117,14 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
         ({**RUNS, "image": "sha256:b", "config_hash": "older"}, ["yellow image"]),
     ],
 )
-def test_container(container: Any, said: list[str]) -> None:
+def test_container(container: Any, message: list[str]) -> None:
     assert (
         states(
             findings.container(
                 WANTED, replace(FOUND, containers={"postgres": container} if container else {})
             )
         )
-        == said
+        == message
     )
 
 
@@ -141,9 +141,11 @@ def test_container(container: Any, said: list[str]) -> None:
     ],
 )
 def test_what_the_server_says_itself_is_red(changes: Any, what: str, words: str) -> None:
-    said = list(findings.judge(WANTED, replace(FOUND, server={**SERVER, **changes}), Plan(), Readiness("")))
-    (red,) = [item for item in said if item.state == "red"]
-    assert (red.what, words in red.said) == (what, True)
+    message = list(
+        findings.judge(WANTED, replace(FOUND, server={**SERVER, **changes}), Plan(), Readiness(""))
+    )
+    (red,) = [item for item in message if item.state == "red"]
+    assert (red.what, words in red.message) == (what, True)
 
 
 def test_never_deployed_is_one_finding() -> None:
@@ -154,15 +156,15 @@ def test_never_deployed_is_one_finding() -> None:
 def test_a_stage_that_is_not_reached_and_no_plan() -> None:
     now = Readiness("SQL", "the database system is starting up")
     found = replace(FOUND, server=None, server_error="starting")
-    said = list(findings.judge(WANTED, found, None, now))
-    assert states(said) == ["red ready", "green image"]
-    assert said[0].said == "stage 'SQL' is not reached: the database system is starting up"
+    message = list(findings.judge(WANTED, found, None, now))
+    assert states(message) == ["red ready", "green image"]
+    assert message[0].message == "stage 'SQL' is not reached: the database system is starting up"
 
 
 def test_a_server_that_answers_and_cannot_be_looked_at_is_red() -> None:
     found = replace(FOUND, server=None, server_error="no such file")
     (red,) = [item for item in findings.judge(WANTED, found, Plan(), Readiness("")) if item.state == "red"]
-    assert red.said == "what it holds could not be looked at: no such file"
+    assert red.message == "what it holds could not be looked at: no such file"
 
 
 @pytest.mark.parametrize(
@@ -182,13 +184,13 @@ def test_undeclared_objects_and_findings_of_kinds(monkeypatch: pytest.MonkeyPatc
         findings=lambda *_: iter((behind,)),
     )
     monkeypatch.setattr(objects, "KINDS", (kind,))
-    said = list(findings.judge(WANTED, FOUND, Plan(), Readiness("")))
-    assert behind in said
-    (found,) = [item for item in said if item.what == "undeclared"]
+    message = list(findings.judge(WANTED, FOUND, Plan(), Readiness("")))
+    assert behind in message
+    (found,) = [item for item in message if item.what == "undeclared"]
     assert found.state == "red"
-    assert found.said == "role mallory: a superuser that nobody declared"
-    assert "state: absent" in found.todo
-    assert "{roles: ignore}" in found.todo
+    assert found.message == "role mallory: a superuser that nobody declared"
+    assert "state: absent" in found.remedy
+    assert "{roles: ignore}" in found.remedy
     ignoring = replace(WANTED, objects={"undeclared": {"roles": "ignore"}})
     assert not [item for item in findings.judge(ignoring, FOUND, Plan(), None) if item.what == "undeclared"]
 
@@ -202,10 +204,10 @@ def test_tuned_values_are_information_and_the_users_own_are_named() -> None:
     tuned = {"file": findings.TUNED_FILE}
     settings = {"work_mem": {"value": "9MB", "file": "/etc/x"}, "jit": {"value": "off", **tuned}}
     (found,) = findings.tuning(predicted, {"settings": settings})
-    assert (found.state, found.said) == ("green", "2 values are as predicted; yours: work_mem")
+    assert (found.state, found.message) == ("green", "2 values are as predicted; yours: work_mem")
     settings["jit"]["value"] = "on"
     (found,) = findings.tuning(predicted, {"settings": settings})
-    assert (found.state, "jit is on, predicted off" in found.said) == ("green", True)
+    assert (found.state, "jit is on, predicted off" in found.message) == ("green", True)
 
 
 @pytest.mark.parametrize(
@@ -228,10 +230,10 @@ def test_values_are_compared_as_values(one: str, two: str, equal: bool) -> None:
 def test_an_image_has_one_digest_whatever_the_engine_calls_it() -> None:
     """The classic store calls it by its configuration, the containerd store by its manifest."""
     record = {"reference": "aza-pg/postgres:18", "digest": "sha256:" + "d" * 64, "archive": "/x.tar"}
-    said = set()
+    message = set()
     for pinned in ("sha256:" + "c" * 64, "aza-pg/postgres@sha256:" + "d" * 64):
         wanted = replace(WANTED, services=(replace(WANTED.server, image={**record, "pinned": pinned}),))
         here = {**(FOUND.container or {}), "image_reference": pinned, "image": "sha256:id"}
         found = replace(FOUND, containers={"postgres": here}, images={"postgres": "sha256:id"})
-        said.add(findings.image(wanted, found).said)
-    assert said == {"runs aza-pg/postgres:18@sha256:dddddddddddd"}
+        message.add(findings.image(wanted, found).message)
+    assert message == {"runs aza-pg/postgres:18@sha256:dddddddddddd"}

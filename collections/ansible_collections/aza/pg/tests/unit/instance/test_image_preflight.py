@@ -106,30 +106,31 @@ def test_where_nothing_can_be_kept_it_is_asked_each_time(home: Path) -> None:
 
 
 def test_everything_that_is_refused_at_once_and_where_it_stands() -> None:
-    said = refused(
+    message = refused(
         preload="the library 'x' is to be preloaded, but this image does not have it",
         settings='LOG:  unrecognized configuration parameter "work_memm" in file "/tmp/try.all" line 2\n'
         'FATAL:  configuration file "/tmp/try.all" contains errors',
         rules='backend> hba\t2\tinvalid CIDR mask in address "10.0.0.0/33"\nident\t1\tbad',
         known="backend> work_mem\nfsync",
     )
-    assert "postgres_extra_preload_libraries: the library 'x'" in said
+    assert "postgres_extra_preload_libraries: the library 'x'" in message
     assert (
-        "postgres_settings (all.yml: postgres_settings): PostgreSQL refuses them: there is no setting" in said
+        "postgres_settings (all.yml: postgres_settings): PostgreSQL refuses them: there is no setting"
+        in message
     )
-    assert "'work_memm'; did you mean 'work_mem'?" in said
-    assert "‘host all all 10.0.0.0/33 md5’: invalid CIDR mask" in said
-    assert "postgres_ident: PostgreSQL refuses ‘aza root postgres’: bad" in said
-    assert "/tmp/" not in said
+    assert "'work_memm'; did you mean 'work_mem'?" in message
+    assert "‘host all all 10.0.0.0/33 md5’: invalid CIDR mask" in message
+    assert "postgres_ident: PostgreSQL refuses ‘aza root postgres’: bad" in message
+    assert "/tmp/" not in message
 
 
 def test_of_the_warnings_only_those_about_what_is_declared_count() -> None:
-    said = refused(
+    message = refused(
         warnings='WARNING:  invalid value for parameter "pgaudit.log": "x"\nHINT:  Available values: all.\n'
         "WARNING:  something else\nHINT:  ignore it\nLOG:  checkpoint starting"
     )
-    assert 'invalid value for parameter "pgaudit.log": "x"; Available values: all' in said
-    assert "ignore it" not in said and "checkpoint" not in said
+    assert 'invalid value for parameter "pgaudit.log": "x"; Available values: all' in message
+    assert "ignore it" not in message and "checkpoint" not in message
     trial.check(WANTED, FRESH, Fake(warnings="WARNING:  something else\nLOG:  checkpoint starting"))
 
 
@@ -215,11 +216,11 @@ def test_nothing_is_tried_where_nothing_needs_a_servers_word() -> None:
 
 
 def test_each_failure_is_said_of_what_was_declared() -> None:
-    said = "statement\t0\nERROR:  invalid locale\nstatement\t1\nERROR:  not said\nstatement\t4\n" + (
+    message = "statement\t0\nERROR:  invalid locale\nstatement\t1\nERROR:  not said\nstatement\t4\n" + (
         'ERROR:  invalid value for parameter "work_mem": "lots"\nWARNING:  nothing\nstatement\t8\nFATAL:  no file.'
     )
     with pytest.raises(AzaError) as caught:
-        trial.check(OBJECTS, FRESH, Fake(statements=said), "Only the image was loaded")
+        trial.check(OBJECTS, FRESH, Fake(statements=message), "Only the image was loaded")
     assert caught.value.details["problems"] == [
         "postgres_databases (sorted): PostgreSQL refuses: invalid locale",
         'postgres_databases (copy): PostgreSQL refuses: invalid value for parameter "work_mem": "lots"',
@@ -229,9 +230,11 @@ def test_each_failure_is_said_of_what_was_declared() -> None:
 
 
 def test_arguments_of_initdb_that_are_refused() -> None:
-    said = 'The files belong to postgres\ninitdb: error: invalid locale name "xx"\ninitdb: hint: Use another.'
+    message = (
+        'The files belong to postgres\ninitdb: error: invalid locale name "xx"\ninitdb: hint: Use another.'
+    )
     with pytest.raises(AzaError) as caught:
-        trial.check(WANTED, FRESH, Fake(initdb=said))
+        trial.check(WANTED, FRESH, Fake(initdb=message))
     assert caught.value.details["problems"] == [
         'postgres_initdb_args: initdb refuses them: invalid locale name "xx" Use another'
     ]

@@ -46,8 +46,8 @@ def test_the_link_is_for_people(changes: dict[str, Any], states: list[str]) -> N
     wanted = describe()
     found: Observed = replace(running(wanted), **changes)
     planned = list(location.changes(wanted, found))
-    said: list[Finding] = [item for item in findings.drift(Plan(tuple(planned))) if planned]
-    assert [item.state for item in said] == states
+    message: list[Finding] = [item for item in findings.drift(Plan(tuple(planned))) if planned]
+    assert [item.state for item in message] == states
     # What starts the server brings it back: without systemd nothing else does.
     assert [change.kind for change in verbs.started(wanted, found).changes] == [location.KIND] * len(states)
 

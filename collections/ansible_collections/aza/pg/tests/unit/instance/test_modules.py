@@ -127,7 +127,7 @@ def test_info_without_an_engine(
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("message", "reason"),
     [
         (
             "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock",
@@ -140,10 +140,10 @@ def test_info_without_an_engine(
     ],
 )
 def test_what_the_engine_refuses(
-    docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str, reason: str
+    docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], message: str, reason: str
 ) -> None:
     script = tmp_path / "bin" / "docker"
-    script.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    script.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
     result = run(instance_apply, capsys, desired=handed(tmp_path / "base"))
     assert result["failed"] is True
     assert reason in result["reason"]

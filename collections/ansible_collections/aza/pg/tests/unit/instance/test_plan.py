@@ -249,7 +249,7 @@ def with_metrics(**changes: Any) -> Desired:
     return describe(exporter=True, **changes)
 
 
-def said(plan: Plan) -> list[tuple[str, str, str]]:
+def message(plan: Plan) -> list[tuple[str, str, str]]:
     return [
         (change.action, change.detail.get("service", change.name), change.effect)
         for change in plan.changes
@@ -261,12 +261,12 @@ def test_the_exporter_comes_changes_and_goes_without_asking() -> None:
     """Nobody is connected to it, so nothing waits, and the server's container is not touched."""
     alone = running(describe())
     found = running(with_metrics())
-    assert said(planning.plan(with_metrics(), alone)) == [("create", EXPORTER, "none")]
-    assert said(planning.plan(with_metrics(exporter_port=9188), found)) == [("recreate", EXPORTER, "none")]
+    assert message(planning.plan(with_metrics(), alone)) == [("create", EXPORTER, "none")]
+    assert message(planning.plan(with_metrics(exporter_port=9188), found)) == [("recreate", EXPORTER, "none")]
     newer = replace(found, images={**found.images, EXPORTER: "sha256:newer"})
-    assert said(planning.plan(with_metrics(), newer)) == [("recreate", EXPORTER, "none")]
+    assert message(planning.plan(with_metrics(), newer)) == [("recreate", EXPORTER, "none")]
     off = replace(found, orphans={f"{describe().project}-exporter": RUNS})
-    assert said(planning.plan(describe(), off)) == [("remove", f"{describe().project}-exporter", "none")]
+    assert message(planning.plan(describe(), off)) == [("remove", f"{describe().project}-exporter", "none")]
 
 
 def test_what_shares_compose_yml_with_a_container_that_waits_waits_too() -> None:
@@ -287,7 +287,7 @@ def test_another_password_of_the_exporter_restarts_it() -> None:
     found = replace(found, containers={**found.containers, EXPORTER: since})
     for state in ({"matches": False}, {"modified": 1e6 + 1}):
         files = {**found.files, path: {**found.files[path], **state}}
-        assert said(planning.plan(wanted, replace(found, files=files))) == [("restart", EXPORTER, "none")]
+        assert message(planning.plan(wanted, replace(found, files=files))) == [("restart", EXPORTER, "none")]
     assert not planning.plan(wanted, found)
 
 
@@ -334,9 +334,9 @@ def test_drift_is_found() -> None:
             found, server={**(found.server or {}), "password_matches": {"postgres": False}}
         ),
     }
-    for said, now in cases.items():
+    for message, now in cases.items():
         texts = [change.text() for change in planning.plan(wanted, now, EVERYTHING).changes]
-        assert any(text.startswith(said) for text in texts), (said, texts)
+        assert any(text.startswith(message) for text in texts), (message, texts)
 
 
 def test_a_setting_that_somebody_edited_in_the_file_is_put_back() -> None:

@@ -37,14 +37,14 @@ LOG = ("aza-pg: copying the primary's data", "aza-pg: copy: 10/90 kB (11%)", "az
 
 
 def test_a_copy_says_how_far_it_is() -> None:
-    now = ready.wait(Wanted(), Engine(*LOG), 0)  # type: ignore[arg-type]
+    now = ready.wait(Wanted(), Engine(*LOG), 0)
     assert (now.stage, now.progress) == ("socket", "20/90 kB (22%)")
-    assert now.said == "it copies its primary's data: 20/90 kB (22%)"
+    assert now.message == "it copies its primary's data: 20/90 kB (22%)"
 
 
 @pytest.mark.parametrize(("wanted", "log"), [(Primary(), LOG), (Wanted(), LOG[:1]), (Wanted(), ())])
 def test_nothing_else_is_progress(wanted: Any, log: tuple[str, ...]) -> None:
-    now = ready.wait(wanted, Engine(*log), 0)  # type: ignore[arg-type]
+    now = ready.wait(wanted, Engine(*log), 0)
     assert (now.stage, now.progress) == ("socket", "")
 
 
@@ -114,11 +114,11 @@ class Deployed(Primary):
 
 def test_a_server_that_does_not_start_says_why() -> None:
     line = '2026-12-01 03:21:53 UTC [1] FATAL:  could not access file "nosuch": No such file or directory'
-    now = ready.wait(Deployed(), Failing(line), 0)  # type: ignore[arg-type]
+    now = ready.wait(Deployed(), Failing(line), 0)
     assert (now.stage, now.hopeless, now.cause) == ("process", True, "bad_preload")
-    assert "'nosuch'" in now.said and "started again 5 times" in now.said
+    assert "'nosuch'" in now.message and "started again 5 times" in now.message
     assert "shop-data" in now.remedy and "/data/postgresql.auto.conf" in now.remedy
-    unknown = ready.wait(Deployed(), Failing("no idea"), 0)  # type: ignore[arg-type]
+    unknown = ready.wait(Deployed(), Failing("no idea"), 0)
     assert (unknown.stage, unknown.cause, unknown.remedy) == ("process", "", "")
 
 

@@ -13,8 +13,8 @@ from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.tests.unit.instance.test_plan import (
     EXPORTER,
     describe,
+    message,
     running,
-    said,
     with_metrics,
 )
 
@@ -22,7 +22,7 @@ from ansible_collections.aza.pg.tests.unit.instance.test_plan import (
 def test_all_containers_stop_and_start() -> None:
     wanted = with_metrics()
     found = running(wanted)
-    assert said(verbs.stopped(wanted, found)) == [
+    assert message(verbs.stopped(wanted, found)) == [
         ("stop", EXPORTER, "none"),
         ("stop", SERVER, "restart"),
     ]

@@ -21,8 +21,8 @@ ROLES = next(
 SPECS = load_specs([ROLES])
 
 
-def said(**values: Any) -> list[str]:
-    return [f"{'.'.join(problem.path)}: {problem.said}" for problem in check_host("db1", values, SPECS)]
+def message(**values: Any) -> list[str]:
+    return [f"{'.'.join(problem.path)}: {problem.message}" for problem in check_host("db1", values, SPECS)]
 
 
 def test_the_stack_role_declares_every_limit() -> None:
@@ -51,7 +51,7 @@ ANY_TEXT = {
 @pytest.mark.parametrize("value", NO_TEXT)
 @pytest.mark.parametrize("name", ANY_TEXT)
 def test_what_yaml_has_turned_into_something_else_is_no_text(name: str, value: Any) -> None:
-    (problem,) = said(**{name: ANY_TEXT[name](value)})
+    (problem,) = message(**{name: ANY_TEXT[name](value)})
     assert "expected text" in problem and "quotes" in problem
     assert name != "postgres_password" or str(value) not in problem.replace("0123 becomes 83", "")
 
@@ -61,8 +61,8 @@ def test_what_yaml_has_turned_into_something_else_is_no_text(name: str, value: A
     "name", ['a"b', "a'b", "a\\b", "a$b", "a`b", "/ab", "+ab", "-ab", "a\nb", "é" * 32, ""]
 )
 def test_an_administrator_whose_name_makes_no_server(name: str) -> None:
-    assert len(said(postgres_user=name)) == 1
-    assert said(postgres_user="a b.c-d_e@f", postgres_database='sh$op "x"') == []
+    assert len(message(postgres_user=name)) == 1
+    assert message(postgres_user="a b.c-d_e@f", postgres_database='sh$op "x"') == []
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\0b", "a\x1bb", "a\u2028b", "x" * 64])
@@ -71,25 +71,26 @@ def test_names_that_no_file_can_hold(name: str) -> None:
         "postgres_roles": [{"name": name, "member_of": [name]}],
         "postgres_databases": [{"name": name, "owner": name, "schemas": [name], "extensions": [name]}],
     }
-    assert [len(said(**{variable: value})) for variable, value in places.items()] == [2, 4]
+    assert [len(message(**{variable: value})) for variable, value in places.items()] == [2, 4]
     rule = {"databases": [name], "roles": [name], "addresses": ["10.0.0.0/8"]}
     ident = {"map": name, "system": name, "role": name}
     if len(name) < 64:  # an expression may be longer
-        assert len(said(postgres_hba=[rule], postgres_ident=[ident])) == 5
+        assert len(message(postgres_hba=[rule], postgres_ident=[ident])) == 5
 
 
 @pytest.mark.parametrize("name", ['we"ird', "o'brien", "back\\slash", "a:b", "do$$ar", "space bar", "日本"])
 def test_other_names_are_quoted_where_they_stand(name: str) -> None:
-    assert said(postgres_roles=[{"name": name}], postgres_databases=[{"name": name, "owner": name}]) == []
+    assert message(postgres_roles=[{"name": name}], postgres_databases=[{"name": name, "owner": name}]) == []
 
 
 def test_where_a_number_or_a_time_is_meant_it_may_stand() -> None:
-    assert said(postgres_stop_grace_period=90, postgres_shm_size=512) == []
+    assert message(postgres_stop_grace_period=90, postgres_shm_size=512) == []
     moment = Moment("2027-01-31")
     assert (
-        said(postgres_roles=[{"name": "shop", "valid_until": moment, "settings": {"work_mem": 4096}}]) == []
+        message(postgres_roles=[{"name": "shop", "valid_until": moment, "settings": {"work_mem": 4096}}])
+        == []
     )
-    assert said(postgres_settings={"random_page_cost": 1.1, "jit": False, "port_x.y": [1, 2]}) == []
+    assert message(postgres_settings={"random_page_cost": 1.1, "jit": False, "port_x.y": [1, 2]}) == []
 
 
 def test_what_is_no_text_at_all_is_never_taken_for_one() -> None:
@@ -98,7 +99,9 @@ def test_what_is_no_text_at_all_is_never_taken_for_one() -> None:
 
 
 def test_a_good_inventory_has_no_problem() -> None:
-    assert said(postgres_cluster="shop", postgres_memory="2g", postgres_port="5433", other_variable=1) == []
+    assert (
+        message(postgres_cluster="shop", postgres_memory="2g", postgres_port="5433", other_variable=1) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,27 +138,27 @@ def test_a_good_inventory_has_no_problem() -> None:
     ],
 )
 def test_each_mistake_has_its_sentence(name: str, value: Any, words: str) -> None:
-    (problem,) = said(**{name: value})
+    (problem,) = message(**{name: value})
     assert problem.startswith(name)
     assert words in problem
 
 
 def test_a_password_is_never_shown() -> None:
     for value in ("hunter2", ["hunter2"], {"hunter2": 1}):
-        (problem,) = said(postgres_password=value)
+        (problem,) = message(postgres_password=value)
         assert "hunter2" not in problem
 
 
 def test_all_problems_at_once() -> None:
-    assert len(said(postgres_port=0, postgres_memroy=1, postgres_workload="x", image_nonsense=1)) == 4
+    assert len(message(postgres_port=0, postgres_memroy=1, postgres_workload="x", image_nonsense=1)) == 4
 
 
 def test_values_that_contradict_each_other() -> None:
-    (problem,) = said(postgres_cluster="shop", postgres_publish_address="10.0.0.1")
+    (problem,) = message(postgres_cluster="shop", postgres_publish_address="10.0.0.1")
     assert "postgres_allow_from" in problem
     good = {"postgres_publish_address": "10.0.0.1", "postgres_allow_from": ["10.0.0.0/24"]}
-    assert said(postgres_cluster="shop", **good) == []
-    assert said(postgres_cluster="shop", postgres_publish_address="::1") == []
+    assert message(postgres_cluster="shop", **good) == []
+    assert message(postgres_cluster="shop", postgres_publish_address="::1") == []
 
 
 def test_the_choices_of_a_list_are_those_of_its_entries() -> None:

@@ -25,9 +25,9 @@ def contents(values: Mapping[str, Any]) -> Contents:
     return contents_of(CATALOG, solve(CATALOG, "debian", values["image_flavour"], chosen), built=["unaccent"])
 
 
-def said(**values: Any) -> list[str]:
+def message(**values: Any) -> list[str]:
     found = check_host("db1", {"postgres_cluster": "shop", **values}, SPECS, contents)
-    return [f"{written(problem.path)}: {problem.said}" for problem in found]
+    return [f"{written(problem.path)}: {problem.message}" for problem in found]
 
 
 def roles(*names: str, **more: Any) -> dict[str, Any]:
@@ -239,7 +239,7 @@ REPLICATED = {"name": "x", "state": "absent"}
     ],
 )
 def test_each_contradiction_has_one_sentence(values: dict[str, Any], place: str, words: str) -> None:
-    (problem,) = said(**values)
+    (problem,) = message(**values)
     assert problem.startswith(f"{place}: ")
     assert words in problem
     assert problem.count(f"{place}: ") == 1
@@ -289,13 +289,15 @@ def test_each_contradiction_has_one_sentence(values: dict[str, Any], place: str,
     ],
 )
 def test_what_fits_together_is_not_objected_to(values: dict[str, Any]) -> None:
-    assert said(**values) == []
+    assert message(**values) == []
 
 
 @pytest.mark.parametrize("broken", [Unresolved("x"), "text", [{"nmae": "a"}], [Unresolved("x")]])
 def test_who_cannot_be_read_may_be_anybody(broken: Any) -> None:
     """One mistake is one sentence: a role that cannot be read does not make every owner unknown."""
-    (problem,) = [text for text in said(postgres_roles=broken, **one(owner="a")) if "unknown key" not in text]
+    (problem,) = [
+        text for text in message(postgres_roles=broken, **one(owner="a")) if "unknown key" not in text
+    ]
     assert problem.startswith("postgres_roles")
 
 
@@ -305,7 +307,8 @@ def hosts(*given: dict[str, Any]) -> list[str]:
         ours = {"postgres_cluster": f"c{number}", **values}
         built[f"db{number}"] = Host(ours, ours.pop("machine", f"10.0.0.{number}"))
     return [
-        f"{problem.host} {written(problem.path)}: {problem.said}" for problem in check_inventory(built, SPECS)
+        f"{problem.host} {written(problem.path)}: {problem.message}"
+        for problem in check_inventory(built, SPECS)
     ]
 
 
@@ -408,7 +411,7 @@ def member(stack: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_what_two_hosts_cannot_both_have(given: list[dict[str, Any]], words: str) -> None:
-    (problem,) = [said for said in hosts(*given) if "no primary" not in said]
+    (problem,) = [message for message in hosts(*given) if "no primary" not in message]
     assert problem.startswith(words)
 
 
@@ -486,4 +489,4 @@ def test_what_two_hosts_can_both_have(given: list[dict[str, Any]]) -> None:
     ],
 )
 def test_what_no_cluster_can_be(given: list[dict[str, Any]], words: str) -> None:
-    assert [said for said in hosts(*given) if said.startswith(words)]
+    assert [message for message in hosts(*given) if message.startswith(words)]

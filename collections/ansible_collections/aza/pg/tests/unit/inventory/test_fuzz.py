@@ -93,13 +93,13 @@ def hosts(draw: st.DrawFn) -> dict[str, Any]:
 def test_no_value_whatever_breaks_the_check(given_hosts: list[dict[str, Any]]) -> None:
     inventory = {f"db{number}": Host(plain(values), "one") for number, values in enumerate(given_hosts)}
     for problem in check_inventory(inventory, SPECS, lambda _: CONTENTS):
-        line = f"{printable(written(problem.path))}: {problem.said}"
-        assert problem.said and line.isprintable(), repr(line)
+        line = f"{printable(written(problem.path))}: {problem.message}"
+        assert problem.message and line.isprintable(), repr(line)
 
 
 def test_a_number_too_long_to_write() -> None:
     (problem,) = check_host("db1", {"postgres_port": plain(10**5000)}, SPECS)
-    assert "too large" in problem.said
+    assert "too large" in problem.message
 
 
 def test_what_contains_itself_ends() -> None:
@@ -144,14 +144,14 @@ def test_a_secret_is_never_shown(value: Any, inside: bool) -> None:
     for name, option in places(SPECS).items():
         if option.secret and "[]" not in name:
             for problem in check_host("db1", {name: plain(value), "postgres_cluster": "a"}, SPECS):
-                assert "canary" not in problem.said
+                assert "canary" not in problem.message
     role = {"name": "a", "password": value, "passwordless": True, "connection_limit": -5}
     for roles in ([role], [[role]], role, [{"name": role}], {"a": role}, [{**role, "state": "gone"}]):
         for problem in check_host("db1", {"postgres_roles": plain(roles), "postgres_cluster": "a"}, SPECS):
-            assert "canary" not in problem.said
+            assert "canary" not in problem.message
     rule = {"method": "ldap", "options": {"ldapbindpasswd": value}, "addresses": [value] if inside else value}
     for problem in check_host("db1", {"postgres_hba": plain([{**rule, "addresses": 1}])}, SPECS):
-        assert "canary" not in problem.said
+        assert "canary" not in problem.message
 
 
 lines = st.lists(
@@ -211,7 +211,7 @@ def test_no_file_whatever_breaks_the_search(tmp_path: Path, content: list[str], 
         path.unlink()
     assert isinstance(sources.find(("postgres_port",), "db1", ["db"]), str)
     for problem in remarks(sources, {"db1": Host({}, groups=["db"])}, SPECS):
-        assert CANARY not in problem.said + problem.place
+        assert CANARY not in problem.message + problem.place
     assert CANARY not in repr([*sources.twice, *sources.plain])
 
 

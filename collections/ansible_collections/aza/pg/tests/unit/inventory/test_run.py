@@ -185,11 +185,11 @@ def test_hosts_that_are_one_machine(inventory: Path) -> None:
         "    d: {ansible_connection: local, postgres_cluster: d}\n"
         "    e: {ansible_connection: local, postgres_cluster: e}\n",
     )
-    said = "5432 is taken on that machine by the host"
+    message = "5432 is taken on that machine by the host"
     mend = "of this inventory; give one of them another port"
     assert check(inventory)[1] == [
-        f"host b: postgres_port: {said} a {mend} (host b)",
-        f"host e: postgres_port: {said} d {mend} (host e)",
+        f"host b: postgres_port: {message} a {mend} (host b)",
+        f"host e: postgres_port: {message} d {mend} (host e)",
     ]
 
 

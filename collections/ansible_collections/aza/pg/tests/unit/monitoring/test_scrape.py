@@ -34,7 +34,7 @@ def test_one_target_for_each_exporter_with_the_labels_of_the_rules() -> None:
     found = scrape({"db1": pooled, "web1": {}})
     labels = {"cluster": "shop", "instance": "shop-primary", "stack": "primary", "host": "db1"}
     assert found.jobs == {"postgres": {"10.0.0.5:9187": labels}, "pgbouncer": {"10.0.0.5:9127": labels}}
-    assert found.said == ()
+    assert found.message == ()
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_by_which_address_prometheus_reaches_it(values: dict[str, Any], publishe
 
 def test_what_only_its_host_reaches_is_said() -> None:
     found = scrape({"db1": host(postgres_exporter_publish_address="127.0.0.1")})
-    (said,) = found.said
+    (message,) = found.message
     assert not found.jobs
-    assert said.startswith("db1: the postgres exporter of shop-single is published on 127.0.0.1")
-    assert "postgres_exporter_publish_address" in said
-    assert f"# Left out: {said}\n" in render(found)
+    assert message.startswith("db1: the postgres exporter of shop-single is published on 127.0.0.1")
+    assert "postgres_exporter_publish_address" in message
+    assert f"# Left out: {message}\n" in render(found)
 
 
 def test_certificates_and_disks_are_asked_for() -> None:

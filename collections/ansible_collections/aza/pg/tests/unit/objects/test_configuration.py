@@ -74,4 +74,4 @@ def test_another_value_of_a_line_that_is_always_the_same() -> None:
     observed = Observed(server={"configuration_lines": [line("listen_addresses", "127.0.0.1")]})
     assert configuration.KIND.undeclared
     (item,) = configuration.KIND.undeclared(describe(), observed)
-    assert item.policy == "configuration" and "line 900" in item.said
+    assert item.policy == "configuration" and "line 900" in item.message

@@ -46,7 +46,7 @@ def test_values_get_the_type_of_their_key(given: dict[str, Any], expected: dict[
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"login": "perhaps"}, r"postgres_roles\[0\] \(shop\): login: expected yes or no, not 'perhaps'"),
         ({"limit": True}, "limit: expected a whole number"),
@@ -64,8 +64,8 @@ def test_values_get_the_type_of_their_key(given: dict[str, Any], expected: dict[
         ({"name": "a\nb"}, "control character"),
     ],
 )
-def test_what_is_of_another_type_is_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(AzaError, match=said):
+def test_what_is_of_another_type_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(AzaError, match=message):
         one(**given)
 
 

@@ -144,10 +144,10 @@ def test_a_client_that_an_earlier_rule_rejects_is_named(
             {"name": "shop", "member_of": []},
         ]
     )
-    said = list(hba.shut_out(rules(*declared, **more), groups))
-    assert [text.split(" ")[0] for text in said] == shut_out
-    assert all("postgres_hba[0]" in text for text in said)
-    if said:
+    message = list(hba.shut_out(rules(*declared, **more), groups))
+    assert [text.split(" ")[0] for text in message] == shut_out
+    assert all("postgres_hba[0]" in text for text in message)
+    if message:
         with pytest.raises(AzaError, match="Nothing was changed"):
             hba.check(rules(*declared, **more), groups)
 
@@ -210,10 +210,10 @@ def test_who_is_said_to_be_shut_out_is(
 ) -> None:
     groups = {"anna": {"anna", "staff"}, "shop": {"shop"}}
     made = rules(*declared)
-    for said in hba.shut_out(made, groups):
-        where = said.split(" ")[0]
+    for message in hba.shut_out(made, groups):
+        where = message.split(" ")[0]
         for rule in made:
-            if rule.where == where and rule.text() in said.split(")")[0] and rule.method != "reject":
+            if rule.where == where and rule.text() in message.split(")")[0] and rule.method != "reject":
                 found = first_match(made, kind, database, role, groups[role], address)
                 assert found is not rule
 

@@ -45,7 +45,7 @@ def test_the_keys_and_defaults_are_those_of_the_inventory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (
             {"name": "shop", "stat": "absent"},
@@ -69,10 +69,10 @@ def test_the_keys_and_defaults_are_those_of_the_inventory() -> None:
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_words(entry: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_meant_is_refused_in_words(entry: dict[str, Any], message: str) -> None:
     with pytest.raises(AzaError) as caught:
         databases.normalise([entry])
-    assert said in caught.value.msg
+    assert message in caught.value.msg
     assert "postgres_databases" in caught.value.msg
 
 

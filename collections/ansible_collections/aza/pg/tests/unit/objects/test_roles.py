@@ -59,7 +59,7 @@ def plan(wanted: Desired, found: dict[str, Any]) -> list[Change]:
 
 def problems(wanted: Desired, found: dict[str, Any]) -> list[str]:
     seen = Observed(server=found)
-    return [said for kind in (roles.KIND, memberships.KIND) for said in kind.problems(wanted, seen)]
+    return [message for kind in (roles.KIND, memberships.KIND) for message in kind.problems(wanted, seen)]
 
 
 def texts(wanted: Desired, found: dict[str, Any]) -> list[str]:
@@ -261,12 +261,12 @@ def test_the_administrator_keeps_its_rights_whatever_is_declared() -> None:
     demoted["roles"]["postgres"]["superuser"] = False
     assert "change role postgres  nosuperuser → superuser" in texts(wanted, demoted)
     for entry in ({"state": "absent"}, {"passwordless": True}, {"login": False}):
-        (said,) = problems(describe({"name": "postgres", **entry}), server())
-        assert "administrator" in said
+        (message,) = problems(describe({"name": "postgres", **entry}), server())
+        assert "administrator" in message
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ({"name": "x" * 64}, "63 bytes"),
         ({"name": "pg_mine"}, "keeps for itself"),
@@ -280,8 +280,8 @@ def test_the_administrator_keeps_its_rights_whatever_is_declared() -> None:
         ({"settings": {"work mem": 1}}, "not the name of a setting"),
     ],
 )
-def test_entries_that_make_no_sense_are_refused(entry: dict[str, Any], said: str) -> None:
-    with pytest.raises(AzaError, match=said) as caught:
+def test_entries_that_make_no_sense_are_refused(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(AzaError, match=message) as caught:
         describe({"name": "a", **entry})
     assert "a secret of mine" not in caught.value.msg
 
@@ -313,12 +313,12 @@ def test_a_role_that_something_hangs_on_stays_and_all_of_it_is_listed() -> None:
         ],
         inside={"shop": {"role_dependencies": [{"role": "a", "owned": True, "what": "table t"}]}},
     )
-    (said,) = problems(describe({"name": "a", "state": "absent"}), found)
+    (message,) = problems(describe({"name": "a", "state": "absent"}), found)
     assert (
         "owns database shop; owns table t, 2 more in database shop; has privileges on 2 objects in database other"
-        in said
+        in message
     )
-    assert "reassign_to" in said
+    assert "reassign_to" in message
     assert not problems(describe({"name": "a", "state": "absent", "reassign_to": "postgres"}), found)
     assert (
         "no role that stays"
@@ -377,7 +377,7 @@ def reported(found: dict[str, Any], *declared: Any) -> dict[str, tuple[str, str]
     """Membership → severity and what is said."""
     assert memberships.KIND.undeclared
     given_now = memberships.KIND.undeclared(describe(*declared), Observed(server=found))
-    return {item.what.removeprefix("membership "): (item.severity, item.said) for item in given_now}
+    return {item.what.removeprefix("membership "): (item.severity, item.message) for item in given_now}
 
 
 POWER = {"boss": {**PLAIN, "superuser": True}, "postgres": {**PLAIN, "superuser": True}}
@@ -388,9 +388,9 @@ def test_what_predefined_roles_are_made_members_of_is_reported_and_initdbs_own_i
     known = {**dict.fromkeys(("team", "watch", *memberships.PREDEFINED), PLAIN), **POWER}
     assert reported(server(roles=known)) == {}
     escalated = [*stock, grant("pg_read_all_stats", "postgres"), grant("watch", "pg_monitor")]
-    said = reported(server(roles=known, memberships=escalated))
-    assert list(said) == ["pg_read_all_stats in postgres", "watch in pg_monitor"]
-    severity, text = said["pg_read_all_stats in postgres"]
+    message = reported(server(roles=known, memberships=escalated))
+    assert list(message) == ["pg_read_all_stats in postgres", "watch in pg_monitor"]
+    severity, text = message["pg_read_all_stats in postgres"]
     assert severity == "red" and "superuser postgres" in text and "watch" in text
     assert reported(server(roles=known, memberships=[*stock, grant("pg_monitor", "team")])) == {
         "pg_monitor in team": ("yellow", said_of_team()),
@@ -423,8 +423,8 @@ def said_of_team() -> str:
 def test_an_undeclared_role_with_a_superusers_power_is_red(grants: list[Any], red: list[str]) -> None:
     known = {**dict.fromkeys(("bob", "team", "replicator", *roles.STACK_ROLES), PLAIN), **POWER}
     found = server(roles=known, memberships=[*server()["memberships"], *grants])
-    said = reported(found)
-    assert [name for name, item in said.items() if item[0] == "red"] == red
+    message = reported(found)
+    assert [name for name, item in message.items() if item[0] == "red"] == red
     # What a declared role has too much is a change of the plan.
     assert list(reported(found, "bob", "team")) == []
 
@@ -467,11 +467,11 @@ def test_undeclared_roles_are_told_and_superusers_are_red() -> None:
         memberships=[grant("a", "pg_monitor")],
     )
     assert roles.KIND.undeclared
-    said = [
-        (item.severity, item.what, item.said)
+    message = [
+        (item.severity, item.what, item.message)
         for item in roles.KIND.undeclared(describe(), Observed(server=found))
     ]
-    assert said == [
+    assert message == [
         ("yellow", "role a", "nobody declared it, a member of pg_monitor"),
         ("red", "role boss", "a superuser that nobody declared"),
     ]

@@ -358,7 +358,7 @@ permissions = st.lists(
 @given(declared_lists, permissions, servers())
 def test_one_plan_is_enough(declared: Any, allow_loss: list[str], state: dict[str, Any]) -> None:
     wanted = describe(list(declared), allow_loss)
-    assume(not [said for kind in KINDS for said in kind.problems(wanted, look(wanted, state))])
+    assume(not [message for kind in KINDS for message in kind.problems(wanted, look(wanted, state))])
     plan = planned(wanted, state)
     for change in plan.changes:
         apply(wanted, state, change)

@@ -71,7 +71,7 @@ def lines(*given: Any, **more: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("written", "wanted", "said"),
+    ("written", "wanted", "message"),
     [
         ({"work_mem": "4MB"}, {"work_mem": "16MB"}, "setting work_mem  4MB → 16MB  reload *"),
         ({"work_mem": "4MB"}, {"work_mem": "16384"}, "setting work_mem  4MB → 16MB  reload *"),
@@ -88,8 +88,8 @@ def lines(*given: Any, **more: Any) -> list[str]:
         ({"shop.tenant": "5"}, {}, "setting shop.tenant  5 → unset  reload *"),
     ],
 )
-def test_a_setting_in_words(written: dict[str, str], wanted: dict[str, str], said: str) -> None:
-    assert lines(written, wanted) == [said]
+def test_a_setting_in_words(written: dict[str, str], wanted: dict[str, str], message: str) -> None:
+    assert lines(written, wanted) == [message]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,13 @@ def test_what_alter_system_set_is_reset() -> None:
 
 def test_a_declared_value_that_alter_system_beats_needs_only_the_reset_to_restart() -> None:
     started_with = {**KNOWN["shared_buffers"], "raw": "32768"}
-    said = changes({}, {"shared_buffers": "512MB"}, {"shared_buffers": "256MB"}, shared_buffers=started_with)
-    assert [(change.action, change.effect) for change in said] == [("change", "reload"), ("reset", "restart")]
+    message = changes(
+        {}, {"shared_buffers": "512MB"}, {"shared_buffers": "256MB"}, shared_buffers=started_with
+    )
+    assert [(change.action, change.effect) for change in message] == [
+        ("change", "reload"),
+        ("reset", "restart"),
+    ]
 
 
 def test_a_file_that_wins_is_a_finding() -> None:
@@ -151,7 +156,9 @@ def test_a_file_that_wins_is_a_finding() -> None:
         server = {"settings": {"work_mem": {"last_file": file}}}
         assert settings.KIND.findings
         files = {pg.PATH: {"text": text}}
-        return [item.said for item in settings.KIND.findings(desired, Observed(files=files, server=server))]
+        return [
+            item.message for item in settings.KIND.findings(desired, Observed(files=files, server=server))
+        ]
 
     assert "postgresql.conf" in findings("/var/lib/postgresql/18/docker/postgresql.conf")[0]
     assert not findings(f"/etc/aza-pg/conf.d/{pg.NAME_OF_FILE}")

@@ -28,8 +28,8 @@ ALL = {"wal_level": "logical", "max_prepared_transactions": "20"}
 def refused(settings: dict[str, str], **facts: Any) -> list[str]:
     wanted = Desired("i", "c", "single", "p", "v", "n", (), settings=settings)
     found = Observed(server={"settings": KNOWN, **facts})
-    said = list(startable.problems(wanted, found))
-    return [name for name in KNOWN if any(name in text for text in said)]
+    message = list(startable.problems(wanted, found))
+    return [name for name in KNOWN if any(name in text for text in message)]
 
 
 LOGICAL: dict[str, Any] = {"logical_slots": {"cdc": {}}}

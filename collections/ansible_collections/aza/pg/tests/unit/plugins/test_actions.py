@@ -77,9 +77,9 @@ def test_the_line_reaches_the_database_of_any_name(
     words = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    said = words[1] if len(words) == 2 else words[words.index("-d") + 1]
-    is_string = len(words) == 2 or "=" in said
-    assert (conninfo_to_dict(said)["dbname"] if is_string else said) == database
+    message = words[1] if len(words) == 2 else words[words.index("-d") + 1]
+    is_string = len(words) == 2 or "=" in message
+    assert (conninfo_to_dict(message)["dbname"] if is_string else message) == database
 
 
 def test_from_elsewhere_when_the_port_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ SILENT = {"failed": True, "msg": "No start of json char found", "module_stdout":
 
 
 @pytest.mark.parametrize(
-    ("answer", "silent", "said"),
+    ("answer", "silent", "message"),
     [
         ({**SILENT, "module_stderr": "a warning\nNo such container: db1\n"}, True, "No such container: db1"),
         ({**SILENT, "module_stderr": ""}, True, "said nothing"),
@@ -239,6 +239,6 @@ SILENT = {"failed": True, "msg": "No start of json char found", "module_stdout":
         ({"failed": True}, False, "did not answer"),
     ],
 )
-def test_a_host_that_did_not_run_a_module(answer: dict[str, Any], silent: bool, said: str) -> None:
+def test_a_host_that_did_not_run_a_module(answer: dict[str, Any], silent: bool, message: str) -> None:
     assert answers.silent(answer) is silent
-    assert said in answers.complaint(answer) and "json" not in answers.complaint(answer)
+    assert message in answers.complaint(answer) and "json" not in answers.complaint(answer)

@@ -201,13 +201,13 @@ def test_the_list_of_secrets(tmp_path: Path) -> None:
     everything = [name for name, entry in listed.items() if secret_list.asked_for(entry, "all")]
     assert everything == ["postgres_password", "roles/aza_monitor", "roles/new", "roles/web"]
     assert [name for name, entry in listed.items() if secret_list.asked_for(entry, "web")] == ["roles/web"]
-    said = "\n".join(secret_list.lines(store, list(listed.values()), {"roles/gone"}, set()))
+    message = "\n".join(secret_list.lines(store, list(listed.values()), {"roles/gone"}, set()))
     for value in (store.path(name).read_text().strip() for name in store.names()):
-        assert value not in said
+        assert value not in message
     for words in (
         "nothing uses it  removed",
         "made by the next deploy",
         "not in use yet",
         "the inventory gives it",
     ):
-        assert words in said
+        assert words in message

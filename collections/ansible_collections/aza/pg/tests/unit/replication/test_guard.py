@@ -88,9 +88,9 @@ def both(host: str, members: list[Member], chosen: str = "") -> tuple[list[str],
 
 def test_a_stopped_primary_is_not_started_while_another_member_is_unknown() -> None:
     for verb in both("db1", cluster(down(), None)):
-        (said,) = verb
-        assert "whether another member is the primary now cannot be known: db2" in said
-        assert "-e not_primary=db2" in said
+        (message,) = verb
+        assert "whether another member is the primary now cannot be known: db2" in message
+        assert "-e not_primary=db2" in message
     # Declared a replica since its cluster failed over, as it happened: db2 is the primary, and away.
     for verb in both("db2", cluster(None, down())):
         assert len(verb) == 1 and "not_primary=db1" in verb[0]
@@ -100,7 +100,7 @@ def test_a_stopped_primary_is_not_started_while_another_member_is_unknown() -> N
 
 def test_the_operator_answers_for_a_member_that_nobody_can_look_at() -> None:
     members = cluster(down(), None, None, vouched="db2")
-    assert all("not_primary=db3" in said for verb in both("db1", members) for said in verb)
+    assert all("not_primary=db3" in message for verb in both("db1", members) for message in verb)
     members = cluster(down(), None, down(lsn="0/90", standby=True), vouched="db2")
     assert both("db1", members) == ([], [])
     assert list(guard.deploy("db1", cluster(EMPTY, None, vouched="db2"))) == []
@@ -130,8 +130,8 @@ def test_of_several_stopped_primaries_the_operator_names_one() -> None:
     members = cluster(down(1, "0/100"), down(2, "0/300"))
     for host in ("db1", "db2"):
         for verb in both(host, members):
-            (said,) = verb
-            assert "timeline 1, 0/100" in said and "timeline 2, 0/300" in said
+            (message,) = verb
+            assert "timeline 1, 0/100" in message and "timeline 2, 0/300" in message
     assert both("db2", members, chosen="db2") == ([], [])
     assert all(len(verb) == 1 for verb in both("db1", members, chosen="db2"))
     # It is no word about members that are unknown, and none against one that writes.
@@ -142,7 +142,7 @@ def test_of_several_stopped_primaries_the_operator_names_one() -> None:
 def test_a_primary_that_others_have_left_behind_is_not_started() -> None:
     """A standby on a newer timeline shows that another server was promoted."""
     members = cluster(down(1), live(2, standby=True))
-    assert all("timeline 2" in said for verb in both("db1", members) for said in verb)
+    assert all("timeline 2" in message for verb in both("db1", members) for message in verb)
     assert all(both("db1", members)) and both("db1", members, chosen="db1") == ([], [])
 
 
@@ -201,8 +201,8 @@ def test_a_stopped_primarys_data_is_kept_while_no_primary_is_known(
     mine: Any, others: tuple[Any, ...]
 ) -> None:
     members = cluster(mine, *others)
-    (said,) = remove("db1", members)
-    assert "accept_loss=db1" in said
+    (message,) = remove("db1", members)
+    assert "accept_loss=db1" in message
     assert remove("db1", members, accepted="db1") == []
     assert len(remove("db1", members, accepted="db2")) == 1
 
@@ -235,12 +235,12 @@ def test_a_stopped_primarys_data_is_kept_while_no_primary_is_known(
 )
 def test_what_would_be_lost_is_compared_and_said(mine: Any, other: Any, lost: str | None) -> None:
     members = cluster(mine, other)
-    said = remove("db1", members)
+    message = remove("db1", members)
     if lost:
-        assert len(said) == 1 and lost in said[0] and "accept_loss=db1" in said[0]
+        assert len(message) == 1 and lost in message[0] and "accept_loss=db1" in message[0]
         assert remove("db1", members, accepted="db1") == []
     else:
-        assert said == []
+        assert message == []
 
 
 def test_a_primary_that_runs_is_never_taken_from_the_others() -> None:

@@ -45,7 +45,7 @@ def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replayed(docker: Docker, primary: int = 60) -> tuple[Desired, Observed]:
     wanted, found = smaller(primary, replayed=0)
-    return wanted, standby.replayed(wanted, found, docker)  # type: ignore[arg-type]
+    return wanted, standby.replayed(wanted, found, docker)
 
 
 def test_it_is_waited_for_until_it_has_replayed() -> None:
@@ -79,5 +79,5 @@ def test_nobody_is_asked_where_nothing_becomes_smaller() -> None:
     docker, same = Docker(120), {**wanted.settings, "max_connections": "120"}
     for settings in (same, {}):
         kept = Desired.from_dict({**wanted.to_dict(), "settings": settings})
-        assert standby.replayed(kept, found, docker) is found  # type: ignore[arg-type]
+        assert standby.replayed(kept, found, docker) is found
     assert not docker.asked

@@ -27,13 +27,13 @@ def cluster(*facts: dict[str, Any] | None, **more: Any) -> list[Member]:
     ]
 
 
-def said(host: str, members: list[Member], **more: Any) -> str:
+def message(host: str, members: list[Member], **more: Any) -> str:
     return "; ".join(guard.deploy(host, members, **more))
 
 
 def test_a_healthy_cluster_is_as_declared() -> None:
     members = cluster(PRIMARY, STANDBY, STANDBY)
-    assert [said(member.host, members) for member in members] == ["", "", ""]
+    assert [message(member.host, members) for member in members] == ["", "", ""]
     one, two, _ = (replication.role(member.host, members) for member in members)
     assert (one.standby, [it.host for it in one.downstream]) == (False, ["db2", "db3"])
     assert two.upstream is not None and two.upstream.host == "db1"
@@ -42,15 +42,15 @@ def test_a_healthy_cluster_is_as_declared() -> None:
 
 def test_a_first_deploy_begins_with_the_declared_primary() -> None:
     members = cluster(EMPTY, EMPTY)
-    assert said("db1", members) == ""
-    assert "deploy that first" in said("db2", members)
-    assert said("db2", members, primary_planned=True) == ""
+    assert message("db1", members) == ""
+    assert "deploy that first" in message("db2", members)
+    assert message("db2", members, primary_planned=True) == ""
     assert replication.role("db2", members).standby
 
 
 def test_after_a_promotion_nothing_is_demoted() -> None:
     members = cluster(STANDBY, PRIMARY, STANDBY)
-    assert [said(member.host, members) for member in members] == ["", "", ""]
+    assert [message(member.host, members) for member in members] == ["", "", ""]
     two = replication.role("db2", members)
     assert not two.standby and [it.host for it in two.downstream] == ["db1", "db3"]
     assert "db2 is the primary now, the inventory says replica" in two.notes[0]
@@ -60,7 +60,7 @@ def test_after_a_promotion_nothing_is_demoted() -> None:
 
 def test_a_primary_is_deployed_beside_members_that_are_away_and_they_are_named() -> None:
     members = cluster(PRIMARY, None, STANDBY)
-    assert [said(host, members) for host in ("db1", "db3")] == ["", ""]
+    assert [message(host, members) for host in ("db1", "db3")] == ["", ""]
     (note,) = replication.role("db1", members).notes
     assert "db2 (it was not looked at)" in note
     assert replication.role("db3", members).notes == ()
@@ -83,12 +83,12 @@ def test_a_primary_is_deployed_beside_members_that_are_away_and_they_are_named()
     ],
 )
 def test_what_would_lose_data_is_refused(host: str, facts: tuple[Any, ...], words: str) -> None:
-    assert words in said(host, cluster(*facts))
+    assert words in message(host, cluster(*facts))
 
 
 def test_the_primary_that_was_stopped_may_start_again() -> None:
-    assert said("db1", cluster(DOWN, STANDBY)) == ""
-    assert said("db1", cluster(DOWN, EMPTY)) == ""
+    assert message("db1", cluster(DOWN, STANDBY)) == ""
+    assert message("db1", cluster(DOWN, EMPTY)) == ""
     assert not replication.role("db2", cluster(EMPTY, DOWN)).standby
 
 
@@ -102,7 +102,7 @@ def test_no_second_primary_whatever_was_seen(facts: list[Any], primary_planned: 
     starting = [
         member.host
         for member in members
-        if not said(member.host, members, primary_planned=primary_planned)
+        if not message(member.host, members, primary_planned=primary_planned)
         and ((member.known and member.may_write) or not replication.role(member.host, members).standby)
     ]
     assert len(starting) <= 1

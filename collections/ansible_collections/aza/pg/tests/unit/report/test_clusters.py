@@ -20,7 +20,6 @@ from ansible_collections.aza.pg.tests.unit.checks.samples import declared, facts
 from hypothesis import given
 from hypothesis import strategies as st
 
-SIGNS = {"red": "✕", "yellow": "!", "green": "✓"}
 NASTY = "<script src=//evil.example/x.js>alert(1)</script>\"'&\x1b[2J\u202e"
 POOLS = {
     "db0": {
@@ -39,32 +38,32 @@ POOLS = {
                 ],
             }
         },
-        "findings": [{"what": "pool", "state": "yellow", "said": NASTY, "todo": "x"}],
+        "findings": [{"what": "pool", "state": "yellow", "message": NASTY, "remedy": "x"}],
     }
 }
 
 
-def made(shape: dict[str, Any], said: dict[str, Any], pools: dict[str, Any] | None = None) -> Cluster:
+def made(shape: dict[str, Any], message: dict[str, Any], pools: dict[str, Any] | None = None) -> Cluster:
     results = {
-        name: {"facts": one} if isinstance(one, dict) else {"error": one} for name, one in said.items()
+        name: {"facts": one} if isinstance(one, dict) else {"error": one} for name, one in message.items()
     }
     return cluster(shape, results, pools)
 
 
-def fleet(shape: dict[str, Any], said: dict[str, Any], pools: dict[str, Any] | None = None) -> Fleet:
-    one = made(shape, said, pools)
-    well = {"version": "18.6", "findings": [{"what": "ready", "state": "green", "said": "passed"}]}
+def fleet(shape: dict[str, Any], message: dict[str, Any], pools: dict[str, Any] | None = None) -> Fleet:
+    one = made(shape, message, pools)
+    well = {"version": "18.6", "findings": [{"what": "ready", "state": "green", "message": "passed"}]}
     found = [instance(name, f"shop-{entry['role']}", well, one) for name, entry in shape["members"].items()]
     return Fleet.of([*found, instance("other", "crm-single", well)], clusters=[one])
 
 
 def broken() -> tuple[dict[str, Any], dict[str, Any]]:
     shape = declared(3, cascade=True)
-    said: dict[str, Any] = facts(shape)
-    said["db1"]["replay_seconds"] = 90
-    said["db3"] = "its server does not answer"
-    said["db2"]["senders"] = []
-    return shape, said
+    message: dict[str, Any] = facts(shape)
+    message["db1"]["replay_seconds"] = 90
+    message["db3"] = "its server does not answer"
+    message["db2"]["senders"] = []
+    return shape, message
 
 
 def test_a_line_for_each_member() -> None:
@@ -86,8 +85,8 @@ def test_a_line_for_each_member() -> None:
 
 
 def test_json_has_members_pools_and_findings() -> None:
-    shape, said = broken()
-    found = json.loads(json.dumps(fleet(shape, said, POOLS).to_dict()))
+    shape, message = broken()
+    found = json.loads(json.dumps(fleet(shape, message, POOLS).to_dict()))
     (one,) = found["clusters"]
     assert (one["cluster"], one["state"]) == ("shop", "red")
     assert [row["host"] for row in one["members"]] == ["db0", "db1", "db2", "db3"]
@@ -100,16 +99,16 @@ def test_json_has_members_pools_and_findings() -> None:
 
 
 def test_what_a_member_says_stands_with_its_instance() -> None:
-    shape, said = broken()
-    found = {one.host: one for one in fleet(shape, said, POOLS).instances}
+    shape, message = broken()
+    found = {one.host: one for one in fleet(shape, message, POOLS).instances}
     assert ("lag", "red") in {(item.what, item.state) for item in found["db1"].findings}
     assert ("pool", "yellow") in {(item.what, item.state) for item in found["db0"].findings}
     assert found["other"].state == "green"
 
 
 def test_the_page_has_the_picture() -> None:
-    shape, said = broken()
-    page = html.render(fleet(shape, said, POOLS))
+    shape, message = broken()
+    page = html.render(fleet(shape, message, POOLS))
     assert "\x1b" not in page
     assert "<script" not in page
     assert "does not stream" in page
@@ -131,18 +130,18 @@ def test_any_shape_gives_a_picture_with_every_member_once(count: int, data: st.D
     """Also where members are said to feed each other, or themselves."""
     shape = declared(count)
     names = list(shape["members"])
-    said: Any = facts(shape)
+    message: Any = facts(shape)
     for name in names:
         shape["members"][name]["upstream"] = data.draw(st.sampled_from([*names, "", "stranger"]))
         if data.draw(st.booleans()):
-            said[name]["in_recovery"] = data.draw(st.sampled_from([True, False, None]))
-    one = made(shape, said)
+            message[name]["in_recovery"] = data.draw(st.sampled_from([True, False, None]))
+    one = made(shape, message)
     assert sorted(member.host for member in one.members) == sorted(names)
-    root = ElementTree.fromstring(topology.picture(one, SIGNS))
-    boxes = [(node.get("x"), node.get("y")) for node in root.iter("rect")]
+    drawing = topology.draw(one)
+    boxes = [(box.x, box.y) for box in drawing.boxes] if drawing else []
     assert len(boxes) == len(set(boxes)) == len(names), "no box hides another"
-    width, height = (float(value) for value in str(root.get("viewBox")).split()[2:])
-    assert all(float(str(x)) + 190 <= width and float(str(y)) + 64 <= height for x, y in boxes)
+    assert all(box.x + box.width <= drawing.width for box in drawing.boxes) if drawing else not names
+    assert all(box.y + box.height <= drawing.height for box in drawing.boxes) if drawing else not names
 
 
 @pytest.mark.parametrize("name", [NASTY, "x" * 300])
@@ -156,11 +155,11 @@ def test_any_name_is_only_a_name(name: str) -> None:
 def test_the_action_takes_what_the_checks_left() -> None:
     shape = declared(1)
     given_now = {**shape, "members": [{"host": name, **entry} for name, entry in shape["members"].items()]}
-    said = facts(shape)
+    message = facts(shape)
     known: dict[str, Any] = {
         "db0": {
             "postgres_cluster": "shop",
-            "replication_result": {"facts": said["db0"]},
+            "replication_result": {"facts": message["db0"]},
             "instance_result": {},
         },
         "db1": {"postgres_cluster": "shop"},
@@ -168,22 +167,22 @@ def test_the_action_takes_what_the_checks_left() -> None:
     one = findings_table.cluster(given_now, list(known), known)
     assert {member.host: member.state for member in one.members} == {"db0": "green", "db1": "red"}
     found = {item.host: item for item in findings_table.instances(list(known), known, [one])}
-    assert next(item.said for item in found["db1"].of("red")) == "it was not looked at"
+    assert next(item.message for item in found["db1"].of("red")) == "it was not looked at"
 
 
 @pytest.mark.parametrize("left_out", ["db0", "db1", "db2"])
 def test_who_is_left_out_by_limit_is_not_red(left_out: str) -> None:
     shape = declared(2, cascade=True)
     given_now = {**shape, "members": [{"host": name, **entry} for name, entry in shape["members"].items()]}
-    known = {name: {"replication_result": {"facts": said}} for name, said in facts(shape).items()}
+    known = {name: {"replication_result": {"facts": message}} for name, message in facts(shape).items()}
     asked = [name for name in known if name != left_out]
     one = findings_table.cluster(given_now, asked, known)
     assert one.state == "yellow"
-    assert [item.said for item in (one.of_member or {})[left_out] if item.what == "server"] == [NOT_ASKED]
+    assert [item.message for item in (one.of_member or {})[left_out] if item.what == "server"] == [NOT_ASKED]
 
 
 @pytest.mark.parametrize(
-    ("result", "said"),
+    ("result", "message"),
     [
         ({}, "it was not looked at"),
         ({"facts": {}, "error": "its server does not answer: no"}, "its server does not answer: no"),
@@ -191,6 +190,6 @@ def test_who_is_left_out_by_limit_is_not_red(left_out: str) -> None:
         ({"failed": True, "msg": "no psycopg"}, "no psycopg"),
     ],
 )
-def test_why_a_member_said_nothing(result: dict[str, Any], said: str) -> None:
+def test_why_a_member_said_nothing(result: dict[str, Any], message: str) -> None:
     one = cluster(declared(1), {"db0": {"facts": facts(declared(1))["db0"]}, "db1": result})
-    assert [item.said for item in (one.of_member or {})["db1"] if item.what == "server"] == [said]
+    assert [item.message for item in (one.of_member or {})["db1"] if item.what == "server"] == [message]

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 NASTY = "<script src=//evil.example/x.js>alert(1)</script>\"'&\x1b[2J\u202e"
 
 
-def said(what: str, state: str, words: str, todo: str = "") -> dict[str, str]:
-    return {"what": what, "state": state, "said": words, "todo": todo}
+def message(what: str, state: str, words: str, remedy: str = "") -> dict[str, str]:
+    return {"what": what, "state": state, "message": words, "remedy": remedy}
 
 
 def fleet() -> Fleet:
@@ -33,16 +33,16 @@ def fleet() -> Fleet:
     sick = {
         "version": "18.6 (Debian 18.6-1)",
         "findings": [
-            said("ready", "green", "passed every stage"),
-            said("drift", "red", "setting work_mem  64MB → 16MB", put_right),
-            said("drift", "red", "create role shop", put_right),
-            said("waiting", "yellow", NASTY, "deploy with postgres_allow_restart: true"),
+            message("ready", "green", "passed every stage"),
+            message("drift", "red", "setting work_mem  64MB → 16MB", put_right),
+            message("drift", "red", "create role shop", put_right),
+            message("waiting", "yellow", NASTY, "deploy with postgres_allow_restart: true"),
         ],
         "plan": {"changes": [{}], "held": [], "summary": "1 sql, 1 reload, 0 restarts; nothing is lost"},
     }
     well = {
         "version": "18.6",
-        "findings": [said("ready", "green", "passed"), said("drift", "green", "as declared")],
+        "findings": [message("ready", "green", "passed"), message("drift", "green", "as declared")],
     }
     results = [
         instance("db2", "crm-single", well),
@@ -65,7 +65,7 @@ def test_worst_first_and_counted() -> None:
 
 def test_a_host_that_left_nothing_is_red() -> None:
     (found,) = [one for one in fleet().instances if one.host == "db3"]
-    assert [(item.state, item.said) for item in found.findings] == [
+    assert [(item.state, item.message) for item in found.findings] == [
         ("red", "it was not looked at: the run ended before")
     ]
 
@@ -89,7 +89,7 @@ def test_json_has_everything_and_its_format() -> None:
     found = fleet().to_dict()
     assert found["format"] == 1
     assert found["instances"] == {"total": 3, "red": 2, "yellow": 0, "green": 1}
-    assert found["fleet"][0]["findings"][0]["todo"] == "a deploy puts it right"
+    assert found["fleet"][0]["findings"][0]["remedy"] == "a deploy puts it right"
     assert found["fleet"][0]["plan"]["summary"].endswith("nothing is lost")
     assert found["at"] == "2026-11-23 00:30:00 UTC"
 
@@ -129,7 +129,7 @@ def test_html_is_whole_escaped_and_fetches_nothing() -> None:
 words = st.text(max_size=30)
 some_findings = st.lists(
     st.fixed_dictionaries(
-        {"what": words, "state": st.sampled_from(SEVERITIES), "said": words, "todo": words}
+        {"what": words, "state": st.sampled_from(SEVERITIES), "message": words, "remedy": words}
     ),
     max_size=5,
 )
@@ -137,11 +137,11 @@ some_findings = st.lists(
 
 @given(st.lists(st.tuples(words, words, some_findings), max_size=4))
 def test_any_names_and_words_give_a_whole_page(given_now: list[tuple[str, str, Any]]) -> None:
-    found = Fleet.of(instance(host, name, {"findings": said}) for host, name, said in given_now)
+    found = Fleet.of(instance(host, name, {"findings": message}) for host, name, message in given_now)
     tags = Tags(html.render(found))
     assert not tags.open
     assert "script" not in tags.seen
-    assert sum(found.counts.values()) == sum(len(said) or 1 for *_, said in given_now)
+    assert sum(found.counts.values()) == sum(len(message) or 1 for *_, message in given_now)
     assert all("\n" not in line and "\x1b" not in line for _, line in text.lines(found))
 
 
@@ -161,7 +161,10 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_only_hosts_with_a_cluster_are_judged() -> None:
     known: dict[str, dict[str, Any]] = {
-        "db1": {"postgres_cluster": "shop", "instance_result": {"findings": [said("ready", "green", "x")]}},
+        "db1": {
+            "postgres_cluster": "shop",
+            "instance_result": {"findings": [message("ready", "green", "x")]},
+        },
         "db2": {"postgres_cluster": "shop", "postgres_stack": "replica"},
         "other": {},
     }
@@ -181,7 +184,7 @@ def test_why_a_host_was_not_looked_at() -> None:
         },
         "db2": {"postgres_cluster": "crm"},
     }
-    found = {item.host: item.findings[0].said for item in findings_table.instances(list(known), known)}
+    found = {item.host: item.findings[0].message for item in findings_table.instances(list(known), known)}
     assert found == {
         "db1": "it could not be looked at: no such container",
         "db2": "it was not looked at: the run ended before",

@@ -68,11 +68,11 @@ def test_the_reason_and_the_remedy(name: str) -> None:
     if expected is None:
         assert found is None
         return
-    reason, said, remedy = expected
+    reason, message, remedy = expected
     assert found is not None
     assert found.reason == reason
-    assert said in found.said and remedy in found.remedy
-    assert "\n" not in found.said + found.remedy
+    assert message in found.message and remedy in found.remedy
+    assert "\n" not in found.message + found.remedy
 
 
 # The entrypoint looks before the server does, and says it in words of its own.

@@ -83,7 +83,7 @@ def test_not_the_same(info: dict[str, Any], one: str, two: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("info", "text", "said"),
+    ("info", "text", "message"),
     [
         (BUFFERS, "131072", "1GB"),
         (BUFFERS, "131073", "1048584kB"),
@@ -104,8 +104,8 @@ def test_not_the_same(info: dict[str, Any], one: str, two: str) -> None:
         ({}, "16384", "16384"),
     ],
 )
-def test_as_people_read_it(info: dict[str, Any], text: str, said: str) -> None:
-    assert shown(info, text) == said
+def test_as_people_read_it(info: dict[str, Any], text: str, message: str) -> None:
+    assert shown(info, text) == message
 
 
 @given(st.sampled_from((BUFFERS, MEMORY, WAL, BYTES, DURATION, MINUTES, COUNT)), st.integers(-1, 2**31 - 1))
@@ -120,7 +120,7 @@ def test_any_text_is_compared_with_itself_and_shown(info: dict[str, Any], text: 
 
 
 @pytest.mark.parametrize(
-    ("info", "text", "said"),
+    ("info", "text", "message"),
     [
         (MEMORY | {"min_val": "64", "max_val": "2147483647"}, "4MB", ""),
         (
@@ -140,10 +140,10 @@ def test_any_text_is_compared_with_itself_and_shown(info: dict[str, Any], text: 
         (TEXT, "anything", ""),
     ],
 )
-def test_what_the_server_would_refuse(info: dict[str, Any], text: str, said: str) -> None:
+def test_what_the_server_would_refuse(info: dict[str, Any], text: str, message: str) -> None:
     found = unfit(info, text)
-    assert said in found
-    assert bool(said) == bool(found)
+    assert message in found
+    assert bool(message) == bool(found)
 
 
 @given(st.sampled_from([MEMORY, DURATION, COUNT]), st.integers(-5, 5000))

@@ -16,8 +16,8 @@ from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.tests.unit.instance.test_plan import (
     _few_kinds,  # noqa: F401 (a fixture)
     describe,
+    message,
     running,
-    said,
     with_metrics,
 )
 from hypothesis import given
@@ -39,11 +39,11 @@ def test_what_an_interrupted_recreate_left_goes_without_a_permission(state: str)
     """Whichever of the two containers is left: Compose names the new one so until the old one is gone."""
     found = running(WANTED)
     plan = planning.plan(WANTED, orphaned(HALF_MADE, state, found))
-    assert said(plan) == [("remove", HALF_MADE, "none")] and not plan.held
+    assert message(plan) == [("remove", HALF_MADE, "none")] and not plan.held
     assert "interrupted" in plan.changes[0].why
     without = replace(found, containers={EXPORTER: found.containers[EXPORTER]}, server=None)
     plan = planning.plan(WANTED, orphaned(HALF_MADE, state, without))
-    assert said(plan) == [("remove", HALF_MADE, "none"), ("create", SERVER, "none")]
+    assert message(plan) == [("remove", HALF_MADE, "none"), ("create", SERVER, "none")]
 
 
 def test_a_second_server_on_the_volume_is_never_started() -> None:
@@ -80,7 +80,7 @@ def test_a_container_that_somebody_changed_is_made_anew_with_permission() -> Non
     ]
     # Nobody declared it: it is not only something that waits.
     assert {item.state for item in findings.drift(plan)} == {"red", "green"}
-    assert said(planning.plan(WANTED, found, ("recreate",))) == [("recreate", SERVER, "recreate")]
+    assert message(planning.plan(WANTED, found, ("recreate",))) == [("recreate", SERVER, "recreate")]
 
 
 def test_nobody_is_connected_to_an_exporter_that_somebody_changed() -> None:

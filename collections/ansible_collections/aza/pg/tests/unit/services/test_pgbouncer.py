@@ -96,7 +96,7 @@ def test_what_the_user_says_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"auth_query": "select 1"}, "'auth_query' belongs to the stack: the stack decides"),
         ({"listen_port": 1}, "use postgres_pgbouncer_port"),
@@ -107,10 +107,10 @@ def test_what_the_user_says_wins() -> None:
         ({"max_client_conn": 16300}, "needs more files than the container may open"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, Any], said: str) -> None:
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(AzaError) as caught:
         describe(settings=settings)
-    assert said in caught.value.msg and caught.value.msg.startswith(pool_settings.VARIABLE)
+    assert message in caught.value.msg and caught.value.msg.startswith(pool_settings.VARIABLE)
 
 
 def test_only_what_is_read_at_its_start_makes_another_container() -> None:
@@ -184,15 +184,15 @@ def describe_with_server_settings(server: dict[str, Any], **changes: Any) -> Des
 
 
 @pytest.mark.parametrize(
-    ("databases", "said"),
+    ("databases", "message"),
     [
         ([{"name": "a", "pool_size": 60}, {"name": "b", "pool_size": 60}], "add up to 120"),
         ([{"name": "pgbouncer"}], "PgBouncer's own name"),
         ([{"name": "a b", "pool_size": 1}], "can name a database only in letters"),
     ],
 )
-def test_databases_that_cannot_be(databases: list[dict[str, Any]], said: str) -> None:
-    with pytest.raises(AzaError, match=said):
+def test_databases_that_cannot_be(databases: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(AzaError, match=message):
         describe(databases=databases)
 
 
@@ -312,10 +312,10 @@ def test_what_is_not_active_is_read_again() -> None:
         ("conffile", "/tmp/x"),
         ("stats_users", "me"),
     ):
-        said = why(
+        message = why(
             wanted, running(wanted, config={**ini(wanted)[0], "conffile": pgbouncer.CONFFILE, name: value})
         )
-        assert said.startswith(f"its {name} is {value}, and "), said
+        assert message.startswith(f"its {name} is {value}, and "), message
     assert why(wanted, running(wanted, config=config)).startswith(
         "its max_client_conn is 5, and declared is "
     )
@@ -353,7 +353,7 @@ def test_what_a_reload_does_not_undo_is_a_finding() -> None:
     wanted = describe()
     now = running(wanted).reports[pgbouncer.NAME] or {}
     assert not list(pool_drift.by_hand(wanted, now))
-    for changes, said in (
+    for changes, message in (
         ({"config": {**now["config"], "auth_ident_file": "/x"}}, "its auth_ident_file was set to /x"),
         ({"config": {**now["config"], "verbose": "3"}}, "its verbose was set to 3"),
         ({"state": ["paused"]}, "it is paused"),
@@ -361,7 +361,7 @@ def test_what_a_reload_does_not_undo_is_a_finding() -> None:
         ({"databases": [{"name": "shop", "paused": 0, "disabled": 1}]}, "the database shop is disabled"),
     ):
         (found,) = pool_drift.by_hand(wanted, {**now, **changes})
-        assert found.state == "red" and found.said.startswith(said)
+        assert found.state == "red" and found.message.startswith(message)
     # A declared value is the file's, and RELOAD brings it back.
     declared = describe(settings={"client_tls13_ciphers": "TLS_AES_256_GCM_SHA384"})
     other = {**now["config"], "client_tls13_ciphers": "x"}
@@ -369,7 +369,7 @@ def test_what_a_reload_does_not_undo_is_a_finding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({}, ["green PgBouncer 1.26.1 answers on port 6432, with 0 connections"]),
         (
@@ -389,21 +389,24 @@ def test_what_a_reload_does_not_undo_is_a_finding() -> None:
         ),
     ],
 )
-def test_findings(changes: dict[str, Any], said: list[str]) -> None:
+def test_findings(changes: dict[str, Any], message: list[str]) -> None:
     wanted = describe()
-    found = [f"{item.state} {item.said}" for item in pool_drift.findings(wanted, running(wanted, **changes))]
-    assert len(found) == len(said) and all(
-        one.startswith(other) for one, other in zip(found, said, strict=True)
+    found = [
+        f"{item.state} {item.message}" for item in pool_drift.findings(wanted, running(wanted, **changes))
+    ]
+    assert len(found) == len(message) and all(
+        one.startswith(other) for one, other in zip(found, message, strict=True)
     )
 
 
 def test_findings_of_what_does_not_answer_or_run() -> None:
     wanted = describe()
     silent = replace(running(wanted), reports={})
-    assert [item.said for item in pool_drift.findings(wanted, silent)] == ["its console does not answer"]
+    assert [item.message for item in pool_drift.findings(wanted, silent)] == ["its console does not answer"]
     dead = {**silent.containers[pgbouncer.NAME], "state": "exited", "exit_code": 1}
     assert [
-        item.said for item in pool_drift.findings(wanted, replace(silent, containers={pgbouncer.NAME: dead}))
+        item.message
+        for item in pool_drift.findings(wanted, replace(silent, containers={pgbouncer.NAME: dead}))
     ] == ["it is exited (exit code 1)"]
     assert not list(pool_drift.findings(describe(pgbouncer=False), silent))
 

@@ -57,7 +57,7 @@ def test_when_a_container_started() -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "scrape", "said"),
+    ("container", "scrape", "message"),
     [
         (None, None, []),
         (RUNS, None, []),
@@ -67,14 +67,14 @@ def test_when_a_container_started() -> None:
         ({**RUNS, "restarts": 3}, "", ["green its metrics", "yellow it restarted 3 times"]),
     ],
 )
-def test_findings(container: Any, scrape: str | None, said: list[str]) -> None:
+def test_findings(container: Any, scrape: str | None, message: list[str]) -> None:
     found = Observed(
         containers={EXPORTER.name: container} if container else {},
         probes={} if scrape is None else {EXPORTER.name: scrape},
     )
-    there = [f"{item.state} {item.said}" for item in EXPORTER.findings(instance(), found)]
-    assert len(there) == len(said)
-    assert all(one.startswith(other) for one, other in zip(there, said, strict=True))
+    there = [f"{item.state} {item.message}" for item in EXPORTER.findings(instance(), found)]
+    assert len(there) == len(message)
+    assert all(one.startswith(other) for one, other in zip(there, message, strict=True))
 
 
 def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
@@ -91,19 +91,19 @@ def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "said", "expected"),
+    ("state", "message", "expected"),
     [
         ("running", "", "green its metrics say that PgBouncer is up (port 9128)"),
         ("running", "it does not reach PgBouncer", "red it does not reach PgBouncer"),
         ("exited", None, "red it is exited (exit code 0)"),
     ],
 )
-def test_findings_of_the_exporter_of_pgbouncer(state: str, said: str | None, expected: str) -> None:
+def test_findings_of_the_exporter_of_pgbouncer(state: str, message: str | None, expected: str) -> None:
     wanted = describe(pgbouncer=True, exporter=True, pgbouncer_exporter_port=9128)
-    probes = {} if said is None else {STATS.name: said}
+    probes = {} if message is None else {STATS.name: message}
     found = Observed(containers={STATS.name: {**RUNS, "state": state}}, probes=probes)
     (finding,) = STATS.findings(wanted, found)
-    assert f"{finding.state} {finding.said}" == expected
+    assert f"{finding.state} {finding.message}" == expected
     assert list(STATS.findings(describe(), found)) == []
 
 

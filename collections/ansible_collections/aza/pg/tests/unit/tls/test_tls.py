@@ -224,8 +224,8 @@ def _wrong(company: dict[str, str], root: Path) -> Iterator[tuple[CertificateReq
 
 
 def test_what_cannot_work_is_refused_in_a_sentence(root: Path, company: dict[str, str]) -> None:
-    for wish, said in _wrong(company, root):
-        with pytest.raises(AzaError, match=said) as caught:
+    for wish, message in _wrong(company, root):
+        with pytest.raises(AzaError, match=message) as caught:
             control_node(root).server(wish)
         assert caught.value.msg.endswith(".")
         assert "PRIVATE" not in caught.value.msg.replace("BEGIN PRIVATE KEY", "")
@@ -325,24 +325,26 @@ def test_the_plan_shows_until_when(root: Path) -> None:
     ]
 
 
-def said(found: list[Finding]) -> list[str]:
-    return [f"{item.state} {item.said}" for item in found]
+def message(found: list[Finding]) -> list[str]:
+    return [f"{item.state} {item.message}" for item in found]
 
 
 def test_findings(root: Path) -> None:
     first = control_node(root).server(WISH)
     wanted = describe(first)
-    assert said(list(tls.findings(wanted, there(first, True)))) == ["green valid until 2027-12-25 and in use"]
+    assert message(list(tls.findings(wanted, there(first, True)))) == [
+        "green valid until 2027-12-25 and in use"
+    ]
     (soon,) = tls.findings(wanted, there(first, True, NOW + timedelta(days=380)))
-    assert (soon.state, "it expires in 16 days" in soon.said) == ("yellow", True)
+    assert (soon.state, "it expires in 16 days" in soon.message) == ("yellow", True)
     (over,) = tls.findings(wanted, there(first, True, NOW + timedelta(days=400)))
-    assert (over.state, "it has expired (2027-12-25)" in over.said) == ("red", True)
+    assert (over.state, "it has expired (2027-12-25)" in over.message) == ("red", True)
     (other,) = tls.findings(wanted, there(first, True, in_use="f" * 64))
-    assert (other.state, "another certificate" in other.said) == ("red", True)
+    assert (other.state, "another certificate" in other.message) == ("red", True)
     incomplete = replace(wanted, certificate={**wanted.certificate, "missing": ["db.example.org"]})
     assert [item.state for item in tls.findings(incomplete, there(first, True))] == ["yellow", "green"]
     dying = replace(wanted, certificate={**wanted.certificate, "ca_expires": NOW.timestamp() + 86400})
-    assert "authority" in next(tls.findings(dying, there(first, True))).said
+    assert "authority" in next(tls.findings(dying, there(first, True))).message
 
 
 def test_what_only_comes_to_its_end_is_not_red_drift(root: Path) -> None:
@@ -375,9 +377,9 @@ def test_a_certificate_in_words() -> None:
 
 def test_another_authority_is_said_by_fingerprint_and_date(root: Path) -> None:
     one, two = (control_node(root / name).server(WISH).authority for name in ("a", "b"))
-    said = tls.replaced(one, two)
+    message = tls.replaced(one, two)
     for text in (one, two):
-        assert tls.read(text.encode())["fingerprint"][:12] in said
-    assert "valid until 20" in said and "BEGIN" not in said and len(said) < 120
+        assert tls.read(text.encode())["fingerprint"][:12] in message
+    assert "valid until 20" in message and "BEGIN" not in message and len(message) < 120
     assert "others" in tls.replaced(one, one + two)
     assert tls.replaced("work_mem = 1", "work_mem = 2") == ""

@@ -27,7 +27,7 @@ def bash(
 @dataclass(frozen=True)
 class Detected:
     code: int
-    said: str
+    message: str
     memory_mb: int
     memory_source: str
     cpus: int

@@ -20,7 +20,7 @@ def test_no_limit_is_the_machine_with_a_warning(machine: Machine) -> None:
     assert (found.memory_mb, found.memory_source) == (16384, "machine, no limit")
     assert (found.cpus, found.cpus_source) == (8, "machine, no limit")
     assert (found.workload, found.storage) == ("web", "ssd")
-    assert "no memory limit" in found.said and "POSTGRES_MEMORY" in found.said
+    assert "no memory limit" in found.message and "POSTGRES_MEMORY" in found.message
 
 
 class TestMemoryV2:
@@ -28,7 +28,7 @@ class TestMemoryV2:
         machine.groups(["0::/"])
         machine.write("cgroup/memory.max", "1073741824\n")
         found = machine.detect()
-        assert (found.memory_mb, found.memory_source, found.said) == (1024, "cgroup v2 limit", "")
+        assert (found.memory_mb, found.memory_source, found.message) == (1024, "cgroup v2 limit", "")
 
     def test_max(self, machine: Machine) -> None:
         machine.groups(["0::/"])
@@ -67,8 +67,8 @@ class TestMemoryV2:
         machine.write("cgroup/memory.max", f"{511 << 20}\n")
         found = machine.detect()
         assert found.code == 78
-        assert found.said.count("\n") == 0
-        assert "511 MB of memory (cgroup v2 limit)" in found.said and "docker run -m 512m" in found.said
+        assert found.message.count("\n") == 0
+        assert "511 MB of memory (cgroup v2 limit)" in found.message and "docker run -m 512m" in found.message
 
 
 class TestMemoryV1:
@@ -79,7 +79,7 @@ class TestMemoryV1:
         machine.groups([f"4:memory:{self.PATH}", "0::/"])
         machine.write("cgroup/memory/memory.limit_in_bytes", "2147483648\n")
         found = machine.detect()
-        assert (found.memory_mb, found.memory_source, found.said) == (2048, "cgroup v1 limit", "")
+        assert (found.memory_mb, found.memory_source, found.message) == (2048, "cgroup v1 limit", "")
 
     def test_unlimited_is_a_huge_number(self, machine: Machine) -> None:
         machine.groups([f"4:memory:{self.PATH}"])
@@ -174,7 +174,7 @@ class TestVariables:
     def test_memory_and_cpus(self, machine: Machine) -> None:
         machine.write("cgroup/memory.max", f"{4 << 30}\n")
         found = machine.detect(POSTGRES_MEMORY="2gb ", POSTGRES_CPUS="1.5")
-        assert (found.memory_mb, found.memory_source, found.said) == (2048, "POSTGRES_MEMORY", "")
+        assert (found.memory_mb, found.memory_source, found.message) == (2048, "POSTGRES_MEMORY", "")
         assert (found.cpus, found.cpus_source) == (2, "POSTGRES_CPUS")
 
     def test_blank_is_not_set(self, machine: Machine) -> None:
@@ -184,11 +184,11 @@ class TestVariables:
     def test_more_than_the_machine_has(self, machine: Machine) -> None:
         found = machine.detect(POSTGRES_MEMORY="32g")
         assert found.memory_mb == 32768
-        assert "POSTGRES_MEMORY is 32768 MB, but this machine has 16384 MB" in found.said
+        assert "POSTGRES_MEMORY is 32768 MB, but this machine has 16384 MB" in found.message
 
     def test_more_than_the_container_may_have(self, machine: Machine) -> None:
         machine.write("cgroup/memory.max", f"{1 << 30}\n")
-        assert "the container's limit is 1024 MB" in machine.detect(POSTGRES_MEMORY="2g").said
+        assert "the container's limit is 1024 MB" in machine.detect(POSTGRES_MEMORY="2g").message
 
     def test_words_in_any_case(self, machine: Machine) -> None:
         found = machine.detect(POSTGRES_WORKLOAD_TYPE="OLTP", POSTGRES_STORAGE_TYPE="Hdd ")
@@ -207,7 +207,7 @@ class TestVariables:
         self, machine: Machine, name: str, text: str, choices: str
     ) -> None:
         found = machine.detect(**{name: text})
-        assert (found.code, found.said) == (78, f"aza-pg: {name} is '{text}'; choose {choices}")
+        assert (found.code, found.message) == (78, f"aza-pg: {name} is '{text}'; choose {choices}")
 
     def test_segment_size_of_initdb(self, machine: Machine) -> None:
         assert machine.detect().wal_segment_mb == 16
@@ -217,7 +217,7 @@ class TestVariables:
     def test_neither_limit_nor_meminfo(self, machine: Machine) -> None:
         (machine.root / "proc/meminfo").unlink()
         found = machine.detect()
-        assert found.code == 78 and "set POSTGRES_MEMORY" in found.said
+        assert found.code == 78 and "set POSTGRES_MEMORY" in found.message
 
 
 def test_the_disk_is_that_of_the_nearest_directory(machine: Machine, library: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_value_carries_its_explanation(rules: Rules) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"memory_mb": 511}, "memory_mb is 511; a whole number from 512 to 67108864 MB is expected"),
         ({"memory_mb": 10**20}, "a whole number from 512 to 67108864 MB is expected"),
@@ -202,8 +202,8 @@ def test_a_value_carries_its_explanation(rules: Rules) -> None:
         ({"storage": "nvme"}, "storage is 'nvme'; it is one of ssd, hdd, san"),
     ],
 )
-def test_bad_inputs_are_named(rules: Rules, change: dict[str, Any], said: str) -> None:
+def test_bad_inputs_are_named(rules: Rules, change: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"memory_mb": 1024, "cpus": 2, **change}
     with pytest.raises(AzaError) as caught:
         evaluate(rules, Inputs(**given))
-    assert said in caught.value.msg
+    assert message in caught.value.msg

@@ -52,7 +52,7 @@ def test_value(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("1 +", "a number or a name expected, found 'the end'"),
         ("(1", "')' expected"),
@@ -66,10 +66,10 @@ def test_value(text: str, value: int) -> None:
         ("__import__('os')", "'_' is not part of the language"),
     ],
 )
-def test_mistakes_are_named(text: str, said: str) -> None:
+def test_mistakes_are_named(text: str, message: str) -> None:
     with pytest.raises(AzaError) as caught:
         parse(text)
-    assert said in caught.value.msg
+    assert message in caught.value.msg
 
 
 def test_division_by_zero_and_overflow_are_errors() -> None:

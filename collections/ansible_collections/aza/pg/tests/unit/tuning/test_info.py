@@ -61,7 +61,7 @@ def test_the_module_answers_without_a_container(rules: Rules) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"memory": "511"}, "memory is '511', that is 511 MB"),
         ({"cpus": "many"}, "cpus is 'many', which is not a number of cores"),
@@ -70,12 +70,12 @@ def test_the_module_answers_without_a_container(rules: Rules) -> None:
         ({"preload_workers": 1000}, "preload_workers is 1000; a whole number from 0 to 64"),
     ],
 )
-def test_bad_arguments_have_their_sentence(change: dict[str, Any], said: str) -> None:
+def test_bad_arguments_have_their_sentence(change: dict[str, Any], message: str) -> None:
     given = {name: spec.get("default") for name, spec in action.ARGUMENTS.items()}
     given |= {"memory": "1g", "cpus": "1", **change}
     with pytest.raises(Exception, match=".") as caught:  # noqa: RUF043
         action._answer(given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_floors_and_their_warning() -> None:

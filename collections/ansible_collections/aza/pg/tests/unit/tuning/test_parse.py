@@ -80,19 +80,19 @@ BAD_MEMORY = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), BAD_MEMORY)
-def test_bad_memory_has_its_sentence(text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), BAD_MEMORY)
+def test_bad_memory_has_its_sentence(text: str, message: str) -> None:
     with pytest.raises(AzaError) as caught:
         parse_memory(text)
-    assert f"POSTGRES_MEMORY {said}" in caught.value.msg
+    assert f"POSTGRES_MEMORY {message}" in caught.value.msg
     assert caught.value.reason == "tuning_input"
 
 
-@pytest.mark.parametrize(("text", "said"), BAD_MEMORY)
-def test_bad_memory_stops_the_container_with_78(library: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), BAD_MEMORY)
+def test_bad_memory_stops_the_container_with_78(library: Path, text: str, message: str) -> None:
     done = bash('source "$1"; autotune_detect', str(library), env={"POSTGRES_MEMORY": text})
     assert done.returncode == 78
-    assert f"aza-pg: POSTGRES_MEMORY {said}" in done.stderr
+    assert f"aza-pg: POSTGRES_MEMORY {message}" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -104,7 +104,7 @@ def test_cpus(text: str, cpus: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("abc", "is 'abc', which is not a number of cores; write 2 or 1.5"),
         ("-1", "is '-1', which is not a number of cores"),
@@ -116,10 +116,10 @@ def test_cpus(text: str, cpus: int) -> None:
         ("99999999999999999999", "is '99999999999999999999'; at most 1024 cores are understood"),
     ],
 )
-def test_bad_cpus_have_their_sentence(library: Path, text: str, said: str) -> None:
+def test_bad_cpus_have_their_sentence(library: Path, text: str, message: str) -> None:
     with pytest.raises(AzaError) as caught:
         parse_cpus(text)
-    assert f"POSTGRES_CPUS {said}" in caught.value.msg
+    assert f"POSTGRES_CPUS {message}" in caught.value.msg
     done = bash(
         'source "$1"; autotune_detect', str(library), env={"POSTGRES_CPUS": text, "POSTGRES_MEMORY": "1g"}
     )

@@ -38,7 +38,7 @@ def test_every_mistake_is_told_at_once(data: dict[str, Any]) -> None:
     data["exposure"]["without"] = ["nothing"]
     with pytest.raises(AzaError) as caught:
         build_rules(data)
-    for said in (
+    for message in (
         "rules.work_mem: 'memory_mbb' is not an input, a column of numbers or an earlier rule; did you mean",
         "rules.wal_level: there is no choice 'wal_levl'; did you mean 'wal_level'?",
         "rules.jit: there is no column of words 'jit_wrd'; did you mean 'jit_word'?",
@@ -48,7 +48,7 @@ def test_every_mistake_is_told_at_once(data: dict[str, Any]) -> None:
         "choices.workload.rows.web: 'statistics' is missing",
         "exposure.without: 'nothing' is not a part of the budget",
     ):
-        assert said in caught.value.msg
+        assert message in caught.value.msg
 
 
 def test_a_rule_uses_earlier_ones_only(data: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ def test_a_rule_uses_earlier_ones_only(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"expresion": "1"}, "expresion"),
         ({"constant": "x"}, "rules[0]"),
@@ -67,14 +67,14 @@ def test_a_rule_uses_earlier_ones_only(data: dict[str, Any]) -> None:
     ],
 )
 def test_the_schema_names_the_place(
-    data: dict[str, Any], change: dict[str, str], said: str, tmp_path: Path
+    data: dict[str, Any], change: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     data["rules"][0] |= change
     (tmp_path / "tuning.yml").write_text(yaml.safe_dump(data))
     shutil.copy(IMAGE_DIR / "tuning.schema.json", tmp_path)
     with pytest.raises(AzaError) as caught:
         load_rules(tmp_path / "tuning.yml")
-    assert "tuning.yml: rules[0]" in caught.value.msg and said in caught.value.msg
+    assert "tuning.yml: rules[0]" in caught.value.msg and message in caught.value.msg
 
 
 def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:

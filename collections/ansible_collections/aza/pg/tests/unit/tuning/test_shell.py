@@ -102,9 +102,9 @@ def test_the_file_for_postgresql(rules: Rules, library: Path, tmp_path: Path) ->
 
 
 def test_the_block_at_start(rules: Rules, library: Path, tmp_path: Path) -> None:
-    said = _whole(library, tmp_path / "tuned.conf").stderr
+    message = _whole(library, tmp_path / "tuned.conf").stderr
     result = evaluate(rules, Inputs(1024, 2, disk_mb=40_000, preload_workers=2))
-    first, *lines = said.splitlines()
+    first, *lines = message.splitlines()
     assert first == (
         "aza-pg: tuned to 1024 MB of memory (POSTGRES_MEMORY), 2 cores (POSTGRES_CPUS), disk of 40000 MB (given), "
         "workload web, storage ssd"
@@ -113,8 +113,8 @@ def test_the_block_at_start(rules: Rules, library: Path, tmp_path: Path) -> None
         if not value.internal:
             assert any(value.name in line and value.text in line and value.rule in line for line in lines)
     budget = result.budget_kb // 1024
-    assert f"memory budget: {budget} of 1024 MB ({budget * 100 // 1024} %) = shared_buffers 256, " in said
-    assert "if every connection sorted at once: " in said
+    assert f"memory budget: {budget} of 1024 MB ({budget * 100 // 1024} %) = shared_buffers 256, " in message
+    assert "if every connection sorted at once: " in message
     assert "POSTGRES_AUTOTUNE=off" in lines[-1]
 
 

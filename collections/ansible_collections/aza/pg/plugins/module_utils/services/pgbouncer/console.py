@@ -112,9 +112,9 @@ def reload(wanted: Desired, docker: Docker) -> None:
             connection.execute(f"set conffile = '{pgbouncer.CONFFILE}'")
             connection.execute("reload")
     except server.database_errors() as error:
-        said = _complaint(wanted, docker) or " ".join(str(error).split())
+        message = _complaint(wanted, docker) or " ".join(str(error).split())
         raise AzaError(
-            f"PgBouncer refuses its files and keeps what it had: {said}", reason="bad_setting"
+            f"PgBouncer refuses its files and keeps what it had: {message}", reason="bad_setting"
         ) from None
     marker = Path(wanted.directory) / pgbouncer.LOADED
     marker.touch(mode=0o644)

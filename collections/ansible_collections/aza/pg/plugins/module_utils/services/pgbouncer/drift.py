@@ -146,16 +146,18 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         yield Finding(NAME, "red", "its console does not answer", log)
         return
     if here_is["health"] == "unhealthy":
-        said = f"it runs, and a query through its port {service.port} fails"
-        yield Finding(NAME, "red", said, log)
+        message = f"it runs, and a query through its port {service.port} fails"
+        yield Finding(NAME, "red", message, log)
     yield from by_hand(wanted, now)
     waiting = [pool for pool in now["pools"] if int(pool["cl_waiting"])]
     for pool in waiting:
-        said = (
+        message = (
             f"{pool['cl_waiting']} clients wait for a connection to {pool['database']} as {pool['user']}, the first "
             f"for {pool['maxwait']} s"
         )
-        yield Finding(NAME, "yellow", said, "give the database a larger pool_size, or its queries less to do")
+        yield Finding(
+            NAME, "yellow", message, "give the database a larger pool_size, or its queries less to do"
+        )
     only_direct = [
         line.partition(": ")[2]
         for item in wanted.files
@@ -164,9 +166,9 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         if line.startswith("# not through the pool: ")
     ]
     if only_direct:
-        said = f"these rules let clients in at the server's own port only: {'; '.join(only_direct)}"
-        yield Finding(NAME, "green", said)
+        message = f"these rules let clients in at the server's own port only: {'; '.join(only_direct)}"
+        yield Finding(NAME, "green", message)
     if here_is["health"] != "unhealthy" and not waiting:
         active = sum(int(pool["sv_active"]) + int(pool["sv_idle"]) for pool in now["pools"])
-        said = f"{now['version']} answers on port {service.port}, with {active} connections to the server"
-        yield Finding(NAME, "green", said)
+        message = f"{now['version']} answers on port {service.port}, with {active} connections to the server"
+        yield Finding(NAME, "green", message)

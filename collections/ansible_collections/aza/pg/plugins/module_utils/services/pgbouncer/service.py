@@ -46,6 +46,7 @@ class PgBouncer(Service):
         },
     )
     way_out = "set postgres_pgbouncer: false"
+    removes_roles = True
     secrets = tuple(Secret(name, purpose) for name, purpose in _PASSWORDS.items())
     composed: Mapping[str, tuple[str, ...]] = {files.SECRET: tuple(_PASSWORDS)}
 

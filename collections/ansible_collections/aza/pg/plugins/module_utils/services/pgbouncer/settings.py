@@ -92,8 +92,8 @@ def normalise(settings: Mapping[str, Any]) -> dict[str, str]:
             if re.search(r"[\r\n\0]", result[key]):
                 problems.append(f"'{name}' holds a line break, which pgbouncer.ini cannot hold")
     if problems:
-        said = "; ".join(problems)
-        raise AzaError(f"{VARIABLE}: {said}{'' if said.endswith('?') else '.'}", reason="bad_setting")
+        message = "; ".join(problems)
+        raise AzaError(f"{VARIABLE}: {message}{'' if message.endswith('?') else '.'}", reason="bad_setting")
     return dict(sorted(result.items()))
 
 

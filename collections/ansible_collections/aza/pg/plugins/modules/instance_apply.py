@@ -328,6 +328,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
                 # What can be tried only once the image is here is tried before anything else is done with it.
                 images = tuple(change for change in plan.changes if change.kind == "image")
                 result["done"] += applying.apply(Plan(images), context)
+                preflight.refuse(wanted, look_again(given, wanted, docker))
                 trial.check(wanted, found, docker, "Nothing was changed except that the image was loaded")
                 plan = Plan(tuple(change for change in plan.changes if change not in images), plan.held)
             result["done"] += applying.apply(plan, context)

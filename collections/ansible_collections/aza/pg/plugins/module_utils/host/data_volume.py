@@ -17,17 +17,11 @@ from ansible_collections.aza.pg.plugins.module_utils.server import positions
 
 # Of a first start that was not finished, see the image's first-start.sh: what lies there is not data yet.
 _INCOMPLETE, _WORK = ".aza-incomplete", re.compile(r"\.aza-init|\..+\.init")
-# How deep below the volume's root a data directory may lie: PostgreSQL 18 has MAJOR/docker, older images data/ or the
-# root itself, other distributions MAJOR/main or MAJOR/data.
+# How deep below the volume's root a data directory may be: our image has MAJOR/docker, older ones data/ or the root
+# itself, other distributions MAJOR/main or MAJOR/data.
 _DEPTH = 3
-# Where to look when directories cannot be listed.
-_LAYOUTS = (
-    *(f"{major}/docker" for major in range(18, 30)),
-    ".",
-    "data",
-    "pgdata",
-    *(f"{major}/docker" for major in range(10, 18)),
-)
+# Where data is searched for if directories cannot be listed: every major version, whichever the image has.
+_LAYOUTS = (*(f"{major}/docker" for major in range(39, 9, -1)), ".", "data", "pgdata")
 _ABSENT = ("could not find the file", "no such file or directory", "not a directory")
 
 

@@ -15,7 +15,12 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.host import container_drift, huge_pages, ports
+from ansible_collections.aza.pg.plugins.module_utils.host import (
+    container_drift,
+    data_volume,
+    huge_pages,
+    ports,
+)
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import PROJECT, Docker, subnets
 from ansible_collections.aza.pg.plugins.module_utils.host.facts import engine_facts, host_facts
 from ansible_collections.aza.pg.plugins.module_utils.instance import location
@@ -99,6 +104,8 @@ def observe(
         rule_missing=location.rule_missing(wanted, host),
         server=answer,
         server_error=error,
+        data_major=_data_major(wanted, answer, docker) if volume is not None else "",
+        image_major=_image_major(wanted, inspected),
         certificate_in_use=handshake.fingerprint(wanted.server) if answer and wanted.certificate else "",
         reports=_reports(wanted, containers),
         port_problems={
@@ -109,6 +116,24 @@ def observe(
         huge_pages=huge_pages.observe(wanted),
         host={**host, **engine.result()},
     )
+
+
+def _data_major(wanted: Desired, answer: Mapping[str, Any] | None, docker: Docker) -> str:
+    """Return the major version of the data: from the server that answers, or from the files in the volume."""
+    if answer is not None:
+        return str(answer["version"]).partition(".")[0]
+    return str(data_volume.look(docker, wanted.volume, wanted.container).get("version", ""))
+
+
+def _image_major(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> str:
+    """Return the major version that the server's image names in its environment."""
+    images = [item for item in inspected if "RootFS" in item]
+    known = _images(wanted, images).get(SERVER)
+    for item in images:
+        if item["Id"] == known:
+            words = dict(word.split("=", 1) for word in (item.get("Config") or {}).get("Env") or ())
+            return str(words.get("PG_MAJOR", ""))
+    return ""
 
 
 def _reports(wanted: Desired, containers: Mapping[str, ContainerFacts]) -> dict[str, Any]:

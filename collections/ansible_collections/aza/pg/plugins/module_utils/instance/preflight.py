@@ -86,6 +86,12 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             f"postgres_user is '{wanted.superuser}', but this server was created with another administrator; the "
             "name is chosen at the first start, so give the old one back"
         )
+    if found.data_major and found.image_major and found.data_major != found.image_major:
+        result.append(
+            f"the data in {wanted.volume} is of PostgreSQL {found.data_major}, and postgres_image is PostgreSQL "
+            f"{found.image_major}: another major version does not read it. Use an image of PostgreSQL "
+            f"{found.data_major}; a major upgrade is an operation of its own"
+        )
     skew = float(host.get("skew") or 0)
     if abs(skew) > MOST_SKEW_SECONDS:
         result.append(

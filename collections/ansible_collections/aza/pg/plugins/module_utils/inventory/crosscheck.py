@@ -23,17 +23,11 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.objects.hba import IDENT_MAP
 from ansible_collections.aza.pg.plugins.module_utils.objects.roles import MONITOR
+from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
 from ansible_collections.aza.pg.plugins.module_utils.services.base import Service
 from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES
 from ansible_collections.aza.pg.plugins.module_utils.yaml_values import text, truth
 
-# Of PostgreSQL 18, without their pg_.
-_PREDEFINED = """
-    checkpoint create_subscription database_owner execute_server_program maintain monitor read_all_data
-    read_all_settings read_all_stats read_server_files signal_autovacuum_worker signal_backend stat_scan_tables
-    use_reserved_connections write_all_data write_server_files
-"""
-PREDEFINED = frozenset(f"pg_{name}" for name in _PREDEFINED.split())
 _RIGHTS = ("read_write", "read_only", "connect")
 _DATABASE_WORDS = frozenset({"all", "sameuser", "samerole", "replication"})
 _TEMPLATES = frozenset({"postgres", "template0", "template1"})
@@ -55,7 +49,7 @@ def contradictions(
         "role",
         ("postgres_roles",),
         values.get("postgres_roles"),
-        given=PREDEFINED | {administrator, MONITOR},
+        given=frozenset(predefined()) | {administrator, MONITOR},
     )
     databases = Declared.read(
         "database",

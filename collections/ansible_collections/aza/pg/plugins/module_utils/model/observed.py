@@ -85,6 +85,9 @@ class Observed:
     owner: Mapping[str, Any] = field(default_factory=dict)
     server: Mapping[str, Any] | None = None
     server_error: str = ""
+    # PostgreSQL's major version of the data and of the server's image; empty if unknown.
+    data_major: str = ""
+    image_major: str = ""
     # What pg_control of a standby keeps of what it may not have less of; where nobody asked, nothing.
     control: Mapping[str, int] = field(default_factory=dict)
     # Fingerprint of the certificate that clients are shown; empty where that could not be asked.

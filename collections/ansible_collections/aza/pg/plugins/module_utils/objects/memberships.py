@@ -19,6 +19,7 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, U
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, words
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.replication.topology import REPLICATOR
+from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
 
 OPTIONS = ("admin", "inherit", "set")
 Pair = tuple[str, str]  # member, role
@@ -33,25 +34,8 @@ _OBSERVE = """(
 STOCK = tuple(
     ("pg_monitor", role) for role in ("pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables")
 )
-# Of PostgreSQL itself: what a role can be a member of before anybody made one.
-PREDEFINED = (
-    "pg_checkpoint",
-    "pg_create_subscription",
-    "pg_database_owner",
-    "pg_execute_server_program",
-    "pg_maintain",
-    "pg_monitor",
-    "pg_read_all_data",
-    "pg_read_all_settings",
-    "pg_read_all_stats",
-    "pg_read_server_files",
-    "pg_signal_autovacuum_worker",
-    "pg_signal_backend",
-    "pg_stat_scan_tables",
-    "pg_use_reserved_connections",
-    "pg_write_all_data",
-    "pg_write_server_files",
-)
+# Of PostgreSQL itself: roles that a role can be a member of before anybody made one.
+PREDEFINED = predefined()
 # Those with which a role can make itself a superuser, or read whatever the server can.
 _POWERFUL = {
     "pg_execute_server_program": "run programs as the server's own user",

@@ -392,3 +392,14 @@ def test_a_file_where_a_directory_should_be() -> None:
 def test_desired_survives_json() -> None:
     wanted = describe(settings={"work_mem": "1MB"})
     assert Desired.from_dict(wanted.to_dict()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("data", "image", "refused"),
+    [("17", "18", True), ("18", "18", False), ("", "18", False), ("17", "", False)],
+)
+def test_data_of_another_major_version_is_refused(data: str, image: str, refused: bool) -> None:
+    found = Observed(host=HOST, volume=True, data_major=data, image_major=image)
+    problems = preflight.problems(describe(), found)
+    assert bool(problems) is refused
+    assert not refused or "PostgreSQL 17" in problems[0]

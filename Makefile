@@ -88,7 +88,7 @@ hooks: setup-dev ## Install the git hooks: format, lint and generate before each
 
 LOCK := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: \
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock-python'
-lock-python: setup-dev ## Resolve the Python requirements anew and lock them with hashes
+lock-python: setup-dev ## Resolve the Python requirements again and lock them with hashes
 	@$(LOCK) requirements.in -o requirements.txt
 	@$(LOCK) requirements.in requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	@$(LOCK) --no-deps requirements-collections.in -o requirements-collections.txt

@@ -64,7 +64,7 @@ class LookupModule(LookupBase):
 
 
 def _checkout(start: Path) -> Path:
-    """Return the directory with ``image/manifest.yml`` that ``start`` lies in."""
+    """Return the directory with ``image/manifest.yml`` above ``start``."""
     for directory in (start.absolute(), *start.absolute().parents):
         if (directory / "image" / "manifest.yml").is_file():
             return directory

@@ -16,8 +16,8 @@ description:
   - Of a cluster, what M(aza.pg.replication_check) and M(aza.pg.pgbouncer_check) said of each member is judged as well.
     It is in C(instance_result) too, or where these modules ran by themselves, in C(replication_result) and
     C(pgbouncer_result). Each cluster gets a table of its members, and in the page a
-    picture of who feeds whom, its lag and its pools. A member that is not in the play (C(--limit)) is not red.
-  - Of several instances only the names of what is well are printed; with C(-v) and in the reports each stands in full.
+    drawing of its members, their lag and its pools. A member that is not in the play (C(--limit)) is not red.
+  - Of several instances only the names of what is well are printed; with C(-v) and in the reports each is shown in full.
 options:
   clusters:
     description: The clusters as they were declared. Empty means those of the inventory.
@@ -49,7 +49,7 @@ options:
             type: str
             default: ""
           upstream:
-            description: The member that feeds it. Empty, or the declared primary, means whoever is primary.
+            description: The member that feeds it. Empty, or the declared primary, means the primary, whichever it is.
             type: str
             default: ""
           delay:
@@ -65,7 +65,7 @@ options:
         type: int
         default: 67108864
       lag_seconds:
-        description: How many seconds a replica may be behind, besides its delay.
+        description: How many seconds a replica may be behind, in addition to its delay.
         type: float
         default: 30
       sentinel_seconds:

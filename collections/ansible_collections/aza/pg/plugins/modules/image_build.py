@@ -72,7 +72,7 @@ options:
     type: str
     default: ""
   no_cache:
-    description: Build every step anew.
+    description: Build every step again.
     type: bool
     default: false
 attributes:

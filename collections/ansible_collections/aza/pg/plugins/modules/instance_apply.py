@@ -58,7 +58,7 @@ options:
     type: str
     default: ""
   tuned:
-    description: Name and value of each setting that the image's rules foretell, for O(phase=check).
+    description: Name and value of each setting that the image's rules predict, for O(phase=check).
     type: list
     elements: dict
     default: []

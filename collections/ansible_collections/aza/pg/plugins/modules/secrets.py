@@ -9,7 +9,7 @@ short_description: List, renew and remove the secrets of a cluster on the contro
 version_added: 0.1.0
 author: aza-pg maintainers (@aza-pg)
 description:
-  - The passwords that M(aza.pg.instance) makes lie in C(INVENTORY/secrets/CLUSTER) on the control node. This lists them
+  - The passwords that M(aza.pg.instance) makes are in C(INVENTORY/secrets/CLUSTER) on the control node. This lists them
     with what they are for, their age and their rights. Never a value.
   - A secret that gets a new value is not in use yet. The next deploy of the cluster brings the value everywhere and
     puts it into its place; until then the old one stays beside it.

@@ -26,7 +26,7 @@ options:
     type: str
     default: web
   storage:
-    description: What the data lies on, like E(POSTGRES_STORAGE_TYPE).
+    description: Storage type of the data directory, like E(POSTGRES_STORAGE_TYPE).
     type: str
     default: ssd
   disk:

@@ -17,7 +17,7 @@ description:
     It is in C(instance_result) too, or where these modules ran by themselves, in C(replication_result) and
     C(pgbouncer_result). Each cluster gets a table of its members, and in the page a
     drawing of its members, their lag and its pools. A member that is not in the play (C(--limit)) is not red.
-  - Of several instances only the names of what is well are printed; with C(-v) and in the reports each is shown in full.
+  - Of several instances only the names of what is well are printed; with C(-v) and in the reports all are shown.
 options:
   clusters:
     description: The clusters as they were declared. Empty means those of the inventory.

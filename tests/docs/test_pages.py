@@ -52,7 +52,8 @@ def test_every_variable_that_a_page_sets_is_known() -> None:
     )
     known = set(re.findall(r"^ +((?:postgres|image|docker_engine)_\w+):", specs, re.MULTILINE))
     for page in PAGES.values():
-        if page.is_relative_to(ROOT / "docs/reference"):
+        # The examples of extending.md add variables of their own.
+        if page.is_relative_to(ROOT / "docs/reference") or page.name == "extending.md":
             continue
         text = "\n".join(block.text for block in markdown.blocks(page) if block.language in ("bash", "yaml"))
         used = set(re.findall(r"\b((?:postgres|image|docker_engine)_\w+)\s*[:=]", text))

@@ -189,6 +189,11 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import readiness a
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import (
+    ServiceDetail,
+    SettingDetail,
+    path_of,
+)
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain_data
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
@@ -246,18 +251,17 @@ def refuse_primary(why: str, wanted: Desired, found: Observed, plan: Plan, docke
 def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, str]]:
     """The text of changed files for ``--diff``; secrets have none."""
     texts = {item.path: item.text for item in wanted.files if item.text is not None}
-    touched = {
-        str(change.detail.get("path", ""))
-        for change in plan.changes
-        if change.kind not in ("directory", "secret")
-    }
+    touched = {path_of(change) or "" for change in plan.changes if change.kind not in ("directory", "secret")}
     touched.discard("")
-    changed = [change for change in plan.changes if change.kind == "setting" and "value" in change.detail]
+    changed = {
+        change.name: change.detail.value
+        for change in plan.changes
+        if isinstance(change.detail, SettingDetail)
+    }
     if changed:
         # Only those that are carried out: what waits for a permission is not written.
         values = pg.parse(str(found.files[pg.PATH].get("text", "")))
-        values.update({change.name: change.detail["value"] for change in changed})
-        kept = {name: value for name, value in sorted(values.items()) if value is not None}
+        kept = {name: value for name, value in sorted({**values, **changed}.items()) if value is not None}
         texts[pg.PATH] = pg.render(kept)
         touched.add(pg.PATH)
     return [
@@ -274,7 +278,8 @@ def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, s
 def awaited(plan: Plan, archives: Mapping[str, str]) -> list[str]:
     """Services whose image has to come from the control node first. Copying takes long, so nobody brings it unasked."""
     loads = [change for change in plan.changes if change.kind == "image" and change.action == "load"]
-    return [change.detail["service"] for change in loads if change.detail["service"] not in archives]
+    services = [change.detail_as(ServiceDetail).service for change in loads]
+    return [service for service in services if service not in archives]
 
 
 def look(given: dict[str, Any], wanted: Desired, docker: Docker, settings: Iterable[str] = ()) -> Observed:

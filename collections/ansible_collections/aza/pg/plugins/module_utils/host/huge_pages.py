@@ -19,7 +19,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 
 KIND = "huge pages"
@@ -148,6 +148,13 @@ def afterwards(wanted: Desired, found: Observed) -> Iterator[Change]:
         yield _change(wanted, found, mine, foretold, once_ready=True)
 
 
+@dataclass(frozen=True)
+class PagesDetail(Detail):
+    """``pages``: how many the instance has afterwards."""
+
+    pages: int
+
+
 def changes(wanted: Desired, found: Observed, renewed: bool) -> Iterator[Change]:
     if not found.huge_pages.get("size_kb"):
         return
@@ -173,7 +180,7 @@ def _change(
         why=why,
         origin=wanted.origin(VARIABLE),
         once_ready=once_ready,
-        detail={"pages": should},
+        detail=PagesDetail(should),
     )
 
 
@@ -202,7 +209,7 @@ def problems(wanted: Desired, found: Observed, renewed: bool) -> Iterator[str]:
             f"{VARIABLE} is true and this user may not reserve memory of the host ({KERNEL}); deploy as root "
             "(become: true), or set it to false"
         )
-    now = parse(seen["text"], seen["kernel"]).having(wanted.instance, change.detail["pages"])
+    now = parse(seen["text"], seen["kernel"]).having(wanted.instance, change.detail_as(PagesDetail).pages)
     more = (now.total - seen["kernel"]) * seen["size_kb"] // 1024
     if more > seen["available_mb"]:
         yield (

@@ -11,6 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import files
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.part import Part, later
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ContainerDetail, FileDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import ContainerFacts, Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import (
     SERVER,
@@ -46,16 +47,17 @@ class Containers(Part):
             context.docker.run("unpause", change.name, check=False)
             context.docker.run("restart", "--time", stop, change.name, timeout=wait)
         else:
-            if change.detail.get("path"):
-                files.write(context, context.file(change.detail["path"]))
+            detail = change.detail_as(ContainerDetail)
+            if detail.compose:
+                files.write(context, context.file(containers.COMPOSE))
             compose = str(context.directory / containers.COMPOSE)
             again = ["--force-recreate"] if change.action == "recreate" else []
             # This service alone: what another one needs is a change of its own, or waits for a permission.
-            alone = ["--no-deps", *again, change.detail["service"]]
+            alone = ["--no-deps", *again, detail.service]
             context.docker.run(
                 "compose", "--file", compose, "up", "--detach", "--no-build", *alone, timeout=wait + 300
             )
-        registry.service(change.detail["service"]).started(context.wanted, context.docker)
+        registry.service(change.detail_as(ContainerDetail).service).started(context.wanted, context.docker)
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
         there = dict(found.containers)
@@ -70,8 +72,8 @@ class Containers(Part):
             return replace(found, containers=there)
         there[spec.name] = _started(spec, wanted, found)
         found = replace(found, containers=there, network=True)
-        if change.detail.get("path"):
-            item = next(item for item in wanted.files if item.path == change.detail["path"])
+        if change.detail_as(ContainerDetail).compose:
+            item = wanted.file(containers.COMPOSE)
             found = replace(found, files={**found.files, item.path: files.written(item, wanted, found)})
         return read_everything(found) if spec.name == SERVER else found
 
@@ -119,7 +121,7 @@ class Remains(Part):
                     item.path,
                     "remove",
                     why="nothing uses it any more",
-                    detail={"path": item.path},
+                    detail=FileDetail(item.path),
                     # Its files are in use while its container waits for a permission to go.
                     needs=(f"container {container_name(wanted.project, item.reader)}",),
                 )

@@ -36,7 +36,7 @@ class Context:
 
     def file(self, path: str) -> File:
         """Return the declared file of that path."""
-        return next(item for item in self.wanted.files if item.path == path)
+        return self.wanted.file(path)
 
     def sql(self, database: str = "postgres") -> Any:
         """Return a connection as the administrator, in autocommit. A few are kept for the changes that follow."""

@@ -15,6 +15,12 @@ from ansible_collections.aza.pg.plugins.module_utils.host.files import write_ato
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.part import Part, later
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import (
+    FileDetail,
+    ResetDetail,
+    SettingDetail,
+    path_of,
+)
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import FileFacts, Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import File
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba, settings
@@ -43,14 +49,14 @@ class Files(Part):
                 yield _removal(path, path in leftovers, found)
 
     def apply(self, context: Context, change: Change) -> None:
-        path = context.directory / change.detail.get("path", "")
+        path = context.directory / (path_of(change) or "")
         if change.action == "remove":
             if change.kind == "directory":
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
             return
-        item = context.file(change.detail["path"])
+        item = context.file(change.detail_as(FileDetail).path)
         if change.action.startswith("set rights"):
             os.chown(path, *owner(context, item), follow_symlinks=False)
             path.chmod(item.mode)
@@ -62,12 +68,12 @@ class Files(Part):
             write(context, item)
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
-        path = change.detail.get("path", "")
+        path = path_of(change) or ""
         files = dict(found.files)
         if change.action == "remove":
             gone = [name for name in files if not path or name == path or name.startswith(f"{path}/")]
             return replace(found, files={name: files[name] for name in files if name not in gone})
-        item = next(item for item in wanted.files if item.path == path)
+        item = wanted.file(path)
         files[path] = written(item, wanted, found, keep=change.action.startswith("set rights"))
         return replace(found, files=files)
 
@@ -84,10 +90,10 @@ class Rules(Part):
         return iter(())
 
     def apply(self, context: Context, change: Change) -> None:
-        write(context, context.file(change.detail["path"]))
+        write(context, context.file(change.detail_as(FileDetail).path))
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
-        item = next(item for item in wanted.files if item.path == change.detail["path"])
+        item = wanted.file(change.detail_as(FileDetail).path)
         return replace(found, files={**found.files, item.path: written(item, wanted, found)})
 
 
@@ -100,13 +106,13 @@ class Settings(Part):
         yield from settings.changes(wanted, found)
 
     def apply(self, context: Context, change: Change) -> None:
-        if change.detail.get("reset"):
+        if isinstance(change.detail, ResetDetail):
             from psycopg import sql
 
             context.sql().execute(sql.SQL("alter system reset {}").format(sql.Identifier(change.name)))
             return
-        if "path" in change.detail:
-            write(context, context.file(change.detail["path"]))
+        if isinstance(change.detail, FileDetail):
+            write(context, context.file(change.detail.path))
             return
         path = context.directory / pg.PATH
         text = _with(path.read_text(encoding="utf-8"), change)
@@ -115,12 +121,12 @@ class Settings(Part):
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
         files = dict(found.files)
-        if change.detail.get("reset"):
+        if isinstance(change.detail, ResetDetail):
             server = dict(found.server or {})
             server["automatic"] = {k: v for k, v in server["automatic"].items() if k != change.name}
             return replace(found, server=server)
-        if "path" in change.detail:
-            item = next(item for item in wanted.files if item.path == change.detail["path"])
+        if isinstance(change.detail, FileDetail):
+            item = wanted.file(change.detail.path)
             files[item.path] = written(item, wanted, found)
         else:
             text = _with(files[pg.PATH]["text"], change)
@@ -135,11 +141,11 @@ class Settings(Part):
 
 def _with(text: str, change: Change) -> str:
     """Return the file of settings with one of them changed."""
-    values = pg.parse(text)
-    if change.detail["value"] is None:
+    values, value = pg.parse(text), change.detail_as(SettingDetail).value
+    if value is None:
         values.pop(change.name, None)
     else:
-        values[change.name] = change.detail["value"]
+        values[change.name] = value
     return pg.render(dict(sorted(values.items())))
 
 
@@ -153,14 +159,14 @@ def _removal(path: str, left: bool, found: Observed) -> Change:
         why="nothing uses it any more"
         if left
         else "it is in the directory of the server's settings, and the inventory does not declare it",
-        detail={"path": path},
+        detail=FileDetail(path),
     )
 
 
 def changes(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
     """Plan one declared file or directory."""
     kind = item.kind or ("directory" if item.is_directory else "secret" if item.secret else "file")
-    name, detail = item.path or wanted.directory, {"path": item.path}
+    name, detail = item.path or wanted.directory, FileDetail(item.path)
     is_now = found.files.get(item.path)
     runs = found.containers.get(item.reader, {}).get("state") == "running"
     effect = item.effect if runs else "none"

@@ -15,6 +15,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import ownership_r
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.part import Part, later
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ServiceDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import title
 from ansible_collections.aza.pg.plugins.module_utils.objects import settings
@@ -60,11 +61,11 @@ class Images(Part):
                 "load" if built else "pull",
                 after=title(image),
                 why="not here; from the control node's archive" if built else "not here; from its registry",
-                detail={"service": service.name},
+                detail=ServiceDetail(service.name),
             )
 
     def apply(self, context: Context, change: Change) -> None:
-        name = change.detail["service"]
+        name = change.detail_as(ServiceDetail).service
         service = context.wanted.service(name)
         if service and change.action == "pull":
             context.docker.run("pull", "--quiet", service.image["pinned"], timeout=3600)
@@ -74,7 +75,7 @@ class Images(Part):
         context.docker.run("load", "--quiet", "--input", context.archives[name], timeout=1800)
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
-        loaded = wanted.service(change.detail["service"])
+        loaded = wanted.service(change.detail_as(ServiceDetail).service)
         assert loaded is not None
         same = [item for item in wanted.services if item.image["pinned"] == loaded.image["pinned"]]
         ids = {item.name: f"sha256:{loaded.image['pinned']}" for item in same}
@@ -136,7 +137,7 @@ class HugePages(Part):
         with huge_pages.held():
             seen = huge_pages.look()
             should = huge_pages.parse(seen["text"], seen["kernel"]).having(
-                context.wanted.instance, change.detail["pages"]
+                context.wanted.instance, change.detail_as(huge_pages.PagesDetail).pages
             )
             if should.total < seen["kernel"]:
                 huge_pages.ask_kernel(should.total)
@@ -151,7 +152,8 @@ class HugePages(Part):
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
         seen = found.huge_pages
-        kept = huge_pages.parse(seen["text"], seen["kernel"]).having(wanted.instance, change.detail["pages"])
+        pages = change.detail_as(huge_pages.PagesDetail).pages
+        kept = huge_pages.parse(seen["text"], seen["kernel"]).having(wanted.instance, pages)
         return replace(
             found,
             huge_pages={

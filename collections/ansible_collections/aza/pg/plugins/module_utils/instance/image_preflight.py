@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.host.cache import cache, remove_unused
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
@@ -27,6 +27,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance.preflight_statemen
     statements,
 )
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import SettingDetail, path_of
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba, locale
@@ -163,20 +164,12 @@ class _Question:
 def needed(plan: Plan) -> bool:
     """Whether the plan brings something that can be tried, now or once it is permitted."""
     return any(
-        "value" in change.detail
-        or change.detail.get("path") in _FILES
+        isinstance(change.detail, SettingDetail)
+        or path_of(change) in _FILES
         or (change.kind == "container" and change.action in ("create", "recreate"))
-        or (change.kind == "database" and change.detail.get("options"))
-        or (
-            change.kind == "role"
-            and (change.detail.get("settings") or "valid_until" in _attributes(change.detail))
-        )
+        or objects.is_tried(change)
         for change in (*plan.changes, *plan.held)
     )
-
-
-def _attributes(detail: Mapping[str, Any]) -> Mapping[str, Any]:
-    return detail.get("attributes") or {}
 
 
 def check(wanted: Desired, found: Observed, docker: Docker, before: str = "Nothing was changed") -> None:

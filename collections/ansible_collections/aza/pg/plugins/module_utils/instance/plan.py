@@ -21,16 +21,18 @@ from ansible_collections.aza.pg.plugins.module_utils.services.registry import SE
 class Objects(Part):
     """What the server holds: every kind of ``objects.KINDS``."""
 
-    kinds = tuple(objects.APPLIERS)
+    kinds = tuple(kind.name for kind in objects.KINDS if kind.apply)
 
     def plan(self, wanted: Desired, found: Observed, planned: Sequence[Change]) -> Iterator[Change]:
         yield from objects.plan(wanted, found)
 
     def apply(self, context: Context, change: Change) -> None:
-        objects.APPLIERS[change.kind](context, change)
+        objects.apply(context, change)
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
-        return replace(found, server=objects.simulate(found.server, change)) if found.server else found
+        return (
+            replace(found, server=objects.simulate(wanted, found.server, change)) if found.server else found
+        )
 
 
 # In the order in which their changes are carried out. What speaks to the server (``Objects``) comes after everything

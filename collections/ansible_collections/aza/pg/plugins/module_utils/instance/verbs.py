@@ -7,6 +7,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.instance import location, ownership
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ContainerDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
@@ -28,7 +29,7 @@ def stopped(wanted: Desired, found: Observed) -> Plan:
                 service.container,
                 "stop",
                 effect="restart" if service.has_clients else "none",
-                detail={"service": service.name},
+                detail=ContainerDetail(service.name),
             )
             for service in running
         )
@@ -47,7 +48,7 @@ def started(wanted: Desired, found: Observed) -> Plan:
         state = found.containers.get(service.name, {}).get("state", "running")
         if state != "running":
             action = "restart" if state in ("paused", "restarting") else "start"
-            detail = {"service": service.name}
+            detail = ContainerDetail(service.name)
             changes.append(
                 Change("container", service.container, action, why=f"it is {state}", detail=detail)
             )

@@ -51,6 +51,13 @@ class Desired:
     # Which environment the control node deploys it for.
     claim: Claim = field(default_factory=Claim)
 
+    def file(self, path: str) -> File:
+        """Return the declared file of that path.
+
+        :raises StopIteration: there is none.
+        """
+        return next(item for item in self.files if item.path == path)
+
     @property
     def server(self) -> ContainerSpec:
         return self.services[0]

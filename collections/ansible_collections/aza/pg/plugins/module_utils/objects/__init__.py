@@ -25,7 +25,7 @@ from ansible_collections.aza.pg.plugins.module_utils.objects import (
     unmanaged_inside,
     unmanaged_server,
 )
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Applier, Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
@@ -47,7 +47,6 @@ KINDS: tuple[Kind, ...] = (
     *unmanaged_inside.KINDS,
 )
 
-APPLIERS: dict[str, Applier] = {name: applier for kind in KINDS for name, applier in kind.appliers.items()}
 SERVER: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.server.items()}
 INSIDE: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.inside.items()}
 
@@ -71,15 +70,32 @@ def plan(wanted: Desired, found: Observed) -> Iterator[Change]:
     """All changes to the server's objects, each after what it needs."""
     known = _known(wanted, found)
     if known:
-        yield from ordered(change for kind in _kinds(known) for change in kind.planner(wanted, known))
+        yield from ordered(change for kind in _kinds(known) for change in kind.plan(wanted, known))
 
 
-def simulate(server: Mapping[str, Any], change: Change) -> Mapping[str, Any]:
-    """Return the facts of a server after one change was applied."""
-    for kind in KINDS:
-        if change.kind in kind.appliers:
-            return kind.simulate(server, change)
-    return server
+def kind_of(change: Change) -> Kind:
+    """Return the kind that a change belongs to.
+
+    :raises StopIteration: no kind of this package has such changes.
+    """
+    return next(kind for kind in KINDS if kind.name == change.kind)
+
+
+def apply(context: Any, change: Change) -> None:
+    """Carry out one change. ``context``: that of ``instance/context.py``."""
+    kind = kind_of(change)
+    assert kind.apply is not None, change.kind
+    kind.apply(context, change)
+
+
+def simulate(wanted: Desired, server: Facts, change: Change) -> Facts:
+    """Return the facts of a server after one change was applied. Pure."""
+    return kind_of(change).simulate(wanted, server, change)
+
+
+def is_tried(change: Change) -> bool:
+    """Return whether a change brings values that only a server can judge: the preflight tries them."""
+    return any(kind.name == change.kind and kind.is_tried(change) for kind in KINDS)
 
 
 def problems(wanted: Desired, found: Observed) -> Iterator[str]:

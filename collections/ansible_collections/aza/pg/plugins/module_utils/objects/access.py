@@ -139,6 +139,12 @@ class Verdict:
     besides: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
+def reowned(acl: Iterable[Any], before: str, after: str) -> list[list[str]]:
+    """Return the grants that are left by ALTER … OWNER: the new owner takes the part of the old one."""
+    named = [[after if part == before else part for part in item] for item in acl]
+    return [item for item in named if item[0] != after]
+
+
 def judge(declared: Access, kind: str, its_owner: str, acl: Acl) -> Verdict:
     """What is wrong with the privileges of one object, or of many that have the same.
 
@@ -205,3 +211,18 @@ def judge_defaults(declared: Access, found: Iterable[Any]) -> tuple[set[Default]
         if wrong:
             besides.add(item)
     return due - there, besides
+
+
+def granted(declared: Access, kind: str, its_owner: str, acl: Iterable[Any], name: str) -> list[list[str]]:
+    """Return the grants on an object after one role got what is declared and lost the rest."""
+    verdict, given = judge(declared, kind, its_owner, acl := list(acl)), declared.level(name)
+    gone = verdict.besides.get(name, frozenset())
+    due = RIGHTS[given][kind] if given in RIGHTS else frozenset()
+    kept = []
+    for grantee, privilege, *rest in acl:
+        plain = privilege.rstrip("*")
+        if grantee != name or not {privilege, plain} & gone:
+            kept.append([grantee, privilege, *rest])
+        elif privilege in gone and plain not in gone and privilege != plain and plain in due:
+            kept.append([grantee, plain, *rest])  # only its grant option is revoked
+    return [*kept, *([name, privilege, its_owner] for privilege in sorted(verdict.lacks.get(name, ())))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
@@ -18,9 +19,10 @@ from ansible_collections.aza.pg.plugins.module_utils.objects import (
     schemas,
     session,
 )
+from ansible_collections.aza.pg.plugins.module_utils.objects.access import reowned
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import entries, unique
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute, value, words
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     STOCK,
     databases,
@@ -28,7 +30,7 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     only_in,
     owner,
 )
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 
@@ -276,7 +278,7 @@ def _created(wanted: Desired, name: str, its_owner: str, options: Mapping[str, s
         effect="sql",
         after=", ".join(shown),
         origin=wanted.origin(variable),
-        detail={"owner": its_owner, "options": dict(options)},
+        detail=CreationDetail(its_owner, dict(options)),
         id=f"database {name}",
         needs=(
             f"role {its_owner}",
@@ -294,7 +296,7 @@ def _dropped(wanted: Desired, found: Observed, item: Mapping[str, Any]) -> Chang
         effect="data" if lost else "sql",
         risk=f"{lost}{f'; connected: {who}' if who else ''}" if lost else "",
         origin=wanted.origin(_VARIABLE),
-        detail={"is_template": known(found)["databases"][item["name"]]["is_template"]},
+        detail=DropDetail(known(found)["databases"][item["name"]]["is_template"]),
         id=f"database {item['name']}",
     )
 
@@ -307,7 +309,7 @@ def _altered(
     made = is_now is None
     now = is_now or {"owner": its_owner, "limit": -1, "is_template": False, "comment": "", "settings": None}
 
-    def change(before: str, after: str, detail: dict[str, Any], *needs: str) -> Change:
+    def change(before: str, after: str, detail: Detail, *needs: str) -> Change:
         return Change(
             "database",
             name,
@@ -322,23 +324,25 @@ def _altered(
         )
 
     if now["owner"] != its_owner:
-        yield change(f"owner {now['owner']}", its_owner, {"owner": its_owner}, f"role {its_owner}")
+        yield change(
+            f"owner {now['owner']}", its_owner, AttributeDetail("owner", its_owner), f"role {its_owner}"
+        )
     if now["limit"] != item["connection_limit"]:
         limit = item["connection_limit"]
-        yield change(f"connection limit {now['limit']}", str(limit), {"limit": limit})
+        yield change(f"connection limit {now['limit']}", str(limit), AttributeDetail("limit", limit))
     if now["is_template"] != item["is_template"]:
         is_template = item["is_template"]
         before, after = ("no template", "a template") if is_template else ("a template", "no template")
-        yield change(before, after, {"is_template": is_template})
+        yield change(before, after, AttributeDetail("is_template", is_template))
     if now["comment"] != item["comment"]:
         before = f"comment '{now['comment']}'" if now["comment"] else "comment none"
         after = f"'{item['comment']}'" if item["comment"] else "none"
-        yield change(before, after, {"comment": item["comment"]})
+        yield change(before, after, AttributeDetail("comment", item["comment"]))
     info = known(found).get("session_settings") or {}
     stored = session.observed(now["settings"])
     for setting, old, new in session.differences(item["settings"], stored, info):
         before, after = ("of the server" if text is None else text or "''" for text in (old, new))
-        yield change(f"{setting} {before}", after, {"setting": setting, "value": new})
+        yield change(f"{setting} {before}", after, SessionSettingDetail(setting, new))
 
 
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
@@ -362,24 +366,56 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         )
 
 
+@dataclass(frozen=True)
+class CreationDetail(Detail):
+    """``options``: of CREATE DATABASE, the key words in lower case → their value."""
+
+    owner: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DropDetail(Detail):
+    """``is_template``: whether the mark has to be removed first."""
+
+    is_template: bool
+
+
+@dataclass(frozen=True)
+class AttributeDetail(Detail):
+    """``attribute``: owner, limit, is_template or comment."""
+
+    attribute: str
+    value: str | int | bool
+
+
+@dataclass(frozen=True)
+class SessionSettingDetail(Detail):
+    """``value``: what sessions in the database get; None: what the server says."""
+
+    setting: str
+    value: str | None
+
+
 # -- apply -------------------------------------------------------------------------------------------
 
 
 def _apply(context: Any, change: Change) -> None:
-    connection, name, detail = context.sql(), change.name, change.detail
+    connection, name = context.sql(), change.name
     if change.action == "create":
+        creation = change.detail_as(CreationDetail)
         # Nobody may be connected to what is copied, we neither.
-        if "template" in detail["options"]:
-            context.close(detail["options"]["template"])
+        if "template" in creation.options:
+            context.close(creation.options["template"])
             connection = context.sql()
-        connection.execute(_creation(name, detail["owner"], detail["options"]))
+        connection.execute(_creation(name, creation.owner, creation.options))
     elif change.action == "drop":
         context.close(name)
-        if detail.get("is_template"):
+        if change.detail_as(DropDetail).is_template:
             execute(connection, "alter database {} is_template false", name)
         _drop(connection, name)
     else:
-        _alter(connection, name, detail)
+        _alter(connection, change)
 
 
 def _creation(name: str, its_owner: str, options: Mapping[str, str]) -> Any:
@@ -403,18 +439,49 @@ def _drop(connection: Any, name: str) -> None:
         ) from None
 
 
-def _alter(connection: Any, name: str, detail: Mapping[str, Any]) -> None:
-    head = compose("alter database {}", name)
-    if "owner" in detail:
-        execute(connection, "{} owner to {}", head, detail["owner"])
-    elif "limit" in detail:
-        execute(connection, "{} connection limit {}", head, words(str(int(detail["limit"]))))
-    elif "is_template" in detail:
-        execute(connection, f"{{}} is_template {'true' if detail['is_template'] else 'false'}", head)
-    elif "comment" in detail:
-        execute(connection, "comment on database {} is {}", name, value(detail["comment"] or None))
+def _alter(connection: Any, change: Change) -> None:
+    name, head = change.name, compose("alter database {}", change.name)
+    if isinstance(change.detail, SessionSettingDetail):
+        session.give(connection, head, change.detail.setting, change.detail.value)
+        return
+    detail = change.detail_as(AttributeDetail)
+    if detail.attribute == "owner":
+        execute(connection, "{} owner to {}", head, str(detail.value))
+    elif detail.attribute == "limit":
+        execute(connection, "{} connection limit {}", head, words(str(int(detail.value))))
+    elif detail.attribute == "is_template":
+        execute(connection, f"{{}} is_template {'true' if detail.value else 'false'}", head)
     else:
-        session.give(connection, head, detail["setting"], detail["value"])
+        execute(connection, "comment on database {} is {}", name, value(detail.value or None))
+
+
+def _simulate(_: Desired, server: Facts, change: Change) -> Facts:
+    there, inside, name = dict(server["databases"]), dict(server["inside"]), change.name
+    if change.action == "create":
+        creation = change.detail_as(CreationDetail)
+        there[name] = made(creation.owner)
+        copied = inside.get(creation.options.get("template", ""), {})
+        inside[name] = copy.deepcopy({**STOCK, **copied, "lost": {}, "paths": {}})
+    elif change.action == "drop":
+        there.pop(name)
+        inside.pop(name, None)
+    elif isinstance(change.detail, SessionSettingDetail):
+        stored = session.after(there[name]["settings"], change.detail.setting, change.detail.value)
+        there[name] = {**there[name], "settings": stored}
+    else:
+        detail, is_now = change.detail_as(AttributeDetail), there[name]
+        acl = is_now["acl"]
+        if detail.attribute == "owner":
+            acl = reowned(acl, is_now["owner"], str(detail.value))
+        there[name] = {**is_now, "acl": acl, detail.attribute: detail.value}
+    return {**server, "databases": there, "inside": inside}
+
+
+def _is_tried(change: Change) -> bool:
+    detail = change.detail
+    return isinstance(detail, SessionSettingDetail) or (
+        isinstance(detail, CreationDetail) and bool(detail.options)
+    )
 
 
 def made(its_owner: str) -> dict[str, Any]:
@@ -448,8 +515,10 @@ def _fresh(wanted: Desired) -> dict[str, Any]:
 KIND = Kind(
     "database",
     _plan,
+    apply=_apply,
+    simulate=_simulate,
+    is_tried=_is_tried,
     declared={"databases": normalise},
-    appliers={"database": _apply},
     server={
         "databases": _DATABASES,
         "template1": _TEMPLATE,

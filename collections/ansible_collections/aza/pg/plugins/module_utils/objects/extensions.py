@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
@@ -12,15 +13,16 @@ from ansible_collections.aza.pg.plugins.module_utils.model.observed import Obser
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import entries, unique
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute, value
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     databases,
     inside,
     known,
     rows_here,
+    with_inside,
     words,
 )
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 
 _VARIABLE = "postgres_databases"
@@ -231,11 +233,22 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 yield from _altered(wanted, entry, item, there[name])
 
 
+@dataclass(frozen=True)
+class ExtensionDetail(Detail):
+    """``schema``, ``version``: what is set, empty for what is left. ``cascade``: drop what depends on it, too."""
+
+    database: str
+    extension: str
+    schema: str = ""
+    version: str = ""
+    cascade: bool = False
+
+
 def _change(
     wanted: Desired, entry: Mapping[str, Any], item: Mapping[str, Any], action: str, **more: Any
 ) -> Change:
     name = f"{entry['name']}.{item['name']}"
-    detail = {"database": entry["name"], "extension": item["name"], **more.pop("detail", {})}
+    detail = ExtensionDetail(entry["name"], item["name"], **more.pop("detail"))
     values = {"effect": "sql", "origin": wanted.origin(_VARIABLE), "id": f"extension {name}", **more}
     return Change("extension", name, action, detail=detail, **values)
 
@@ -411,8 +424,8 @@ def _create(connection: Any, name: str, schema: str, version: str) -> None:
 
 
 def _apply(context: Any, change: Change) -> None:
-    detail = change.detail
-    database, name = detail["database"], detail["extension"]
+    detail = change.detail_as(ExtensionDetail)
+    database, name = detail.database, detail.extension
     if change.action == "change":
         # Some refuse to be updated in a session that has used them.
         context.close(database)
@@ -420,22 +433,51 @@ def _apply(context: Any, change: Change) -> None:
     if change.action == "drop":
         execute(
             connection,
-            f"drop extension if exists {{}} {'cascade' if detail['cascade'] else 'restrict'}",
+            f"drop extension if exists {{}} {'cascade' if detail.cascade else 'restrict'}",
             name,
         )
     elif change.action == "create":
-        _create(connection, name, detail["schema"], detail["version"])
-    elif "version" in detail:
+        _create(connection, name, detail.schema, detail.version)
+    elif detail.version:
         _refuse_shadows(connection, name, _schema_of(connection, name))
-        execute(connection, "alter extension {} update to {}", name, value(detail["version"]))
+        execute(connection, "alter extension {} update to {}", name, value(detail.version))
     else:
-        execute(connection, "alter extension {} set schema {}", name, detail["schema"])
+        execute(connection, "alter extension {} set schema {}", name, detail.schema)
+
+
+def _simulate(_: Desired, server: Facts, change: Change) -> Facts:
+    """Return the facts afterwards; an extension without a declared schema is taken to be in public."""
+    detail = change.detail_as(ExtensionDetail)
+    there = dict(server["inside"][detail.database]["extensions"])
+    available = server.get("available_extensions") or {}
+    if change.action == "create":
+        newest = (available.get(detail.extension) or {}).get("default") or ""
+        there[detail.extension] = {
+            "version": detail.version or newest,
+            "schema": detail.schema or "public",
+            "relocatable": True,
+        }
+    elif change.action == "drop":
+        gone = {detail.extension}
+        if detail.cascade:
+            gone |= {
+                name for name in there if detail.extension in (available.get(name, {}).get("requires") or ())
+            }
+        there = {name: item for name, item in there.items() if name not in gone}
+    else:
+        new = {"version": detail.version, "schema": detail.schema}
+        there[detail.extension] = {
+            **there[detail.extension],
+            **{key: text for key, text in new.items() if text},
+        }
+    return with_inside(server, detail.database, extensions=there)
 
 
 KIND = Kind(
     "extension",
     _plan,
-    appliers={"extension": _apply},
+    apply=_apply,
+    simulate=_simulate,
     server={"available_extensions": _AVAILABLE, "image_extensions": _IMAGE},
     inside={"extensions": _INSTALLED},
     asked_inside=_asked_inside,

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import FileDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.service import File
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import entries
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind
@@ -318,7 +319,7 @@ def changes(item: File, before: str, effect: str, wanted: Desired) -> Iterator[C
     Where no rule differs, the text does (a comment): the file is written all the same.
     """
     kind, old, new = KIND_OF_PATH[item.path], _rules_of(before), _rules_of(item.text or "")
-    detail = {"path": item.path}
+    detail = FileDetail(item.path)
     if old == new:
         message = "its text was changed, no rule was"
         yield Change("file", item.path, "change", effect=effect, why=message, detail=detail)

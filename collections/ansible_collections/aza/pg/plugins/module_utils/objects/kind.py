@@ -15,8 +15,8 @@ from ansible_collections.aza.pg.plugins.module_utils.model.observed import Obser
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 
-Planner = Callable[[Desired, Observed], Iterator[Change]]
-Applier = Callable[[Any, Change], None]  # the Context of apply.py
+# The facts of a server, ``Observed.server``: key → the answer to the SQL that a kind asks under that key.
+Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,21 @@ class Undeclared:
 class Kind:
     """``server``: key of ``Observed.server`` → SQL, a scalar expression that gives JSON, asked once.
     ``inside``: the same, asked in each database that the declaration speaks of; the answers stand in
-    ``Observed.server["inside"][DATABASE]``. ``appliers``: by ``Change.kind``.
+    ``Observed.server["inside"][DATABASE]``.
     """
 
+    # Also ``Change.kind`` of its changes.
     name: str
     # A kind whose changes come from elsewhere, or that is only reported, has none of its own.
-    planner: Planner = lambda *_: iter(())
+    plan: Callable[[Desired, Observed], Iterator[Change]] = lambda *_: iter(())
+    # Carries out one change; the first argument is the Context of ``instance/context.py``.
+    apply: Callable[[Any, Change], None] | None = None
+    # Returns the facts of the server after one change was applied. Pure.
+    simulate: Callable[[Desired, Facts, Change], Facts] = lambda _wanted, server, _change: server
     # Key of ``Desired.objects`` (``roles`` for postgres_roles) → what brings a declaration to its full form.
     declared: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    appliers: Mapping[str, Applier] = field(default_factory=dict)
-    # The facts of the server after a change was applied. Pure.
-    simulate: Callable[[Mapping[str, Any], Change], Mapping[str, Any]] = lambda server, _: server
+    # Whether a change brings a value that only a server can judge: the preflight has the image's own server try it.
+    is_tried: Callable[[Change], bool] = lambda _: False
     # Further questions, as ``server`` and ``inside``, that depend on what is declared.
     asked: Callable[[Desired], Mapping[str, str]] = lambda _: {}
     asked_inside: Callable[[Desired], Mapping[str, str]] = lambda _: {}

@@ -15,9 +15,9 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import execute
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, words
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.replication.topology import REPLICATOR
 from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
 
@@ -111,7 +111,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             "change" if grants else "create",
             before=(_spoken(_joined(grants)) or "plain") if grants else "",
             after=_spoken(options) or ("plain" if grants else ""),
-            detail={"options": options},
+            options=options,
             needs=tuple(f"membership {_name(old)}" for old in first),
         )
 
@@ -165,7 +165,7 @@ def _removal(wanted: Desired, pair: Pair, now: _Picture) -> Change:
     with_it = sorted(_name(item) for item in lost if item[1] == pair[1])
     why = f"nobody declared it; what it gave goes with it: {', '.join(with_it)}" if with_it else ""
     shown = _spoken(_joined(before[pair]))
-    return _change(wanted, pair, "drop", before=shown, why=why, detail={"remove": True})
+    return _change(wanted, pair, "drop", before=shown, why=why)
 
 
 def _joined(grants: Iterable[Grant]) -> dict[str, bool]:
@@ -196,11 +196,21 @@ def _spoken(options: Mapping[str, bool]) -> str:
     return ", ".join([*message, *(f"without {name}" for name in ("inherit", "set") if not options[name])])
 
 
-def _change(wanted: Desired, pair: Pair, action: str, **more: Any) -> Change:
+@dataclass(frozen=True)
+class MembershipDetail(Detail):
+    """``options``: those of GRANT; None revokes the membership."""
+
+    member: str
+    role: str
+    options: Mapping[str, bool] | None
+
+
+def _change(
+    wanted: Desired, pair: Pair, action: str, options: Mapping[str, bool] | None = None, **more: Any
+) -> Change:
     # What is taken away was given by roles that are there.
     parties = () if action == "drop" else tuple(f"role {name}" for name in pair)
     needs = (*parties, *more.pop("needs", ()))
-    detail = {**more.pop("detail"), "member": pair[0], "role": pair[1]}
     return Change(
         "membership",
         _name(pair),
@@ -209,7 +219,7 @@ def _change(wanted: Desired, pair: Pair, action: str, **more: Any) -> Change:
         origin=wanted.origin("postgres_roles"),
         id=f"membership {_name(pair)}",
         needs=needs,
-        detail=detail,
+        detail=MembershipDetail(*pair, options),
         **more,
     )
 
@@ -299,16 +309,15 @@ _GRANTORS = """
 
 def _apply(context: Any, change: Change) -> None:
     """One grant, by the administrator, with all options; others of the same pair add theirs, so they go."""
-    detail, connection = change.detail, context.sql()
-    pair = detail["role"], detail["member"]
+    detail, connection = change.detail_as(MembershipDetail), context.sql()
+    pair = detail.role, detail.member
     with connection.transaction():
-        if "options" in detail:
-            options = ", ".join(
-                f"{name} {'true' if detail['options'][name] else 'false'}" for name in OPTIONS
-            )
+        if detail.options is not None:
+            given = detail.options
+            options = ", ".join(f"{name} {'true' if given[name] else 'false'}" for name in OPTIONS)
             execute(connection, f"grant {{}} to {{}} with {options}", *pair)
         for (grantor,) in connection.execute(_GRANTORS, pair).fetchall():
-            if detail.get("remove") or grantor != context.wanted.superuser:
+            if detail.options is None or grantor != context.wanted.superuser:
                 execute(connection, "revoke {} from {} granted by {} cascade", *pair, grantor)
 
 
@@ -317,10 +326,25 @@ def _stock(pair: Pair, administrator: str) -> dict[str, Any]:
     return {"member": pair[0], "role": pair[1], "grantor": administrator, **options}
 
 
+def _simulate(wanted: Desired, server: Facts, change: Change) -> Facts:
+    detail = change.detail_as(MembershipDetail)
+    grants = [
+        item
+        for item in server["memberships"]
+        if (item["member"], item["role"]) != (detail.member, detail.role)
+    ]
+    if detail.options is not None:
+        grants.append(
+            {"member": detail.member, "role": detail.role, "grantor": wanted.superuser, **detail.options}
+        )
+    return {**server, "memberships": _surviving(grants, (), {}, wanted.superuser)}
+
+
 KIND = Kind(
     "membership",
     _plan,
-    appliers={"membership": _apply},
+    apply=_apply,
+    simulate=_simulate,
     server={"memberships": _OBSERVE},
     fresh=lambda wanted: {"memberships": [_stock(pair, wanted.superuser) for pair in STOCK]},
     problems=_problems,

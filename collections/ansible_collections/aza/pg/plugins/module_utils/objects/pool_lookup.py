@@ -10,7 +10,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind
 from ansible_collections.aza.pg.plugins.module_utils.objects.roles import POOL_AUTH, POOL_HEALTH
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
@@ -135,10 +135,27 @@ def _fresh(_: Desired) -> dict[str, Any]:
     return {"pool_lookup": {"schema": False, "source": None}, "own_schema": None}
 
 
+def _simulate(wanted: Desired, server: Facts, change: Change) -> Facts:
+    if change.action == "drop":
+        roles = {name: role for name, role in server["roles"].items() if name not in (POOL_AUTH, POOL_HEALTH)}
+        return {**server, "roles": roles, "pool_lookup": {"schema": False, "source": None}}
+    lookup = {
+        "schema": True,
+        "source": BODY,
+        "definer": True,
+        "path": _PATH,
+        "owner": wanted.superuser,
+        "execute": [POOL_AUTH],
+        "usage": [POOL_AUTH],
+    }
+    return {**server, "pool_lookup": lookup}
+
+
 KIND = Kind(
-    "pool lookup",
+    NAME,
     _plan,
-    appliers={NAME: _apply},
+    apply=_apply,
+    simulate=_simulate,
     server={"pool_lookup": _OBSERVE, "own_schema": own_schema.OBSERVE},
     fresh=_fresh,
     problems=_problems,

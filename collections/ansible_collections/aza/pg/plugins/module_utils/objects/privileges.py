@@ -18,6 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.access import (
     Access,
     access,
     acl_sql,
+    granted,
     judge,
     judge_defaults,
 )
@@ -28,7 +29,7 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.execute import (
     role,
     words,
 )
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind
 from ansible_collections.aza.pg.plugins.module_utils.objects.schemas import owned_by
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     databases,
@@ -36,9 +37,10 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     known,
     only_in,
     owner,
+    with_inside,
 )
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import words as listed
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 
 _VARIABLE = "postgres_databases"
 _CHUNK = 500
@@ -282,6 +284,15 @@ def _said(privileges: Iterable[str], kind: str, schema: str, number: int) -> str
     )
 
 
+@dataclass(frozen=True)
+class AccessDetail(Detail):
+    """``role``: empty for PUBLIC. ``kept``: roles that are neither granted nor revoked anything."""
+
+    database: str
+    role: str
+    kept: tuple[str, ...]
+
+
 def _change(
     wanted: Desired,
     entry: Mapping[str, Any],
@@ -307,7 +318,7 @@ def _change(
         after=level,
         why="" if granted or not level else "; ".join(parts),
         origin=wanted.origin(_VARIABLE),
-        detail={"database": database, "role": name, "kept": sorted(kept)},
+        detail=AccessDetail(database, name, tuple(sorted(kept))),
         id=f"access {database}.{shown}",
         needs=(f"database {database}", *([f"role {name}"] if level else []), *inner),
     )
@@ -332,7 +343,8 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
 
 def _apply(context: Any, change: Change) -> None:
     """All of one role in one database at once, from what is there at that moment."""
-    database, name = change.detail["database"], change.detail["role"]
+    detail = change.detail_as(AccessDetail)
+    database, name = detail.database, detail.role
     entry = next(item for item in databases(context.wanted) if item["name"] == database)
     connection = context.sql(database)
     with connection.transaction():
@@ -341,7 +353,7 @@ def _apply(context: Any, change: Change) -> None:
             f"'extension', case when {_member('pg_namespace', 'n.oid')} then 'x' else '' end)) from pg_namespace n "
             "where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"
         ).fetchone()[0]
-        declared = _declared(context.wanted, entry, schemas or {}, change.detail["kept"])
+        declared = _declared(context.wanted, entry, schemas or {}, detail.kept)
         if declared is not None:
             _on_database(connection, declared, name)
             _on_objects(connection, declared, name)
@@ -437,10 +449,41 @@ def _chunks(identities: list[str]) -> Iterator[Any]:
         yield joined([words(item) for item in identities[start : start + _CHUNK]])
 
 
+def _simulate(wanted: Desired, server: Facts, change: Change) -> Facts:
+    detail = change.detail_as(AccessDetail)
+    seen, name = server["inside"][detail.database], detail.role
+    entry = next(item for item in databases(wanted) if item["name"] == detail.database)
+    declared = _declared(wanted, entry, seen["schemas"], detail.kept)
+    if declared is None:
+        return server
+    by_column = {item[0] for item in seen["columns"] if item[1] == name}
+    trusted = declared.above | declared.connects
+    columns = [
+        item
+        for item in seen["columns"]
+        if item[1] != name or item[0] not in declared.schemas or name in trusted
+    ]
+    grants = []
+    for space, kind, its_owner, acl, number in seen["grants"]:
+        if space in declared.schemas:
+            if kind == "table" and space in by_column and name not in trusted | {its_owner}:
+                acl = [item for item in acl if item[0] != name]
+            acl = granted(declared, kind, its_owner, acl, name)
+        grants.append([space, kind, its_owner, acl, number])
+    missing, besides = judge_defaults(declared, seen["defaults"])
+    defaults = {tuple(item) for item in seen["defaults"]} - {item for item in besides if item[3] == name}
+    defaults |= {item for item in missing if item[3] == name}
+    server = with_inside(server, detail.database, grants=grants, columns=columns, defaults=sorted(defaults))
+    there = server["databases"][detail.database]
+    acl = granted(declared, "database", there["owner"], there["acl"], name)
+    return {**server, "databases": {**server["databases"], detail.database: {**there, "acl": acl}}}
+
+
 KIND = Kind(
     "access",
     _plan,
-    appliers={"access": _apply},
+    apply=_apply,
+    simulate=_simulate,
     asked_inside=_asked_inside,
     problems=_problems,
 )

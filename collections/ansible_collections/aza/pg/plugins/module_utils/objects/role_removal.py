@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import execute
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import quoted
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 
 ACTION = "drop"
 _SHOWN = 5
@@ -152,8 +153,16 @@ def _change(
         origin=wanted.origin("postgres_roles"),
         id=f"role {name}",
         needs=("*", *sorted(f"database {database}" for database in dropped)),
-        detail={"reassign_to": heir, "databases": databases or (["postgres"] if left else [])},
+        detail=RemovalDetail(heir, tuple(databases or (["postgres"] if left else []))),
     )
+
+
+@dataclass(frozen=True)
+class RemovalDetail(Detail):
+    """``databases``: where something depends on the role."""
+
+    reassign_to: str
+    databases: tuple[str, ...]
 
 
 # -- carrying it out -------------------------------------------------------------------------------
@@ -167,8 +176,9 @@ _STILL_OWNED = """
 
 def apply(context: Any, change: Change) -> None:
     """Database by database, each in one transaction; an interruption is continued where it was."""
-    name, heir = change.name, change.detail["reassign_to"]
-    for database in change.detail["databases"]:
+    detail = change.detail_as(RemovalDetail)
+    name, heir = change.name, detail.reassign_to
+    for database in detail.databases:
         connection = context.sql(database)
         with connection.transaction():
             execute(connection, "reassign owned by {} to {}", name, heir)

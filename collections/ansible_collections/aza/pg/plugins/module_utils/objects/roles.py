@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
@@ -13,9 +14,9 @@ from ansible_collections.aza.pg.plugins.module_utils.model.observed import Obser
 from ansible_collections.aza.pg.plugins.module_utils.objects import role_removal, session
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import entries, unique
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute, value
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import quoted
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 
 VARIABLE = "postgres_roles"
@@ -182,7 +183,7 @@ def _administrators_password(wanted: Desired, facts: Mapping[str, Any]) -> Itera
             "set the password of",
             why="the server knows another one than the control node",
             origin=wanted.origin("postgres_password"),
-            detail={"password": True},
+            detail=RoleDetail(password=True),
         )
 
 
@@ -208,14 +209,7 @@ def _create(wanted: Desired, item: Mapping[str, Any]) -> Change:
     attributes = {name: item[name] for name in (*_ATTRIBUTES, "connection_limit")}
     if item["valid_until"]:
         attributes["valid_until"] = item["valid_until"]
-    detail: dict[str, Any] = {
-        "create": True,
-        "attributes": attributes,
-        "settings": item["settings"],
-        "comment": item["comment"] or None,
-    }
-    if password:
-        detail["password"] = True
+    detail = RoleDetail(attributes, item["settings"], item["comment"], password or None)
     return _change(wanted, item["name"], "create", after=", ".join(words), detail=detail)
 
 
@@ -234,7 +228,7 @@ def _changes(
                 name,
                 before=_word(attribute, is_now[attribute]),
                 after=_word(attribute, item[attribute]),
-                detail={"attributes": {attribute: item[attribute]}},
+                detail=RoleDetail({attribute: item[attribute]}),
             )
     if item["connection_limit"] != is_now["connection_limit"]:
         yield _change(
@@ -242,7 +236,7 @@ def _changes(
             name,
             before=f"connection limit {is_now['connection_limit']}",
             after=str(item["connection_limit"]),
-            detail={"attributes": {"connection_limit": item["connection_limit"]}},
+            detail=RoleDetail({"connection_limit": item["connection_limit"]}),
         )
     until = _moment(item, facts)
     if until != is_now["valid_until"]:
@@ -251,7 +245,7 @@ def _changes(
             name,
             before=f"valid until {is_now['valid_until'] or 'further notice'}",
             after=until or "further notice",
-            detail={"attributes": {"valid_until": item["valid_until"]}},
+            detail=RoleDetail({"valid_until": item["valid_until"]}),
         )
     info = facts.get("session_settings") or {}
     stored = session.observed(is_now["settings"])
@@ -261,7 +255,7 @@ def _changes(
             name,
             before=f"{key} {_shown(before)}",
             after=_shown(after),
-            detail={"settings": {key: after}},
+            detail=RoleDetail(settings={key: after}),
         )
     if item["comment"] != is_now["comment"]:
         yield _change(
@@ -269,7 +263,7 @@ def _changes(
             name,
             before=f"comment {_quoted(is_now['comment'])}",
             after=_quoted(item["comment"]),
-            detail={"comment": item["comment"] or None},
+            detail=RoleDetail(comment=item["comment"]),
         )
     yield from _password(wanted, item, is_now, facts)
 
@@ -280,13 +274,17 @@ def _password(
     name = item["name"]
     if item["passwordless"] and is_now["has_password"]:
         yield _change(
-            wanted, name, "remove the password of", why="it is passwordless", detail={"password": False}
+            wanted,
+            name,
+            "remove the password of",
+            why="it is passwordless",
+            detail=RoleDetail(password=False),
         )
     if name in with_password(wanted) and facts["password_matches"].get(name) is False:
         why = (
             "the server knows another one than the control node" if is_now["has_password"] else "it has none"
         )
-        yield _change(wanted, name, "set the password of", why=why, detail={"password": True})
+        yield _change(wanted, name, "set the password of", why=why, detail=RoleDetail(password=True))
 
 
 def _moment(item: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
@@ -305,6 +303,20 @@ def _quoted(comment: str) -> str:
     return f"“{text[:57]}…”" if len(text) > 60 else f"“{text}”"
 
 
+@dataclass(frozen=True)
+class RoleDetail(Detail):
+    """What of a role is set; None and empty mappings leave it as it is.
+
+    ``settings``: of its sessions, None for the server's value. ``password``: True sets the control node's, False
+    removes it.
+    """
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, str | None] = field(default_factory=dict)
+    comment: str | None = None
+    password: bool | None = None
+
+
 # -- carrying it out -------------------------------------------------------------------------------
 
 
@@ -313,19 +325,19 @@ def _apply(context: Any, change: Change) -> None:
     if change.action == role_removal.ACTION:
         role_removal.apply(context, change)
         return
-    role, detail = change.name, change.detail
-    connection = context.sql()
+    role, detail = change.name, change.detail_as(RoleDetail)
+    connection, is_new = context.sql(), change.action == "create"
     with connection.transaction():
-        if "attributes" in detail:
-            verb = "create" if detail.get("create") else "alter"
-            execute(connection, f"{verb} role {{}} {_options(detail['attributes'])}", role, *_values(detail))
-        for name, setting in detail.get("settings", {}).items():
+        if detail.attributes:
+            verb, values = "create" if is_new else "alter", _values(detail.attributes)
+            execute(connection, f"{verb} role {{}} {_options(detail.attributes)}", role, *values)
+        for name, setting in detail.settings.items():
             session.give(connection, compose("alter role {}", role), name, setting)
-        if "comment" in detail:
-            execute(connection, "comment on role {} is {}", role, value(detail["comment"]))
-        if detail.get("password") is False:
+        if detail.comment is not None and (detail.comment or not is_new):
+            execute(connection, "comment on role {} is {}", role, value(detail.comment or None))
+        if detail.password is False:
             execute(connection, "alter role {} password null", role)
-        elif detail.get("password"):
+        elif detail.password:
             own = role == context.wanted.superuser
             secret = context.secrets["postgres_password" if own else f"roles/{role}"]
             server.set_password(connection, role, secret)
@@ -337,12 +349,45 @@ def _options(attributes: Mapping[str, Any]) -> str:
     return " ".join(words.get(name) or _word(name, given) for name, given in attributes.items())
 
 
-def _values(detail: Mapping[str, Any]) -> Iterator[Any]:
-    for name, given in detail["attributes"].items():
+def _values(attributes: Mapping[str, Any]) -> Iterator[Any]:
+    for name, given in attributes.items():
         if name == "connection_limit":
             yield value(int(given))
         elif name == "valid_until":
             yield value(given or "infinity")
+
+
+def _simulate(_: Desired, server: Facts, change: Change) -> Facts:
+    there, name = dict(server["roles"]), change.name
+    if change.action == role_removal.ACTION:
+        del there[name]
+        memberships = [
+            item
+            for item in server["memberships"]
+            if name not in (item["member"], item["role"], item["grantor"])
+        ]
+        dependencies = [item for item in server["role_dependencies"] if item["role"] != name]
+        return {**server, "roles": there, "memberships": memberships, "role_dependencies": dependencies}
+    detail = change.detail_as(RoleDetail)
+    is_now = there.get(name) or {"valid_until": "", "has_password": False, "settings": [], "comment": ""}
+    stored = is_now["settings"]
+    for setting, text in detail.settings.items():
+        stored = session.after(stored, setting, text)
+    role = {**is_now, **detail.attributes, "settings": stored}
+    if detail.attributes.get("valid_until"):
+        role["valid_until"] = _moment(detail.attributes, server)
+    if detail.comment is not None:
+        role["comment"] = detail.comment
+    matches = server["password_matches"]
+    if detail.password is not None:
+        role["has_password"] = detail.password
+        matches = {**matches, name: detail.password}
+    return {**server, "roles": {**there, name: role}, "password_matches": matches}
+
+
+def _is_tried(change: Change) -> bool:
+    detail = change.detail
+    return isinstance(detail, RoleDetail) and bool(detail.settings or "valid_until" in detail.attributes)
 
 
 # -- what is observed ------------------------------------------------------------------------------
@@ -396,8 +441,10 @@ def missing(name: str, wanted: Desired, facts: Mapping[str, Any]) -> str:
 KIND = Kind(
     "role",
     _plan,
+    apply=_apply,
+    simulate=_simulate,
+    is_tried=_is_tried,
     declared={"roles": normalise},
-    appliers={"role": _apply},
     server={"roles": _OBSERVE},
     asked=_asked,
     asked_inside=lambda wanted: role_removal.asked_inside(_declared(wanted)),

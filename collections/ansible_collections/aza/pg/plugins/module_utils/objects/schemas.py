@@ -4,17 +4,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects import loss
+from ansible_collections.aza.pg.plugins.module_utils.objects.access import reowned
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import entries, unique
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import execute, value
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
-from ansible_collections.aza.pg.plugins.module_utils.objects.within import databases, inside, owner, words
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
+    databases,
+    inside,
+    owner,
+    with_inside,
+    words,
+)
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 
 _VARIABLE = "postgres_databases"
 DEFAULTS: dict[str, Any] = {"state": "present", "owner": "", "comment": ""}
@@ -84,11 +92,22 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 yield from _altered(wanted, entry, item, is_now)
 
 
+@dataclass(frozen=True)
+class SchemaDetail(Detail):
+    """``owner``, ``comment``: what is set, None for what is left. ``cascade``: drop what depends on it, too."""
+
+    database: str
+    schema: str
+    owner: str | None = None
+    comment: str | None = None
+    cascade: bool = False
+
+
 def _change(
     wanted: Desired, entry: Mapping[str, Any], item: Mapping[str, Any], action: str, **more: Any
 ) -> Change:
     name = f"{entry['name']}.{item['name']}"
-    detail = {"database": entry["name"], "schema": item["name"], **more.pop("detail", {})}
+    detail = SchemaDetail(entry["name"], item["name"], **more.pop("detail"))
     values = {"effect": "sql", "origin": wanted.origin(_VARIABLE), "id": f"schema {name}", **more}
     return Change("schema", name, action, detail=detail, **values)
 
@@ -170,28 +189,56 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
 
 
 def _apply(context: Any, change: Change) -> None:
-    detail, name = change.detail, change.detail["schema"]
-    connection = context.sql(detail["database"])
+    detail = change.detail_as(SchemaDetail)
+    name, connection = detail.schema, context.sql(detail.database)
     with connection.transaction():
         if change.action == "drop":
             execute(
                 connection,
-                f"drop schema if exists {{}} {'cascade' if detail['cascade'] else 'restrict'}",
+                f"drop schema if exists {{}} {'cascade' if detail.cascade else 'restrict'}",
                 name,
             )
             return
         if change.action == "create":
-            execute(connection, "create schema if not exists {} authorization {}", name, detail["owner"])
-        elif "owner" in detail:
-            execute(connection, "alter schema {} owner to {}", name, detail["owner"])
-        if "comment" in detail and (detail["comment"] or change.action != "create"):
-            execute(connection, "comment on schema {} is {}", name, value(detail["comment"] or None))
+            execute(connection, "create schema if not exists {} authorization {}", name, detail.owner)
+        elif detail.owner is not None:
+            execute(connection, "alter schema {} owner to {}", name, detail.owner)
+        if detail.comment is not None and (detail.comment or change.action != "create"):
+            execute(connection, "comment on schema {} is {}", name, value(detail.comment or None))
+
+
+def _simulate(_: Desired, server: Facts, change: Change) -> Facts:
+    detail = change.detail_as(SchemaDetail)
+    name, seen = detail.schema, server["inside"][detail.database]
+    there, grants = dict(seen["schemas"]), [list(item) for item in seen["grants"]]
+    if change.action == "drop":
+        del there[name]
+        return with_inside(
+            server,
+            detail.database,
+            schemas=there,
+            grants=[item for item in grants if item[0] != name],
+            columns=[item for item in seen["columns"] if item[0] != name],
+            defaults=[item for item in seen["defaults"] if item[1] != name],
+        )
+    if change.action == "create":
+        there[name] = {"owner": detail.owner, "comment": detail.comment or "", "extension": ""}
+        grants.append([name, "schema", detail.owner, [], 1])
+        return with_inside(server, detail.database, schemas=there, grants=grants)
+    if detail.owner is not None:
+        for group in grants:
+            if group[:2] == [name, "schema"]:
+                group[2:4] = detail.owner, reowned(group[3], group[2], detail.owner)
+    new = {"owner": detail.owner, "comment": detail.comment}
+    there[name] = {**there[name], **{key: text for key, text in new.items() if text is not None}}
+    return with_inside(server, detail.database, schemas=there, grants=grants)
 
 
 KIND = Kind(
     "schema",
     _plan,
-    appliers={"schema": _apply},
+    apply=_apply,
+    simulate=_simulate,
     inside={"schemas": _SCHEMAS},
     asked_inside=_asked_inside,
     undeclared=_undeclared,

@@ -70,6 +70,12 @@ def observed(stored: Iterable[str] | None) -> dict[str, str]:
     return {name.lower(): text for name, _, text in pairs}
 
 
+def after(stored: Iterable[str] | None, name: str, value: str | None) -> list[str]:
+    """Return what is stored once a setting got another value; None removes it."""
+    others = [item for item in stored or () if item.partition("=")[0].lower() != name]
+    return others if value is None else [*others, f"{name}={value}"]
+
+
 def names(text: str, fold: bool = True) -> list[str]:
     """The elements of a list of names; those without quotes are folded as PostgreSQL does.
 

@@ -10,6 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import (
+    FileDetail,
+    ResetDetail,
+    SettingDetail,
+)
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import File
 from ansible_collections.aza.pg.plugins.module_utils.objects import startable
@@ -51,7 +56,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             after=after,
             awaits=standby.awaits(wanted, found, name),
             origin=wanted.origin("postgres_settings"),
-            detail={"value": two},
+            detail=SettingDetail(two),
         )
     if not different and text != pg.render(dict(sorted(written.items()))):
         yield Change(
@@ -60,7 +65,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             "change",
             effect="reload",
             why="its text was changed, no value was",
-            detail={"path": pg.PATH},
+            detail=FileDetail(pg.PATH),
         )
     for name, value in sorted(automatic.items()):
         info = known.get(name) or {}
@@ -75,7 +80,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             why="it was set by ALTER SYSTEM, which wins over the inventory",
             origin=wanted.origin("postgres_settings") if name in wanted.settings else "",
             edited=True,
-            detail={"reset": True},
+            detail=ResetDetail(),
         )
 
 
@@ -94,11 +99,11 @@ def stack_changes(item: File, text: str, effect: str) -> Iterator[Change]:
             after=" ".join(word for word in new if word not in old) if name in after else "unset",
             why="the stack decides it",
             origin=item.origin,
-            detail={"path": item.path},
+            detail=FileDetail(item.path),
         )
     if not names:
         why = "its text was changed, no value was"
-        yield Change("file", item.path, "change", effect=effect, why=why, detail={"path": item.path})
+        yield Change("file", item.path, "change", effect=effect, why=why, detail=FileDetail(item.path))
 
 
 def _effect(info: Mapping[str, Any], value: str | None) -> str:

@@ -6,12 +6,13 @@ ones belong to applications: a check names them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
-from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 
 NAME = "slot"
 # What a slot keeps is counted from what this server itself has: written, or on a standby replayed.
@@ -32,9 +33,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
     there = (found.server or {})["slots"]
     for name in _wanted(wanted):
         if name not in there:
-            yield Change(
-                NAME, name, "create", effect="sql", why="a member follows this server", detail={"name": name}
-            )
+            yield Change(NAME, name, "create", effect="sql", why="a member follows this server")
         elif there[name]["wal_status"] == "lost" and not there[name]["active"]:
             yield Change(
                 NAME,
@@ -42,7 +41,6 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 "recreate",
                 effect="sql",
                 why="the server has given it up: nothing is kept in it, and nobody can use it",
-                detail={"name": name, "lost": True},
             )
     # Nobody declares that there is none: the name of what may be lost is the declaration.
     losses = wanted.objects.get("allow_loss") or ()
@@ -60,18 +58,42 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 if name in logical
                 else "the standby that used it may have to be copied again",
                 awaits="the end of its use" if there[name]["active"] else "",
-                detail={"name": name, "drop": True, "database": there[name].get("database")},
+                detail=SlotDetail(there[name].get("database") or "postgres"),
             )
 
 
+@dataclass(frozen=True)
+class SlotDetail(Detail):
+    """``database``: where a slot that is dropped has to be dropped."""
+
+    database: str
+
+
 def _apply(context: Any, change: Change) -> None:
-    name = (change.detail["name"],)
-    if change.detail.get("drop") or change.detail.get("lost"):
-        connection = context.sql(change.detail.get("database") or "postgres")
-        connection.execute("select pg_drop_replication_slot(%s)", name)
-    if not change.detail.get("drop"):
+    name = (change.name,)
+    if change.action != "create":
+        # A logical slot can only be dropped in its own database.
+        database = change.detail_as(SlotDetail).database if change.action == "drop" else "postgres"
+        context.sql(database).execute("select pg_drop_replication_slot(%s)", name)
+    if change.action != "drop":
         # Reserved at once: what the member has not yet received stays.
         context.sql().execute("select pg_create_physical_replication_slot(%s, true)", name)
+
+
+def _simulate(_: Desired, server: Facts, change: Change) -> Facts:
+    physical, logical = (
+        {name: slot for name, slot in (server.get(key) or {}).items() if name != change.name}
+        for key in ("slots", "logical_slots")
+    )
+    if change.action != "drop":
+        physical[change.name] = {
+            "active": False,
+            "wal_status": "reserved",
+            "database": None,
+            "plugin": None,
+            "retained": 0,
+        }
+    return {**server, "slots": physical, "logical_slots": logical}
 
 
 def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
@@ -100,7 +122,8 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
 KIND = Kind(
     NAME,
     _plan,
-    appliers={NAME: _apply},
+    apply=_apply,
+    simulate=_simulate,
     server={
         "slots": _OBSERVE.format(kind="physical"),
         "logical_slots": _OBSERVE.format(kind="logical"),

@@ -48,6 +48,12 @@ def inside(found: Observed, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**STOCK, **copied, "lost": {}, "paths": {}}
 
 
+def with_inside(server: Mapping[str, Any], database: str, **new: Any) -> Mapping[str, Any]:
+    """Return the facts of a server with other ones of what is in one database."""
+    seen = server["inside"]
+    return {**server, "inside": {**seen, database: {**seen.get(database, {}), **new}}}
+
+
 def quoted(text: str) -> str:
     """A literal in a question that is put together before there is a connection. Standard strings are asked for by
     the E prefix's absence: nothing but a quote can end one.

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 
@@ -23,11 +22,20 @@ NEEDS_PERMISSION = ("restart", "recreate")
 
 
 @dataclass(frozen=True)
+class Detail:
+    """What carrying out a change needs besides its kind, name and action. Each kind has records of its own."""
+
+
+DetailT = TypeVar("DetailT", bound=Detail)
+_NOTHING = Detail()
+
+
+@dataclass(frozen=True)
 class Change:
     """One step from what is to what should be.
 
     ``before`` and ``after`` are for people, short, and never a secret. ``risk`` is empty when nothing can be
-    lost. ``origin`` is where the wish was declared (file and key), ``detail`` what the applier needs besides.
+    lost. ``origin`` is where it was declared (file and key), ``detail`` what carrying it out needs besides.
     """
 
     kind: str
@@ -48,7 +56,7 @@ class Change:
     edited: bool = False
     # Whether it waits until the server is ready.
     once_ready: bool = False
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Detail = _NOTHING
     # ``role shop``, and the ids of what must be done before: the order of the server's objects comes from these.
     id: str = ""
     needs: tuple[str, ...] = ()
@@ -61,6 +69,15 @@ class Change:
     def object(self) -> str:
         """How a permission names it: ``database shop``."""
         return f"{self.kind} {self.name}"
+
+    def detail_as(self, record: type[DetailT]) -> DetailT:
+        """Return the detail, which is of the type that this kind of change has.
+
+        :raises TypeError: it is of another type.
+        """
+        if not isinstance(self.detail, record):
+            raise TypeError(f"{self.action} {self.object} has {self.detail!r}, not a {record.__name__}")
+        return self.detail
 
     def text(self) -> str:
         """What happens, in words: ``create role shop``, ``change role shop  connection limit -1 → 5``.

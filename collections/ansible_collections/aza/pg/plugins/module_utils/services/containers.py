@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ContainerDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, ContainerSpec, short, title
 from ansible_collections.aza.pg.plugins.module_utils.planning import differences
@@ -34,7 +35,7 @@ def changes(service: ContainerSpec, wanted: Desired, found: Observed) -> Iterato
     is_now, pinned = found.containers.get(service.name), service.image["pinned"]
     # compose.yml waits with the server's container, and every other change of it waits for compose.yml.
     together = "recreate" if replaces(wanted, found) else "none"
-    detail = {"service": service.name}
+    detail = ContainerDetail(service.name)
     # Two servers on one volume destroy its data.
     users = [
         name for name, item in found.orphans.items() if wanted.volume in item["volumes"] and _may_serve(item)
@@ -73,7 +74,7 @@ def changes(service: ContainerSpec, wanted: Desired, found: Observed) -> Iterato
             after=title(service.image) if is_now["image_reference"] != pinned else "",
             why=why,
             edited=bool(edited),
-            detail={**detail, "path": COMPOSE},
+            detail=ContainerDetail(service.name, compose=True),
             id=f"container {service.name}",
             needs=first,
         )

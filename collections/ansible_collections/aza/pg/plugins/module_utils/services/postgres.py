@@ -11,6 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ResetDetail, SettingDetail, path_of
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, ContainerSpec, File
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba
@@ -263,9 +264,9 @@ def _restarts(wanted: Desired, found: Observed, about: set[str]) -> Iterator[Cha
 def _reloads(wanted: Desired, found: Observed, planned: list[Change]) -> Iterator[Change]:
     loaded = float((found.server or {})["config_loaded"])
     written = {
-        change.detail.get("path", pg.PATH) if change.kind == "setting" else change.detail.get("path")
+        pg.PATH if isinstance(change.detail, SettingDetail) else path_of(change)
         for change in planned
-        if change.effect == "reload" and not change.detail.get("reset")
+        if change.effect == "reload" and not isinstance(change.detail, ResetDetail)
     }
     # What the server reads whenever it needs it (the passfile, the authority of others) needs no reload.
     unread = {item.path for item in wanted.files if item.effect == "none"}

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import FileDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import File
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
@@ -246,7 +247,7 @@ def change(item: File, wanted: Desired, is_now: Mapping[str, Any] | None, effect
         reader=item.other_reader,
         # A certificate that expires soon is not drift yet.
         severity="yellow" if why.startswith("it expires in") else "",
-        detail={"path": item.path},
+        detail=FileDetail(item.path),
     )
 
 

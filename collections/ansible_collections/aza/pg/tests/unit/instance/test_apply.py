@@ -21,6 +21,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance.apply import apply
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ContainerDetail, SettingDetail
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
@@ -116,13 +117,13 @@ def test_the_first_failure_stops_and_says_what_was_done(wanted: Desired) -> None
 def test_one_setting_at_a_time(wanted: Desired) -> None:
     docker = FakeDocker()
     apply(planning.plan(wanted, observe(wanted, docker)), context(wanted, docker))
-    change = Change("setting", "work_mem", "change", effect="restart", detail={"value": "2MB"})
-    other = Change("setting", "fsync", "add", effect="reload", detail={"value": "on"})
+    change = Change("setting", "work_mem", "change", effect="restart", detail=SettingDetail("2MB"))
+    other = Change("setting", "fsync", "add", effect="reload", detail=SettingDetail("on"))
     docker.commands.clear()
     apply(Plan((change, other)), context(wanted, docker))
     assert pg.parse((Path(wanted.directory) / pg.PATH).read_text()) == {"work_mem": "2MB", "fsync": "on"}
     assert [command.split()[0] for command in docker.commands] == ["restart"]
-    apply(Plan((replace(change, detail={"value": None}),)), context(wanted, docker))
+    apply(Plan((replace(change, detail=SettingDetail(None)),)), context(wanted, docker))
     assert pg.parse((Path(wanted.directory) / pg.PATH).read_text()) == {"fsync": "on"}
 
 
@@ -134,7 +135,9 @@ def test_sql_waits_for_a_server_that_was_just_started_and_no_restart_comes_twice
     apply(planning.plan(wanted, observe(wanted, docker)), context(wanted, docker))
     docker.commands.clear()
     changes = [
-        Change("container", wanted.container, "recreate", effect="recreate", detail={"service": "postgres"}),
+        Change(
+            "container", wanted.container, "recreate", effect="recreate", detail=ContainerDetail("postgres")
+        ),
         Change("server", wanted.instance, "restart", effect="restart"),
         Change("database", "shop", "create", effect="sql"),
     ]

@@ -13,6 +13,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import findings
 from ansible_collections.aza.pg.plugins.module_utils.instance.readiness import Readiness
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ResetDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
@@ -85,7 +86,7 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
         ],
         (),
     )
-    somebodys = Change("setting", "d", "reset", "restart", edited=True, detail={"reset": True})
+    somebodys = Change("setting", "d", "reset", "restart", edited=True, detail=ResetDetail())
     assert [item.state for item in findings.drift(Plan(held=(somebodys,)))] == ["red", "green"]
     red, *waiting = findings.drift(plan)
     assert red == Finding(

@@ -17,9 +17,14 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight as trial
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import (
+    FileDetail,
+    ResetDetail,
+    SettingDetail,
+)
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec, File
-from ansible_collections.aza.pg.plugins.module_utils.objects import hba
+from ansible_collections.aza.pg.plugins.module_utils.objects import databases, hba, roles
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
@@ -144,19 +149,29 @@ def test_a_container_that_says_nothing_is_told_as_such() -> None:
 @pytest.mark.parametrize(
     ("change", "needed"),
     [
-        (Change("setting", "work_mem", "change", detail={"value": "1MB"}), True),
-        (Change("setting", "work_mem", "reset", detail={"reset": True}), False),
-        (Change(hba.RULE, "1", "add", detail={"path": hba.PATH}), True),
-        (Change("file", pg.PATH, "create", detail={"path": pg.PATH}), True),
-        (Change("file", "compose.yml", "change", detail={"path": "compose.yml"}), False),
+        (Change("setting", "work_mem", "change", detail=SettingDetail("1MB")), True),
+        (Change("setting", "work_mem", "reset", detail=ResetDetail()), False),
+        (Change(hba.RULE, "1", "add", detail=FileDetail(hba.PATH)), True),
+        (Change("file", pg.PATH, "create", detail=FileDetail(pg.PATH)), True),
+        (Change("file", "compose.yml", "change", detail=FileDetail("compose.yml")), False),
         (Change("container", "c", "recreate"), True),
         (Change("container", "c", "start"), False),
         (Change("role", "shop", "create", "sql"), False),
-        (Change("role", "shop", "create", "sql", detail={"settings": {"work_mem": "x"}}), True),
-        (Change("role", "shop", "change", "sql", detail={"attributes": {"valid_until": "soon"}}), True),
-        (Change("database", "shop", "create", "sql", detail={"options": {}}), False),
-        (Change("database", "shop", "create", "sql", detail={"options": {"encoding": "x"}}), True),
-        (Change("database", "shop", "change", "sql", detail={"setting": "work_mem", "value": "x"}), True),
+        (Change("role", "shop", "create", "sql", detail=roles.RoleDetail(settings={"work_mem": "x"})), True),
+        (Change("role", "shop", "change", "sql", detail=roles.RoleDetail({"valid_until": "soon"})), True),
+        (Change("database", "shop", "create", "sql", detail=databases.CreationDetail("app", {})), False),
+        (
+            Change(
+                "database", "shop", "create", "sql", detail=databases.CreationDetail("app", {"encoding": "x"})
+            ),
+            True,
+        ),
+        (
+            Change(
+                "database", "shop", "change", "sql", detail=databases.SessionSettingDetail("work_mem", "x")
+            ),
+            True,
+        ),
     ],
 )
 def test_it_is_tried_when_it_changes_now_or_once_it_is_permitted(change: Change, needed: bool) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.instance import preflight, verbs
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ResetDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba, roles
@@ -48,22 +49,24 @@ def _objects(wanted: Desired, found: Observed) -> Iterator[Change]:
 @pytest.fixture(scope="module", autouse=True)
 def _few_kinds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "KINDS", (FEW, hba.KIND))
+        patch.setattr(objects, "KINDS", (ROLE, DATABASE, hba.KIND))
         yield
 
 
-def _simulate(server: Mapping[str, Any], change: Change) -> Mapping[str, Any]:
-    if change.kind == "role":
-        return {**server, "password_matches": {"postgres": True}}
-    return {**server, "databases": {**server["databases"], change.name: {}}}
-
-
-FEW = Kind(
-    "few",
+ROLE = Kind(
+    "role",
     _objects,
     declared=roles.KIND.declared,
-    appliers=dict.fromkeys(("role", "database"), lambda *_: None),
-    simulate=_simulate,
+    apply=lambda *_: None,
+    simulate=lambda _wanted, server, _: {**server, "password_matches": {"postgres": True}},
+)
+DATABASE = Kind(
+    "database",
+    apply=lambda *_: None,
+    simulate=lambda _wanted, server, change: {
+        **server,
+        "databases": {**server["databases"], change.name: {}},
+    },
 )
 
 
@@ -167,7 +170,7 @@ def test_every_alter_system_is_found_and_taken_back_or_waits(
     wanted = describe(**given_now)
     found = running(wanted, automatic=automatic)
     plan = planning.plan(wanted, found, EVERYTHING if allowed else ())
-    resets = [change for change in (*plan.changes, *plan.held) if change.detail.get("reset")]
+    resets = [change for change in (*plan.changes, *plan.held) if isinstance(change.detail, ResetDetail)]
     assert sorted(change.name for change in resets) == sorted(automatic)
     assert not [change for change in plan.held if allowed]
     again = planning.plan(wanted, planning.simulate(plan, wanted, found), EVERYTHING if allowed else ())
@@ -251,7 +254,7 @@ def with_metrics(**changes: Any) -> Desired:
 
 def message(plan: Plan) -> list[tuple[str, str, str]]:
     return [
-        (change.action, change.detail.get("service", change.name), change.effect)
+        (change.action, getattr(change.detail, "service", change.name), change.effect)
         for change in plan.changes
         if change.kind == "container"
     ]

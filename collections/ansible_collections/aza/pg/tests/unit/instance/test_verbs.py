@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.instance import verbs
+from ansible_collections.aza.pg.plugins.module_utils.model.details import ContainerDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 from ansible_collections.aza.pg.tests.unit.instance.test_plan import (
@@ -28,7 +29,7 @@ def test_all_containers_stop_and_start() -> None:
     ]
     down = {name: {**state, "state": "exited"} for name, state in found.containers.items()}
     started = verbs.started(wanted, replace(found, containers=down))
-    assert [change.detail["service"] for change in started.changes] == [SERVER, EXPORTER]
+    assert [change.detail_as(ContainerDetail).service for change in started.changes] == [SERVER, EXPORTER]
     gone = verbs.absent(wanted, found, remove_data=False)
     assert [c.name for c in gone.changes if c.kind == "container"] == [
         wanted.services[1].container,

@@ -236,7 +236,7 @@ def test_an_extension_waits_for_the_container_that_brings_its_library() -> None:
     wanted = type(wanted)(**{**vars(wanted), "objects": {**wanted.objects, "preload": declared}})
     found = Observed(server={**objects.fresh(wanted), "preloaded": "auto_explain"}, volume=True)
     assert not list(extensions.KIND.problems(wanted, found))
-    (change,) = extensions.KIND.planner(wanted, found)
+    (change,) = extensions.KIND.plan(wanted, found)
     container = Change("container", "x", "recreate", effect="recreate", id="container postgres")
     assert hold([container, change], ()).changes == ()
     assert hold([container, change], ("recreate",)).held == ()
@@ -269,7 +269,7 @@ def test_the_first_plan_is_whole_before_there_is_a_server() -> None:
     )
     found = Observed(server=objects.fresh(wanted))
     kinds = (databases.KIND, schemas.KIND, extensions.KIND, privileges.KIND)
-    assert [change.text() for kind in kinds for change in kind.planner(wanted, found)] == [
+    assert [change.text() for kind in kinds for change in kind.plan(wanted, found)] == [
         "create schema postgres.api  owner postgres",
         "create extension postgres.hstore",
         "grant access postgres.web  read_only",

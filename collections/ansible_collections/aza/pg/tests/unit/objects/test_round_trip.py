@@ -14,13 +14,6 @@ from ansible_collections.aza.pg.plugins.module_utils.objects import (
     extensions,
     privileges,
     schemas,
-    within,
-)
-from ansible_collections.aza.pg.plugins.module_utils.objects.access import (
-    RIGHTS,
-    Access,
-    judge,
-    judge_defaults,
 )
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
@@ -193,7 +186,7 @@ def look(wanted: Desired, state: Mapping[str, Any]) -> Observed:
     for name, inside in seen["inside"].items():
         entry = next((item for item in wanted.objects["databases"] if item["name"] == name), None)
         inside["holds"] = {
-            "tables": int(inside["holding"]),
+            "tables": int(inside.get("holding", False)),
             "size": "8 kB",
             "largest": ["t 8 kB"],
             "rows": [],
@@ -201,7 +194,7 @@ def look(wanted: Desired, state: Mapping[str, Any]) -> Observed:
             "extensions": [],
             "others": {},
         }
-        inside["lost"] = {root: ["table t 8 kB"] for root in inside["losing"]}
+        inside["lost"] = {root: ["table t 8 kB"] for root in inside.get("losing", ())}
         for extension in inside["extensions"]:
             users = [f"extension {user}" for user in _users(inside["extensions"], extension)]
             if users:
@@ -216,130 +209,28 @@ def look(wanted: Desired, state: Mapping[str, Any]) -> Observed:
 
 def planned(wanted: Desired, state: Mapping[str, Any]) -> Plan:
     found = look(wanted, state)
-    changes = ordered(change for kind in KINDS for change in kind.planner(wanted, found))
+    changes = ordered(change for kind in KINDS for change in kind.plan(wanted, found))
     return hold(changes, (), wanted.objects["allow_loss"])
 
 
-def apply(wanted: Desired, state: dict[str, Any], change: Change) -> None:
-    detail, there = change.detail, state["databases"]
+def apply(wanted: Desired, state: Mapping[str, Any], change: Change) -> Mapping[str, Any]:
+    """The server after the change; what a real one would refuse fails here."""
+    kind = next(kind for kind in KINDS if kind.name == change.kind)
     if change.kind == "database":
-        if change.action == "create":
-            assert change.name not in there
-            there[change.name] = databases.made(detail["owner"])
-            state["inside"][change.name] = {**copy.deepcopy(within.STOCK), "holding": False, "losing": []}
-        elif change.action == "drop":
-            del there[change.name], state["inside"][change.name]
-        elif "setting" in detail:
-            stored = [
-                item for item in there[change.name]["settings"] or () if not _is(item, detail["setting"])
-            ]
-            there[change.name]["settings"] = stored + (
-                [f"{detail['setting']}={detail['value']}"] if detail["value"] is not None else []
-            )
-        else:
-            if "owner" in detail:
-                it = there[change.name]
-                it["acl"] = _reowned(it["acl"], it["owner"], detail["owner"])
-            there[change.name].update(detail)
-        return
-    inside = state["inside"][detail["database"]]
-    if change.kind == "schema":
-        _schema(inside, change)
-    elif change.kind == "extension":
-        _extension(inside, change)
-    else:
-        entry = next(item for item in wanted.objects["databases"] if item["name"] == detail["database"])
-        declared = privileges._declared(wanted, entry, inside["schemas"], detail["kept"])
-        assert declared is not None
-        _grant(declared, detail["role"], there[detail["database"]], inside)
-
-
-def _is(item: str, setting: str) -> bool:
-    return item.partition("=")[0].lower() == setting
-
-
-def _schema(inside: dict[str, Any], change: Change) -> None:
-    detail, name = change.detail, change.detail["schema"]
-    if change.action == "drop":
-        assert detail["cascade"] == (f"schema {name}" in inside["losing"])
-        del inside["schemas"][name]
-        inside["grants"] = [item for item in inside["grants"] if item[0] != name]
-        inside["columns"] = [item for item in inside["columns"] if item[0] != name]
-        inside["defaults"] = [item for item in inside["defaults"] if item[1] != name]
-    elif change.action == "create":
-        inside["schemas"][name] = {"owner": detail["owner"], "comment": detail["comment"], "extension": ""}
-        inside["grants"].append([name, "schema", detail["owner"], [], 1])
-    else:
-        inside["schemas"][name] |= {key: detail[key] for key in ("owner", "comment") if key in detail}
-        for group in inside["grants"]:
-            if group[:2] == [name, "schema"] and "owner" in detail:
-                group[2:4] = detail["owner"], _reowned(group[3], group[2], detail["owner"])
-
-
-def _reowned(acl: list[list[str]], before: str, after: str) -> list[list[str]]:
-    """As ALTER … OWNER does: the new owner takes the old one's part."""
-    heirs = {before: after}
-    named = [[heirs.get(part, part) for part in item] for item in acl]
-    return [item for item in named if item[0] != after]
-
-
-def _extension(inside: dict[str, Any], change: Change) -> None:
-    detail, name, there = change.detail, change.detail["extension"], inside["extensions"]
-    if change.action == "create":
-        assert name not in there and all(needed in there for needed in AVAILABLE[name]["requires"] or ())
-        there[name] = {
-            "version": detail["version"] or "2",
-            "schema": detail["schema"] or "public",
-            "relocatable": True,
-        }
-    elif change.action == "drop":
-        users = _users(there, name)
-        assert detail["cascade"] or not users
-        for gone in (name, *users):
-            del there[gone]
-    else:
-        there[name] |= {key: detail[key] for key in ("version", "schema") if key in detail}
+        assert (change.name in state["databases"]) is (change.action != "create")
+    elif isinstance(change.detail, schemas.SchemaDetail) and change.action == "drop":
+        losing = state["inside"][change.detail.database].get("losing", ())
+        assert change.detail.cascade == (f"schema {change.detail.schema}" in losing)
+    elif isinstance(change.detail, extensions.ExtensionDetail):
+        there, name = state["inside"][change.detail.database]["extensions"], change.detail.extension
+        needed = AVAILABLE[name]["requires"] or ()
+        assert change.action != "create" or (name not in there and set(needed) <= set(there))
+        assert change.action != "drop" or change.detail.cascade or not _users(there, name)
+    return kind.simulate(wanted, state, change)
 
 
 def _users(there: Mapping[str, Any], name: str) -> list[str]:
     return [user for user in there if user in AVAILABLE and name in (AVAILABLE[user]["requires"] or ())]
-
-
-def _grant(declared: Access, role: str, database: dict[str, Any], inside: dict[str, Any]) -> None:
-    groups = [["", "database", database["owner"], database["acl"], 1], *inside["grants"]]
-    by_column = {item[0] for item in inside["columns"] if item[1] == role}
-    inside["columns"] = [
-        item
-        for item in inside["columns"]
-        if item[1] != role or item[0] not in declared.schemas or role in declared.above | declared.connects
-    ]
-    for group in groups:
-        space, kind, its_owner, acl, _ = group
-        if space and space not in declared.schemas:
-            continue
-        if (
-            kind == "table"
-            and space in by_column
-            and role not in declared.above | declared.connects | {its_owner}
-        ):
-            acl = [item for item in acl if item[0] != role]
-        verdict = judge(declared, kind, its_owner, acl)
-        gone = verdict.besides.get(role, frozenset())
-        kept = [item for item in acl if item[0] != role or not {item[1], item[1].rstrip("*")} & gone]
-        # Taking a grant option away leaves the privilege.
-        kept += [
-            [role, item[1][:-1], *item[2:]]
-            for item in acl
-            if item[0] == role and item[1] in gone and item[1][:-1] not in gone and item[1].endswith("*")
-            and declared.level(role) in ("read_write", "read_only")
-            and item[1][:-1] in RIGHTS[declared.level(role)][kind]
-        ]  # fmt: skip
-        new = [[role, item, its_owner] for item in sorted(verdict.lacks.get(role, ()))]
-        group[3] = kept + new
-    database["acl"] = groups[0][3]
-    missing, besides = judge_defaults(declared, inside["defaults"])
-    left = {tuple(item) for item in inside["defaults"]} - {item for item in besides if item[3] == role}
-    inside["defaults"] = sorted(left | {item for item in missing if item[3] == role})
 
 
 # -- properties --------------------------------------------------------------------------------------
@@ -361,7 +252,7 @@ def test_one_plan_is_enough(declared: Any, allow_loss: list[str], state: dict[st
     assume(not [message for kind in KINDS for message in kind.problems(wanted, look(wanted, state))])
     plan = planned(wanted, state)
     for change in plan.changes:
-        apply(wanted, state, change)
+        state = dict(apply(wanted, state, change))
     assert [change.text() for change in planned(wanted, state).changes] == []
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service of docs/extending.md: one module and one row give it everything that the other services have."""
+"""The service and the kind of object of docs/extending.md: each has everything that the built-in ones have."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class Extended(Instance):
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Extended]:
     repository = examples.copy(tmp_path_factory.mktemp("copy"))
     examples.apply("A service", repository)
+    examples.apply("A kind of object", repository)
     subprocess.run([sys.executable, "scripts/generate.py"], cwd=repository, check=True, capture_output=True)
     (repository / ".collections").symlink_to(ROOT / ".collections")
     made = Extended(
@@ -139,3 +140,32 @@ def test_without_it_nothing_of_it_remains(instance: Extended) -> None:
     assert instance.responder not in docker("ps", "--all", "--format", "{{.Names}}").split()
     assert not (instance.directory / "secrets/responder_token").exists()
     assert instance.deploy().recap["changed"] == 0
+
+
+def origins(instance: Extended) -> str:
+    return instance.sql(
+        "select coalesce(string_agg(roname, ' ' order by roname), '') from pg_replication_origin"
+    )
+
+
+def test_a_kind_of_object_is_planned_applied_and_checked(instance: Extended) -> None:
+    instance.declare(postgres_replication_origins=[{"name": "stock"}])
+    predicted, real = instance.deploy("--check"), instance.deploy()
+    assert predicted.plan == real.plan
+    assert any("create replication origin stock" in line for line in real.plan)
+    assert origins(instance) == "stock"
+    assert instance.deploy().recap["changed"] == 0
+    instance.sql("select pg_replication_origin_drop('stock')")
+    drifted = instance.play("check")
+    assert drifted.code != 0 and "replication origin stock" in drifted.output
+    instance.deploy()
+    assert origins(instance) == "stock"
+
+
+def test_a_kind_of_object_is_not_lost_without_permission(instance: Extended) -> None:
+    instance.declare(postgres_replication_origins=[{"name": "stock", "state": "absent"}])
+    instance.deploy()
+    assert origins(instance) == "stock"
+    instance.declare(postgres_allow_loss=["replication origin stock"])
+    instance.deploy()
+    assert origins(instance) == ""

@@ -28,7 +28,7 @@ from ansible_collections.aza.pg.plugins.module_utils.services.declaration import
 
 COMPOSE = "compose.yml"
 # The variables with what the server should hold, and the key of each in ``Desired.objects``.
-OBJECTS = ("roles", "databases", "hba", "ident", "undeclared", "allow_loss")
+OBJECTS = (*objects.DECLARED, "undeclared", "allow_loss")
 
 
 def describe(declaration: Declaration, to_yaml: Callable[[Any], str]) -> Desired:

@@ -186,16 +186,18 @@ def _moment(value: Any) -> str:
     return "is not a time; write 2027-01-31 or 2027-01-31 18:00+00"
 
 
-_KINDS = [kind.name for kind in KINDS]
+_KINDS = [kind.name for kind in KINDS if kind.apply]
 
 
 def _loss(value: Any) -> str:
-    kind, _, name = str(value).partition(" ")
-    if kind not in _KINDS:
-        return f"is not a kind and a name, like 'database shop'{did_you_mean(kind, _KINDS)}"
+    text = str(value)
+    kind = next((kind for kind in _KINDS if text == kind or text.startswith(f"{kind} ")), "")
+    if not kind:
+        return f"is not a kind and a name, like 'database shop'{did_you_mean(text.partition(' ')[0], _KINDS)}"
+    name = text.removeprefix(kind).strip()
     if kind in ("schema", "extension") and "." not in name:
         return f"names no {kind}; write '{kind} DATABASE.NAME'"
-    return "" if name.strip() else f"names no {kind}"
+    return "" if name else f"names no {kind}"
 
 
 _NAME_SCHEMA = {"minLength": 1, "maxLength": 63, "pattern": "^[^\u0000-\u001f]*$"}

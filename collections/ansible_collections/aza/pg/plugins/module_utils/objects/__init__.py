@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
@@ -30,6 +30,8 @@ from ansible_collections.aza.pg.plugins.module_utils.planning.change import Chan
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
 
+T = TypeVar("T")
+
 KINDS: tuple[Kind, ...] = (
     settings.KIND,
     configuration.KIND,
@@ -47,8 +49,24 @@ KINDS: tuple[Kind, ...] = (
     *unmanaged_inside.KINDS,
 )
 
-SERVER: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.server.items()}
-INSIDE: dict[str, str] = {key: sql for kind in KINDS for key, sql in kind.inside.items()}
+
+def _merged(tables: Iterable[Mapping[str, T]]) -> dict[str, T]:
+    """Return all entries of the kinds' tables.
+
+    :raises ValueError: two kinds use the same key, so one of them would get the other's answers.
+    """
+    merged: dict[str, T] = {}
+    for table in tables:
+        if twice := sorted(merged.keys() & table.keys()):
+            raise ValueError(f"two kinds of objects use the key {twice[0]!r}")
+        merged.update(table)
+    return merged
+
+
+SERVER: dict[str, str] = _merged(kind.server for kind in KINDS)
+INSIDE: dict[str, str] = _merged(kind.inside for kind in KINDS)
+# The keys of ``Desired.objects``: ``roles`` for postgres_roles.
+DECLARED: dict[str, Callable[[Any], Any]] = _merged(kind.declared for kind in KINDS)
 
 
 def questions(wanted: Desired) -> tuple[dict[str, str], dict[str, str]]:
@@ -62,8 +80,7 @@ def questions(wanted: Desired) -> tuple[dict[str, str], dict[str, str]]:
 
 def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
     """The declaration of all kinds in full form: ``Desired.objects``. What no kind knows is kept as it is."""
-    known = {key: bring for kind in KINDS for key, bring in kind.declared.items()}
-    return {key: known[key](value) if key in known else value for key, value in given.items()}
+    return {key: DECLARED[key](value) if key in DECLARED else value for key, value in given.items()}
 
 
 def plan(wanted: Desired, found: Observed) -> Iterator[Change]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.objects import pool_lookup, slots
+from ansible_collections.aza.pg.plugins.module_utils.objects import pool_lookup, roles, slots
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import given
@@ -63,14 +63,14 @@ def test_one_plan_is_enough_for_the_lookup(stack: str, there: str) -> None:
         server = pool_lookup.KIND.simulate(wanted, server, create)
         server = {**server, "pool_lookup": {**server["pool_lookup"], "source": "select 1", "execute": [""]}}
     if there != "nothing":
-        server = {**server, "roles": {pool_lookup.POOL_AUTH: {}, "app": {}}}
+        server = {**server, "roles": {roles.POOL_AUTH: {}, "app": {}}}
     plan = list(pool_lookup.KIND.plan(wanted, Observed(server=server)))
     uses = wanted.service(pool_lookup.POOLER) is not None
     assert bool(plan) is (uses or there != "nothing")
     for change in plan:
         server = pool_lookup.KIND.simulate(wanted, server, change)
     assert not list(pool_lookup.KIND.plan(wanted, Observed(server=server)))
-    assert (pool_lookup.POOL_AUTH in server["roles"]) is (uses and there != "nothing")
+    assert (roles.POOL_AUTH in server["roles"]) is (uses and there != "nothing")
     assert there == "nothing" or "app" in server["roles"]
 
 

@@ -35,7 +35,7 @@ def use(repository: Path, program: str) -> object:
 
 
 def test_every_section_has_an_example() -> None:
-    assert set(examples.sections()) == {"A variable", "An extension", "A service"}
+    assert set(examples.sections()) == {"A variable", "An extension", "A service", "A kind of object"}
 
 
 def test_a_variable_works_with_two_places(repository: Path) -> None:
@@ -84,3 +84,50 @@ print(json.dumps(sorted(entry.name for entry in chosen.extensions)))
 """,
     )
     assert isinstance(found, list) and name in found
+
+
+def test_a_kind_of_object_is_a_module_a_row_and_a_variable(repository: Path) -> None:
+    changed = examples.apply("A kind of object", repository)
+    assert len(changed) == 4 and len(set(changed)) == 3
+    run(repository, "scripts/generate.py")
+    assert "postgres_replication_origins" in (repository / "docs/reference/settings.md").read_text()
+    found = use(
+        repository,
+        """
+from ansible_collections.aza.pg.plugins.module_utils import objects
+from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
+from ansible_collections.aza.pg.plugins.module_utils.inventory.check import check_host
+from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
+from ansible_collections.aza.pg.plugins.module_utils.objects import replication_origins
+from ansible_collections.aza.pg.tests.unit.declarations import SPECS, describe
+lost = "replication origin old"
+wanted = describe(
+    replication_origins=[{"name": "stock"}, {"name": "old", "state": "absent"}], allow_loss=[lost]
+)
+server = {"replication_origins": ["old", "other"]}
+plan = list(replication_origins.KIND.plan(wanted, Observed(server=server)))
+for change in plan:
+    server = objects.simulate(wanted, server, change)
+asked, _ = objects.questions(wanted)
+parts = [type(planning.part_of(change)).__name__ for change in plan]
+wrong = check_host("db1", {"postgres_replication_origins": [{"nmae": "x"}], "postgres_allow_loss": [lost]}, SPECS)
+print(json.dumps({
+    "plan": [[change.action, change.object, change.effect] for change in plan],
+    "then": sorted(server["replication_origins"]),
+    "again": len(list(replication_origins.KIND.plan(wanted, Observed(server=server)))),
+    "asked": "pg_replication_origin" in asked["replication_origins"],
+    "parts": parts,
+    "first": [c.object for c in objects.plan(wanted, Observed()) if c.kind == "replication origin"],
+    "wrong": [problem.message for problem in wrong],
+}))
+""",
+    )
+    assert isinstance(found, dict)
+    assert found["plan"] == [
+        ["create", "replication origin stock", "sql"],
+        ["drop", "replication origin old", "data"],
+    ]
+    assert found["then"] == ["other", "stock"] and found["again"] == 0
+    assert found["asked"] and set(found["parts"]) == {"Objects"}
+    assert found["first"] == ["replication origin stock"]
+    assert "Valid keys: name, state" in found["wrong"][0]

@@ -21,9 +21,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests")]
 
-from ansible_collections.aza.pg.plugins.module_utils import objects  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.instance import observe as observing  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning  # noqa: E402
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired  # noqa: E402
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server  # noqa: E402
 
@@ -117,7 +117,7 @@ def measure(pg: Server, wanted: Desired, rounds: int) -> dict[str, list[float]]:
         return result
 
     for _ in range(rounds):
-        asked = server.Question((), {}, observing.databases(wanted), *objects.questions(wanted))
+        asked = server.Question((), {}, observing.databases(wanted), *server_objects.questions(wanted))
         timed("observe the server", server.observe, wanted.socket_dir, "postgres", asked)
         everything = "observe, with the host and the passwords"
         seen = timed(everything, observing.observe, wanted, pg.docker, pg.secrets)

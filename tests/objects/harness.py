@@ -20,12 +20,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-from ansible_collections.aza.pg.plugins.module_utils import objects as kinds
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.host.facts import host_facts
 from ansible_collections.aza.pg.plugins.module_utils.instance import observe as observing
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance.describe import describe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
@@ -267,8 +267,11 @@ class Server:
     def findings(self, wanted: Desired) -> list[str]:
         """What a check says about the server's objects besides changes."""
         found = observing.observe(wanted, self.docker, self.secrets)
-        message = [f"{item.severity} {item.what}: {item.message}" for item in kinds.undeclared(wanted, found)]
-        for item in (*kinds.findings(wanted, found), *tls.findings(wanted, found)):
+        message = [
+            f"{item.severity} {item.what}: {item.message}"
+            for item in server_objects.undeclared(wanted, found)
+        ]
+        for item in (*server_objects.findings(wanted, found), *tls.findings(wanted, found)):
             message.append(
                 f"{item.state} {item.what}: {item.message}{f'; {item.remedy}' if item.remedy else ''}"
             )

@@ -10,8 +10,8 @@ from operator import itemgetter
 
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
+from ansible_collections.aza.pg.plugins.module_utils.instance.server_objects import undeclared
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.objects import undeclared
 
 from support.edits import DECLARED, SETTINGS, UNMANAGED, rounds
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ansible_collections.aza.pg.plugins.module_utils import objects
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.objects import extensions, loss, privileges
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 
@@ -122,8 +122,8 @@ def names() -> set[str]:
     modules = (server, privileges, extensions)
     texts = [text for module in modules for text in vars(module).values() if isinstance(text, str)]
     queries = [
-        *objects.SERVER.values(),
-        *objects.INSIDE.values(),
+        *server_objects.SERVER.values(),
+        *server_objects.INSIDE.values(),
         loss.DATABASE,
         loss.within([("shop", "schema", "old")]),
     ]

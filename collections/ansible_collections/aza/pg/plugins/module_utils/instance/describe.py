@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import container_drift
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.names import base_directory, identity
 from ansible_collections.aza.pg.plugins.module_utils.model.service import (
@@ -28,7 +28,7 @@ from ansible_collections.aza.pg.plugins.module_utils.services.declaration import
 
 COMPOSE = "compose.yml"
 # The variables with what the server should hold, and the key of each in ``Desired.objects``.
-OBJECTS = (*objects.DECLARED, "undeclared", "allow_loss")
+OBJECTS = (*server_objects.DECLARED, "undeclared", "allow_loss")
 
 
 def describe(declaration: Declaration, to_yaml: Callable[[Any], str]) -> Desired:
@@ -69,6 +69,7 @@ def describe(declaration: Declaration, to_yaml: Callable[[Any], str]) -> Desired
         ),
         settings=pg.normalise(variables["postgres_settings"]),
         superuser=variables["postgres_user"],
+        service_roles=registry.roles(),
         database=variables["postgres_database"],
         memory_mb=declaration.tuned.memory_mb,
         cpus=float(variables["postgres_cpus"]),
@@ -95,7 +96,7 @@ def _objects(declaration: Declaration, services: Sequence[Service]) -> dict[str,
     """Return what the inventory declares in the server, and what the stack itself needs there."""
     variables = declaration.variables
     given = {key: declaration.value(f"postgres_{key}") for key in OBJECTS} | {"preload": declaration.preload}
-    declared = objects.normalise(given)
+    declared = server_objects.normalise(given)
     declared["preload"] = {**declared.get("preload", {}), "declared": list(declaration.libraries)}
     declared["initdb_args"] = variables["postgres_initdb_args"]
     for service in services:
@@ -108,7 +109,7 @@ def _objects(declaration: Declaration, services: Sequence[Service]) -> dict[str,
 
 def _add_roles(declared: dict[str, Any], own: Sequence[Mapping[str, Any]], whose: str, instead: str) -> None:
     """Add the stack's own roles to the declared ones, which must have other names."""
-    added = objects.normalise({"roles": list(own)})["roles"]
+    added = server_objects.normalise({"roles": list(own)})["roles"]
     for role in added:
         if any(item["name"] == role["name"] for item in declared.get("roles", ())):
             raise AzaError(

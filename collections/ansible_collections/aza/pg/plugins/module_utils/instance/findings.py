@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance.readiness import Readiness
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
@@ -61,7 +61,7 @@ def judge(
     if found.server is not None:
         yield from server(found.server)
         yield from undeclared(wanted, found)
-        yield from objects.findings(wanted, found)
+        yield from server_objects.findings(wanted, found)
         yield from huge_pages.findings(wanted, found)
         yield from tuning(predicted, found.server)
 
@@ -149,7 +149,7 @@ def _texts(value: object) -> list[str]:
 
 def undeclared(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What is there and was not declared: found, and never removed on its own."""
-    for item in objects.undeclared(wanted, found):
+    for item in server_objects.undeclared(wanted, found):
         ignore = f"postgres_undeclared: {{{item.policy}: ignore}}"
         remedy = f"{item.remedy or 'declare it, with state: absent if it must go'}; or {ignore}"
         yield Finding("undeclared", item.severity, ": ".join(filter(None, (item.what, item.message))), remedy)

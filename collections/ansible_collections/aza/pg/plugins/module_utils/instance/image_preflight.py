@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.host.cache import cache, remove_unused
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance.preflight_statements import (
     Statement,
     initdb_arguments,
@@ -167,7 +167,7 @@ def needed(plan: Plan) -> bool:
         isinstance(change.detail, SettingDetail)
         or path_of(change) in _FILES
         or (change.kind == "container" and change.action in ("create", "recreate"))
-        or objects.is_tried(change)
+        or server_objects.is_tried(change)
         for change in (*plan.changes, *plan.held)
     )
 

@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import (
     container_drift,
@@ -23,7 +22,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import PROJECT, Docker, subnets
 from ansible_collections.aza.pg.plugins.module_utils.host.facts import engine_facts, host_facts
-from ansible_collections.aza.pg.plugins.module_utils.instance import location
+from ansible_collections.aza.pg.plugins.module_utils.instance import location, server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance import ownership_record as record
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import ContainerFacts, FileFacts, Observed
@@ -267,7 +266,7 @@ def _server(
             wanted.socket_dir,
             wanted.superuser,
             server.Question(
-                names, _passwords(wanted, secrets), databases(wanted), *objects.questions(wanted)
+                names, _passwords(wanted, secrets), databases(wanted), *server_objects.questions(wanted)
             ),
         ), ""
     except server.ServerError as error:

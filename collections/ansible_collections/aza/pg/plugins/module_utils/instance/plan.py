@@ -6,9 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
-from ansible_collections.aza.pg.plugins.module_utils.instance import container_parts, files, host_parts
+from ansible_collections.aza.pg.plugins.module_utils.instance import (
+    container_parts,
+    files,
+    host_parts,
+    server_objects,
+)
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.part import Part
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
@@ -19,19 +23,21 @@ from ansible_collections.aza.pg.plugins.module_utils.services.registry import SE
 
 
 class Objects(Part):
-    """What the server holds: every kind of ``objects.KINDS``."""
+    """What the server holds: every kind of ``server_objects.KINDS``."""
 
-    kinds = tuple(kind.name for kind in objects.KINDS if kind.apply)
+    kinds = tuple(kind.name for kind in server_objects.KINDS if kind.apply)
 
     def plan(self, wanted: Desired, found: Observed, planned: Sequence[Change]) -> Iterator[Change]:
-        yield from objects.plan(wanted, found)
+        yield from server_objects.plan(wanted, found)
 
     def apply(self, context: Context, change: Change) -> None:
-        objects.apply(context, change)
+        server_objects.apply(context, change)
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
         return (
-            replace(found, server=objects.simulate(wanted, found.server, change)) if found.server else found
+            replace(found, server=server_objects.simulate(wanted, found.server, change))
+            if found.server
+            else found
         )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages, ports
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance.host_parts import is_renewed
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.names import IPV6_SUFFIX
@@ -100,7 +100,7 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
         )
     if wanted.huge_pages_mb:
         result += huge_pages.problems(wanted, found, is_renewed(wanted, found))
-    result += objects.problems(wanted, found)
+    result += server_objects.problems(wanted, found)
     return result
 
 

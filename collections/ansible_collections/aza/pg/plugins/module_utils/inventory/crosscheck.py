@@ -22,7 +22,6 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     written,
 )
 from ansible_collections.aza.pg.plugins.module_utils.objects.hba import IDENT_MAP
-from ansible_collections.aza.pg.plugins.module_utils.objects.roles import MONITOR
 from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
 from ansible_collections.aza.pg.plugins.module_utils.services.base import Service
 from ansible_collections.aza.pg.plugins.module_utils.services.registry import SERVICES
@@ -49,7 +48,9 @@ def contradictions(
         "role",
         ("postgres_roles",),
         values.get("postgres_roles"),
-        given=frozenset(predefined()) | {administrator, MONITOR},
+        given=frozenset(predefined())
+        | {administrator}
+        | {role["name"] for service in SERVICES if not service.removes_roles for role in service.roles},
     )
     databases = Declared.read(
         "database",

@@ -18,8 +18,8 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
+from ansible_collections.aza.pg.plugins.module_utils.instance.server_objects import KINDS
 from ansible_collections.aza.pg.plugins.module_utils.model.names import CLUSTER_NAME
-from ansible_collections.aza.pg.plugins.module_utils.objects import KINDS
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import unfit_name, unfit_sign
 from ansible_collections.aza.pg.plugins.module_utils.quantity import megabytes, seconds
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg

@@ -31,6 +31,8 @@ class Desired:
     other_network: str = ""  # the name of a network with IPv6, or without it, whichever it has not
     settings: Mapping[str, str] = field(default_factory=dict)
     superuser: str = "postgres"
+    # The roles that services can have in the server → what their members can do that otherwise only a superuser can.
+    service_roles: Mapping[str, str] = field(default_factory=dict)
     database: str = "postgres"
     memory_mb: int = 0
     cpus: float = 0

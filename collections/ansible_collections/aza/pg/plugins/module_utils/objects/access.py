@@ -13,7 +13,6 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, unknown_key
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.objects.roles import STACK_ROLES
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import owner
 
 LEVELS = ("read_write", "read_only", "connect")
@@ -108,7 +107,10 @@ def access(
     above = {its_owner, wanted.superuser, "pg_database_owner"}
     levels = {role: level for level in LEVELS[:2] for role in given[level] if role not in above}
     # Who owns a schema here, who watches the server, and the stack's own roles have to get in.
-    connects = {*given["connect"], *_monitors(roles), *_schema_owners(entry)} - {*levels, *above}
+    connects = {*given["connect"], *_monitors(roles, wanted.service_roles), *_schema_owners(entry)} - {
+        *levels,
+        *above,
+    }
     creators = {its_owner, *owners}
     return Access(
         levels=levels,
@@ -120,10 +122,10 @@ def access(
     )
 
 
-def _monitors(roles: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _monitors(roles: Iterable[Mapping[str, Any]], service_roles: Iterable[str]) -> Iterator[str]:
     for item in roles:
         groups = {group["role"] if isinstance(group, Mapping) else group for group in item["member_of"]}
-        if item["state"] == "present" and ("pg_monitor" in groups or item["name"] in STACK_ROLES):
+        if item["state"] == "present" and ("pg_monitor" in groups or item["name"] in service_roles):
             yield item["name"]
 
 

@@ -42,7 +42,6 @@ _POWERFUL = {
     "pg_read_server_files": "read every file that the server can read",
     "pg_write_server_files": "write every file that the server can write",
 }
-_OWN = (*roles.STACK_ROLES, REPLICATOR)
 
 
 # -- the plan --------------------------------------------------------------------------------------
@@ -257,14 +256,14 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     facts = found.server or {}
     grants = _by_pair(facts["memberships"])
     declared = {item["name"] for item in wanted.objects.get("roles", ())}
-    links = _Links(grants)
+    links, own = _Links(grants), {*wanted.service_roles, REPLICATOR}
     for pair, given in sorted(grants.items()):
         member, role = pair
         options = _joined(given)
         settled = member in declared or facts["roles"].get(member, {}).get("superuser")
         if settled or not any(options.values()) or (pair in STOCK and not options["admin"]):
             continue
-        power = _power(role, links, facts["roles"])
+        power = _power(role, links, facts["roles"], wanted.service_roles)
         concerned = [name for name in facts["roles"] if name != role and links.reaches(name, member)]
         who = words(sorted(concerned)) or "its members, if it gets any,"
         revoked = "; ".join(
@@ -275,11 +274,11 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
             message = (
                 f"PostgreSQL's own role is given another one, so that {who} can {power or f'act as {role}'}"
             )
-        elif power or role in _OWN:
+        elif power or role in own:
             message = f"with it {who} can {power or f'act as {role}, a role of aza-pg itself'}"
         else:
             continue
-        severity = "red" if power or role in _OWN else "yellow"
+        severity = "red" if power or role in own else "yellow"
         yield Undeclared("memberships", severity, f"membership {_name(pair)}", message, revoked)
     for pair in STOCK:
         if pair not in grants:
@@ -288,15 +287,15 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
             yield Undeclared("memberships", "yellow", f"membership {_name(pair)}", message, remedy)
 
 
-def _power(role: str, links: _Links, known: Mapping[str, Any]) -> str:
+def _power(role: str, links: _Links, known: Mapping[str, Any], service_roles: Mapping[str, str]) -> str:
     """What a member can do that only a superuser should, through any number of roles; empty for nothing of the kind."""
-    above = [name for name in sorted({role, *known, *_POWERFUL}) if links.reaches(role, name)]
+    named = sorted({role, *known, *service_roles}) + sorted(_POWERFUL)
+    above = [name for name in named if links.reaches(role, name)]
     for name in above:
         if known.get(name, {}).get("superuser"):
             return f"become the superuser {name}"
-    if roles.POOL_AUTH in above:
-        return "read the password verifiers of all logins"
-    return next((_POWERFUL[name] for name in above if name in _POWERFUL), "")
+    powers = {**_POWERFUL, **service_roles}
+    return next((powers[name] for name in above if powers.get(name)), "")
 
 
 # -- carrying it out -------------------------------------------------------------------------------

@@ -20,11 +20,6 @@ from ansible_collections.aza.pg.plugins.module_utils.planning.change import Chan
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 
 VARIABLE = "postgres_roles"
-# The exporter's own role: the stack declares it where it runs one.
-MONITOR = "aza_monitor"
-# PgBouncer's: as whom it looks up who logs in, and as whom its health check asks.
-POOL_AUTH, POOL_HEALTH = "aza_pgbouncer", "aza_health"
-STACK_ROLES = (MONITOR, POOL_AUTH, POOL_HEALTH)
 DEFAULTS: dict[str, Any] = {
     "state": "present",
     "login": True,
@@ -416,7 +411,7 @@ def _fresh(wanted: Desired) -> dict[str, Any]:
 
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     facts = found.server or {}
-    known = {wanted.superuser, *STACK_ROLES, *(item["name"] for item in _declared(wanted))}
+    known = {wanted.superuser, *wanted.service_roles, *(item["name"] for item in _declared(wanted))}
     for name, role in facts["roles"].items():
         if name in known or name.startswith("pg_"):
             continue

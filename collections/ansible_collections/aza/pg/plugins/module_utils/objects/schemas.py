@@ -168,7 +168,7 @@ def _dropped(wanted: Desired, entry: Mapping[str, Any], item: Mapping[str, Any],
     )
 
 
-# The stack's own (``pool_lookup.py``), by database.
+# The stack's own (``server/own_schema.py``), by database.
 STACK_SCHEMAS = {"postgres": ("aza_pg",)}
 
 

@@ -4,9 +4,9 @@ with a superuser's rights, and large objects of others. What belongs to an exten
 
 from __future__ import annotations
 
-from ansible_collections.aza.pg.plugins.module_utils.objects.pool_lookup import SCHEMA as LOOKUP_SCHEMA
 from ansible_collections.aza.pg.plugins.module_utils.objects.unmanaged import Row, kind_inside, own
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, quoted, words
+from ansible_collections.aza.pg.plugins.module_utils.server.own_schema import LOOKUP
 
 _EVENT_TRIGGERS = f"""
     select t.evtname as name, t.evtevent as event, t.evtenabled <> 'D' as enabled, r.rolname as owner,
@@ -87,7 +87,7 @@ _FUNCTIONS = f"""
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.oid = p.proowner
         join pg_language l on l.oid = p.prolang
         where p.oid >= 16384 and (p.prosecdef and r.rolsuper or {_UNLIMITED}) and {own("pg_proc", "p")}
-        and not (current_database() = 'postgres' and n.nspname = '{LOOKUP_SCHEMA}' and p.proname = 'user_lookup')
+        and not (current_database() = 'postgres' and n.nspname || '.' || p.proname = '{LOOKUP}')
     ) f where public or json_array_length(callers) > 0"""
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 SCHEMA = "aza_pg"
 SENTINEL = f"{SCHEMA}.sentinel"
+# The function that looks up the password verifier of a login.
+LOOKUP = f"{SCHEMA}.user_lookup"
 
 # Null where there is no such schema. An owner that is not the bootstrap superuser has an entry in pg_shdepend.
 OBSERVE = f"""(

@@ -14,6 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import ContainerFacts, Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec, File, container_name
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 
@@ -74,6 +75,10 @@ class Service:
     way_out = ""
     # Whether these roles are removed with the service, so that no declared role may have their names.
     removes_roles = False
+    # Role → what its members can do that otherwise only a superuser can.
+    powers: Mapping[str, str] = {}
+    # The kinds of objects that it needs in the server besides its roles.
+    kinds: tuple[Kind, ...] = ()
     # Of these, the roles that log in through the server's Unix socket with a password.
     socket_roles: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()

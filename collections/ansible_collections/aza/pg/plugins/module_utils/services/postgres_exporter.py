@@ -18,7 +18,6 @@ from urllib.parse import urlencode
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec, File
-from ansible_collections.aza.pg.plugins.module_utils.objects.roles import MONITOR as MONITOR
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.server import pinned
 from ansible_collections.aza.pg.plugins.module_utils.services.base import (
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 SECRET = "exporter_password"
 PASSWORD_PATH = f"secrets/{SECRET}"
 # The name of the role's password among the secrets of all roles.
+MONITOR = "aza_monitor"
 PASSWORD = f"roles/{MONITOR}"
 PORT = 9187
 # A user that nothing else on the host or in the image is.

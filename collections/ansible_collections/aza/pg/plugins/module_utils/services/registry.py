@@ -35,6 +35,11 @@ def secrets(services: Sequence[Service] = SERVICES) -> Iterator[Secret]:
         yield from item.secrets
 
 
+def roles() -> dict[str, str]:
+    """Return the roles that services can have in the server → what their members can do, empty for nothing special."""
+    return {role["name"]: item.powers.get(role["name"], "") for item in SERVICES for role in item.roles}
+
+
 def clientless(project: str, container: str) -> bool:
     """Return whether a container of the project belongs to a service that no client is connected to."""
     return any(container_name(project, item.name) == container for item in SERVICES if not item.has_clients)

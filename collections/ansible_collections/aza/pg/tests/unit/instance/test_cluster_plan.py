@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.aza.pg.plugins.module_utils import objects
-from ansible_collections.aza.pg.plugins.module_utils.instance import findings, preflight
+from ansible_collections.aza.pg.plugins.module_utils.instance import findings, preflight, server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
@@ -27,7 +26,7 @@ STANDBY = {**PRIMARY, "in_recovery": True}
 @pytest.fixture(autouse=True)
 def _slots_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = Kind("role", declared=roles.KIND.declared)
-    monkeypatch.setattr(objects, "KINDS", (bare, slots.KIND))
+    monkeypatch.setattr(server_objects, "KINDS", (bare, slots.KIND))
 
 
 def member(host: str, first: dict[str, Any], second: dict[str, Any], **more: Any) -> Desired:

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.instance import findings
+from ansible_collections.aza.pg.plugins.module_utils.instance import findings, server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance.readiness import Readiness
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.details import ResetDetail
@@ -65,7 +64,7 @@ def states(found: Iterable[Finding]) -> list[str]:
 @pytest.fixture(autouse=True)
 def _no_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kinds have tests of their own."""
-    monkeypatch.setattr(objects, "KINDS", ())
+    monkeypatch.setattr(server_objects, "KINDS", ())
 
 
 def test_an_instance_that_is_well_is_green() -> None:
@@ -184,7 +183,7 @@ def test_undeclared_objects_and_findings_of_kinds(monkeypatch: pytest.MonkeyPatc
         undeclared=lambda *_: iter((stray,)),
         findings=lambda *_: iter((behind,)),
     )
-    monkeypatch.setattr(objects, "KINDS", (kind,))
+    monkeypatch.setattr(server_objects, "KINDS", (kind,))
     message = list(findings.judge(WANTED, FOUND, Plan(), Readiness("")))
     assert behind in message
     (found,) = [item for item in message if item.what == "undeclared"]

@@ -12,10 +12,10 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight as trial
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.details import (
     FileDetail,
@@ -181,7 +181,7 @@ def test_it_is_tried_when_it_changes_now_or_once_it_is_permitted(change: Change,
 
 # -- what is declared in the server ----------------------------------------------------------------
 
-DECLARED = objects.normalise(
+DECLARED = server_objects.normalise(
     {
         "databases": [
             {"name": "plain"},
@@ -222,7 +222,7 @@ def test_the_statements_that_are_tried() -> None:
 
 
 def test_nothing_is_tried_where_nothing_needs_a_servers_word() -> None:
-    plain = objects.normalise({"databases": [{"name": "shop"}], "roles": [{"name": "shop"}]})
+    plain = server_objects.normalise({"databases": [{"name": "shop"}], "roles": [{"name": "shop"}]})
     docker = Fake()
     trial.check(replace(WANTED, objects=plain), FRESH, docker)
     assert docker.stdin.splitlines()[4] == ""

@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
-from ansible_collections.aza.pg.plugins.module_utils.instance import preflight, verbs
+from ansible_collections.aza.pg.plugins.module_utils.instance import preflight, server_objects, verbs
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.details import ResetDetail
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
@@ -49,7 +48,7 @@ def _objects(wanted: Desired, found: Observed) -> Iterator[Change]:
 @pytest.fixture(scope="module", autouse=True)
 def _few_kinds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "KINDS", (ROLE, DATABASE, hba.KIND))
+        patch.setattr(server_objects, "KINDS", (ROLE, DATABASE, hba.KIND))
         yield
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.aza.pg.plugins.module_utils import objects
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects import (
     access,
@@ -234,7 +234,7 @@ def test_an_extension_waits_for_the_container_that_brings_its_library() -> None:
     declared = {"needed": {"pg_cron": "pg_cron"}, "declared": ["pg_cron"]}
     wanted = describe([{"name": "postgres", "extensions": ["pg_cron"]}])
     wanted = type(wanted)(**{**vars(wanted), "objects": {**wanted.objects, "preload": declared}})
-    found = Observed(server={**objects.fresh(wanted), "preloaded": "auto_explain"}, volume=True)
+    found = Observed(server={**server_objects.fresh(wanted), "preloaded": "auto_explain"}, volume=True)
     assert not list(extensions.KIND.problems(wanted, found))
     (change,) = extensions.KIND.plan(wanted, found)
     container = Change("container", "x", "recreate", effect="recreate", id="container postgres")
@@ -267,7 +267,7 @@ def test_the_first_plan_is_whole_before_there_is_a_server() -> None:
     wanted = describe(
         [{"name": "postgres", "schemas": ["api"], "extensions": ["hstore"], "access": {"read_only": ["web"]}}]
     )
-    found = Observed(server=objects.fresh(wanted))
+    found = Observed(server=server_objects.fresh(wanted))
     kinds = (databases.KIND, schemas.KIND, extensions.KIND, privileges.KIND)
     assert [change.text() for kind in kinds for change in kind.plan(wanted, found)] == [
         "create schema postgres.api  owner postgres",

@@ -16,6 +16,8 @@ from ansible_collections.aza.pg.plugins.module_utils.model.observed import Obser
 from ansible_collections.aza.pg.plugins.module_utils.objects import memberships, roles
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.roles import AUTH
+from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import MONITOR
 from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -372,8 +374,8 @@ def said_of_team() -> str:
         ([grant("bob", "boss", admin=True, inherit=False, set=False)], ["bob in boss"]),
         ([grant("bob", "boss", inherit=False, set=False)], []),
         ([grant("bob", "pg_execute_server_program")], ["bob in pg_execute_server_program"]),
-        ([grant("bob", roles.POOL_AUTH)], [f"bob in {roles.POOL_AUTH}"]),
-        ([grant("bob", roles.MONITOR)], [f"bob in {roles.MONITOR}"]),
+        ([grant("bob", AUTH)], [f"bob in {AUTH}"]),
+        ([grant("bob", MONITOR)], [f"bob in {MONITOR}"]),
         ([grant("bob", "replicator")], ["bob in replicator"]),
         ([grant("bob", "pg_read_all_data")], []),
         ([grant("bob", "team")], []),
@@ -381,7 +383,7 @@ def said_of_team() -> str:
     ],
 )
 def test_an_undeclared_role_with_a_superusers_power_is_red(grants: list[Any], red: list[str]) -> None:
-    known = {**dict.fromkeys(("bob", "team", "replicator", *roles.STACK_ROLES), PLAIN), **POWER}
+    known = {**dict.fromkeys(("bob", "team", "replicator", *describe().service_roles), PLAIN), **POWER}
     found = server(roles=known, memberships=[*server()["memberships"], *grants])
     message = reported(found)
     assert [name for name, item in message.items() if item[0] == "red"] == red
@@ -423,7 +425,7 @@ def test_memberships_that_cannot_be() -> None:
 
 def test_undeclared_roles_are_told_and_superusers_are_red() -> None:
     found = server(
-        roles=dict.fromkeys(("a", "pg_mine", roles.MONITOR), PLAIN) | {"boss": {**PLAIN, "superuser": True}},
+        roles=dict.fromkeys(("a", "pg_mine", MONITOR), PLAIN) | {"boss": {**PLAIN, "superuser": True}},
         memberships=[grant("a", "pg_monitor")],
     )
     assert roles.KIND.undeclared

@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils import objects
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
-from ansible_collections.aza.pg.plugins.module_utils.objects import pool_lookup, roles, slots
+from ansible_collections.aza.pg.plugins.module_utils.objects import slots
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import lookup
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.roles import AUTH
 from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,20 +59,20 @@ def test_one_plan_is_enough_for_slots(
 @pytest.mark.parametrize("there", ["nothing", "another definition", "roles"])
 def test_one_plan_is_enough_for_the_lookup(stack: str, there: str) -> None:
     wanted = declarations.describe(stack=stack)
-    server: Any = {**objects.fresh(wanted), "roles": {}}
+    server: Any = {**server_objects.fresh(wanted), "roles": {}}
     if there == "another definition":
-        create = Change(pool_lookup.NAME, pool_lookup.FUNCTION, "create")
-        server = pool_lookup.KIND.simulate(wanted, server, create)
+        create = Change(lookup.NAME, lookup.FUNCTION, "create")
+        server = lookup.KIND.simulate(wanted, server, create)
         server = {**server, "pool_lookup": {**server["pool_lookup"], "source": "select 1", "execute": [""]}}
     if there != "nothing":
-        server = {**server, "roles": {roles.POOL_AUTH: {}, "app": {}}}
-    plan = list(pool_lookup.KIND.plan(wanted, Observed(server=server)))
-    uses = wanted.service(pool_lookup.POOLER) is not None
+        server = {**server, "roles": {AUTH: {}, "app": {}}}
+    plan = list(lookup.KIND.plan(wanted, Observed(server=server)))
+    uses = wanted.service(lookup.POOLER) is not None
     assert bool(plan) is (uses or there != "nothing")
     for change in plan:
-        server = pool_lookup.KIND.simulate(wanted, server, change)
-    assert not list(pool_lookup.KIND.plan(wanted, Observed(server=server)))
-    assert (roles.POOL_AUTH in server["roles"]) is (uses and there != "nothing")
+        server = lookup.KIND.simulate(wanted, server, change)
+    assert not list(lookup.KIND.plan(wanted, Observed(server=server)))
+    assert (AUTH in server["roles"]) is (uses and there != "nothing")
     assert there == "nothing" or "app" in server["roles"]
 
 

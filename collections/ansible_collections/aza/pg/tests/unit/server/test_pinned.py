@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.objects import pool_lookup
 from ansible_collections.aza.pg.plugins.module_utils.server import own_schema, pinned
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import lookup
 
 
 def read(options: str) -> dict[str, str]:
@@ -84,7 +84,7 @@ def test_a_table_of_others_is_not_trusted(wrong: dict[str, Any]) -> None:
 def test_a_pool_does_not_look_up_passwords_in_a_schema_of_others(has_pool: bool) -> None:
     wanted: Any = SimpleNamespace(service=lambda _: object() if has_pool else None)
     found: Any = SimpleNamespace(server={"own_schema": {**SCHEMA, "creators": ["shop"]}})
-    message = list(pool_lookup.KIND.problems(wanted, found))
+    message = list(lookup.KIND.problems(wanted, found))
     assert len(message) == has_pool
     found.server["own_schema"] = SCHEMA
-    assert not list(pool_lookup.KIND.problems(wanted, found))
+    assert not list(lookup.KIND.problems(wanted, found))

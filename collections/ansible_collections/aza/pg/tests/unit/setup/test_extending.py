@@ -94,7 +94,7 @@ def test_a_kind_of_object_is_a_module_a_row_and_a_variable(repository: Path) -> 
     found = use(
         repository,
         """
-from ansible_collections.aza.pg.plugins.module_utils import objects
+from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import check_host
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
@@ -107,8 +107,8 @@ wanted = describe(
 server = {"replication_origins": ["old", "other"]}
 plan = list(replication_origins.KIND.plan(wanted, Observed(server=server)))
 for change in plan:
-    server = objects.simulate(wanted, server, change)
-asked, _ = objects.questions(wanted)
+    server = server_objects.simulate(wanted, server, change)
+asked, _ = server_objects.questions(wanted)
 parts = [type(planning.part_of(change)).__name__ for change in plan]
 wrong = check_host("db1", {"postgres_replication_origins": [{"nmae": "x"}], "postgres_allow_loss": [lost]}, SPECS)
 print(json.dumps({
@@ -117,7 +117,7 @@ print(json.dumps({
     "again": len(list(replication_origins.KIND.plan(wanted, Observed(server=server)))),
     "asked": "pg_replication_origin" in asked["replication_origins"],
     "parts": parts,
-    "first": [c.object for c in objects.plan(wanted, Observed()) if c.kind == "replication origin"],
+    "first": [c.object for c in server_objects.plan(wanted, Observed()) if c.kind == "replication origin"],
     "wrong": [problem.message for problem in wrong],
 }))
 """,

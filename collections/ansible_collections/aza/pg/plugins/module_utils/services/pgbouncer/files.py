@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PgBouncer beside the server: many clients share few connections, each of them as itself. Pure.
 
-A client proves who it is to PgBouncer, which asks the server for the verifier (``objects/pool_lookup.py``) and logs in
+A client proves who it is to PgBouncer, which asks the server for the verifier (``lookup.py``) and logs in
 there with the same proof: nobody's password is kept here but those of PgBouncer's own two roles. Who may come in is
 what the server's own rules say of the network. All of its files are read again by ``RELOAD`` (``console.py``).
 """
@@ -15,8 +15,9 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, ContainerSpec, File
-from ansible_collections.aza.pg.plugins.module_utils.objects import pool_lookup
-from ansible_collections.aza.pg.plugins.module_utils.objects.roles import POOL_AUTH, POOL_HEALTH
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import lookup
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.roles import AUTH as AUTH
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.roles import HEALTH as HEALTH
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.settings import (
     AUTH_CONNECTIONS,
     FILES,
@@ -33,7 +34,6 @@ from ansible_collections.aza.pg.plugins.module_utils.yaml_values import text, tr
 
 NAME = "pgbouncer"
 VARIABLE_PREFIX = "postgres_pgbouncer"
-AUTH, HEALTH = POOL_AUTH, POOL_HEALTH
 # A name of ``stats_users``, who may only read at the console; the exporter uses it through the Unix socket.
 STATS_USER = "aza_stats"
 # By peer it cannot be: the user of the exporter's container has no name in PgBouncer's.
@@ -68,7 +68,7 @@ _STACK: Mapping[str, str] = {
     "auth_hba_file": "/etc/pgbouncer/pgbouncer_hba.conf",
     "auth_user": AUTH,
     "auth_dbname": AUTH,
-    "auth_query": f"SELECT usename, password FROM {pool_lookup.FUNCTION}($1)",
+    "auth_query": f"SELECT usename, password FROM {lookup.FUNCTION}($1)",
     "admin_users": AUTH,
 }
 _DEFAULTS: Mapping[str, str] = {

@@ -15,14 +15,21 @@ from ansible_collections.aza.pg.plugins.module_utils.planning.change import Chan
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
 from ansible_collections.aza.pg.plugins.module_utils.services.base import Definition, Secret, Service
-from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import console, drift, files, rules
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import (
+    console,
+    drift,
+    files,
+    lookup,
+    rules,
+)
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.roles import AUTH, HEALTH
 
 if TYPE_CHECKING:
     from ansible_collections.aza.pg.plugins.module_utils.services.declaration import Declaration
 
 _PASSWORDS = {
-    f"roles/{files.AUTH}": "PgBouncer, to look up who logs in",
-    f"roles/{files.HEALTH}": "PgBouncer's health check",
+    f"roles/{AUTH}": "PgBouncer, to look up who logs in",
+    f"roles/{HEALTH}": "PgBouncer's health check",
 }
 
 
@@ -35,18 +42,20 @@ class PgBouncer(Service):
     has_clients = True
     roles = (
         {
-            "name": files.AUTH,
+            "name": AUTH,
             "connection_limit": 5,
             "comment": "PgBouncer of aza-pg, which looks up who logs in",
         },
         {
-            "name": files.HEALTH,
+            "name": HEALTH,
             "connection_limit": 5,
             "comment": "the health check of PgBouncer of aza-pg",
         },
     )
     way_out = "set postgres_pgbouncer: false"
     removes_roles = True
+    powers: Mapping[str, str] = {AUTH: "read the password verifiers of all logins"}
+    kinds = (lookup.KIND,)
     secrets = tuple(Secret(name, purpose) for name, purpose in _PASSWORDS.items())
     composed: Mapping[str, tuple[str, ...]] = {files.SECRET: tuple(_PASSWORDS)}
 

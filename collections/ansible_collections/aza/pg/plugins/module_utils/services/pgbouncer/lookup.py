@@ -11,15 +11,15 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind
-from ansible_collections.aza.pg.plugins.module_utils.objects.roles import POOL_AUTH, POOL_HEALTH
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
+from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.roles import AUTH, HEALTH
 
 NAME = "pool lookup"
 # The service whose roles use it.
 POOLER = "pgbouncer"
 SCHEMA = own_schema.SCHEMA
-FUNCTION = f"{SCHEMA}.user_lookup"
+FUNCTION = own_schema.LOOKUP
 # Nobody who could do more than his own work comes in through a pool, and nobody whose time is over.
 BODY = """
     select rolname, rolpassword from pg_authid
@@ -55,10 +55,10 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 effect="sql",
                 why="; ".join(differs),
                 id=NAME,
-                needs=tuple(f"role {name}" for name in (POOL_AUTH, POOL_HEALTH)),
+                needs=tuple(f"role {name}" for name in (AUTH, HEALTH)),
             )
         return
-    left = [f"role {name}" for name in (POOL_AUTH, POOL_HEALTH) if name in facts["roles"]]
+    left = [f"role {name}" for name in (AUTH, HEALTH) if name in facts["roles"]]
     if now["source"] is not None or left:
         yield Change(
             NAME,
@@ -89,10 +89,10 @@ def _differences(wanted: Desired, now: Mapping[str, Any]) -> Iterator[str]:
         yield "its definition is another one"
     if now["owner"] != wanted.superuser:
         yield f"it belongs to {now['owner']}"
-    if now["execute"] != [POOL_AUTH]:
+    if now["execute"] != [AUTH]:
         yield f"{', '.join(name or 'everybody' for name in now['execute']) or 'nobody'} may call it"
-    if POOL_AUTH not in now["usage"]:
-        yield f"{POOL_AUTH} may not use its schema"
+    if AUTH not in now["usage"]:
+        yield f"{AUTH} may not use its schema"
 
 
 def _apply(context: Any, change: Change) -> None:
@@ -114,8 +114,8 @@ def _apply(context: Any, change: Change) -> None:
         )
         execute(connection, f"alter function {FUNCTION}(text) owner to {{}}", owner)
         connection.execute(f"revoke all on function {FUNCTION}(text) from public")
-        execute(connection, f"grant usage on schema {SCHEMA} to {{}}", POOL_AUTH)
-        execute(connection, f"grant execute on function {FUNCTION}(text) to {{}}", POOL_AUTH)
+        execute(connection, f"grant usage on schema {SCHEMA} to {{}}", AUTH)
+        execute(connection, f"grant execute on function {FUNCTION}(text) to {{}}", AUTH)
 
 
 def _remove(connection: Any) -> None:
@@ -125,7 +125,7 @@ def _remove(connection: Any) -> None:
     )
     if not connection.execute(used, (SCHEMA,)).fetchone():
         connection.execute(f"drop schema if exists {SCHEMA}")
-    for role in (POOL_AUTH, POOL_HEALTH):
+    for role in (AUTH, HEALTH):
         if connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone():
             connection.execute(compose("drop owned by {}", role))
             connection.execute(compose("drop role {}", role))
@@ -137,7 +137,7 @@ def _fresh(_: Desired) -> dict[str, Any]:
 
 def _simulate(wanted: Desired, server: Facts, change: Change) -> Facts:
     if change.action == "drop":
-        roles = {name: role for name, role in server["roles"].items() if name not in (POOL_AUTH, POOL_HEALTH)}
+        roles = {name: role for name, role in server["roles"].items() if name not in (AUTH, HEALTH)}
         return {**server, "roles": roles, "pool_lookup": {"schema": False, "source": None}}
     lookup = {
         "schema": True,
@@ -145,8 +145,8 @@ def _simulate(wanted: Desired, server: Facts, change: Change) -> Facts:
         "definer": True,
         "path": _PATH,
         "owner": wanted.superuser,
-        "execute": [POOL_AUTH],
-        "usage": [POOL_AUTH],
+        "execute": [AUTH],
+        "usage": [AUTH],
     }
     return {**server, "pool_lookup": lookup}
 

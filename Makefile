@@ -11,7 +11,7 @@ export LC_ALL := $(or $(firstword $(filter C.UTF-8 C.utf8 en_US.UTF-8 en_US.utf8
 endif
 PLAY := ansible-playbook
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev engine up down build lint format docs test test-unit test-containers test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean
+.PHONY: help setup setup-dev engine up down build lint format docs test test-long test-unit test-containers test-image test-stack test-molecule test-docs bench bench-tuning hooks lock-python clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,11 @@ test-molecule: setup-dev build ## Of these: the stacks, on hosts that run their 
 
 test-docs: setup-dev build ## Of these: every runbook, as it is written
 	@$(TOGETHER) -n 2 tests/docs
+
+# What takes too long for each run: more rounds of the random tests, of edits and of rules.
+test-long: setup-dev build ## The random tests with many more cases (half an hour)
+	@AZA_LONG=1 $(TOGETHER) -n 2 tests/objects/test_drift.py tests/stack/test_pool_rules.py
+	@AZA_LONG=1 pytest -q -s tests/scenarios/test_single.py
 
 bench: setup-dev build ## How long a look at a large server takes, a deploy that changes nothing, a check of 200 hosts (minutes)
 	@tests/bench/observe.py

@@ -14,6 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.instance.server_objects imp
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 
 from support.edits import DECLARED, SETTINGS, UNMANAGED, rounds
+from support.effort import effort
 
 from .harness import Server
 
@@ -39,7 +40,7 @@ def test_every_edit_that_no_inventory_can_declare_is_found(pg: Server) -> None:
     pg.keep_passwords(wanted, {})
     pg.settle(wanted, ("restart",))
     assert findings(pg, wanted) == []
-    for edits in rounds(SEED, number=2, size=len(UNMANAGED), kinds=UNMANAGED):
+    for edits in rounds(SEED, number=effort(2, 8), size=len(UNMANAGED), kinds=UNMANAGED):
         told = f"AZA_DRIFT_SEED={SEED}: {'; '.join(map(str, edits))}"
         typed(pg, [statement for edit in edits for statement in edit.sql])
         try:

@@ -26,6 +26,8 @@ from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import f
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer import rules as pool_rules
 from ansible_collections.aza.pg.tests.unit.services import hba_semantics as semantics
 
+from support.effort import effort
+
 from .instance import built_image, docker, free_port
 
 MEMBERS = {"web": frozenset({"team"})}
@@ -43,7 +45,7 @@ NETWORKS = [
     "::/0",
 ]
 PLACE = semantics.Place(("127.0.0.0/8",))
-LISTS, CLIENTS = 30, 30
+LISTS, CLIENTS = effort(20, 100), 30
 
 
 @dataclass

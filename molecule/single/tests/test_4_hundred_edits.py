@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hundred random edits on a real host: check.yml finds each, deploy-single.yml repairs each that an inventory can
-declare.
+"""Random edits on a real host: check.yml finds each, deploy-single.yml repairs each that an inventory can declare.
+
+One round in ``make test``, which has every kind of edit once; four, which are 128 edits, in ``make test-long``.
 
 ``AZA_DRIFT_SEED=NUMBER`` makes other edits; every failure prints its seed.
 """
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from support.edits import DECLARED, EDITS, SETTINGS, Edit, repair, rounds
+from support.effort import effort
 from support.instances import Instance
 from support.playbooks import Run
 
@@ -25,7 +27,8 @@ Playbook = Callable[..., Run]
 # The host whose own inventory declares nothing of the server.
 HOST = "azatest-debian12"
 SEED = int(os.environ.get("AZA_DRIFT_SEED", "2"))
-ROUNDS = list(rounds(SEED, number=4, size=32))
+NUMBER, SIZE = effort(1, 4), 32
+ROUNDS = list(rounds(SEED, number=NUMBER, size=SIZE))
 
 
 def variables(declared: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -47,9 +50,9 @@ def plain(instances: dict[str, Instance], playbook: Playbook) -> Iterator[Instan
 
 
 def test_the_same_seed_gives_the_same_edits_and_every_kind_is_drawn() -> None:
-    assert list(rounds(SEED, number=4, size=32)) == ROUNDS
-    assert list(rounds(SEED + 1, number=4, size=32)) != ROUNDS
-    assert sum(map(len, ROUNDS)) == 128
+    assert list(rounds(SEED, number=NUMBER, size=SIZE)) == ROUNDS
+    assert list(rounds(SEED + 1, number=NUMBER, size=SIZE)) != ROUNDS
+    assert [len(done) for done in ROUNDS] == [SIZE] * NUMBER
     assert all(len({edit.touches for edit in done}) == len(done) for done in ROUNDS)
     assert len(EDITS) <= len(ROUNDS[0])
 

@@ -67,7 +67,7 @@ def test_unhealthy_without_a_server(run_container: Any) -> None:
 
 
 def test_unhealthy_while_starting_up(run_container: Any) -> None:
-    """A standby that waits for WAL answers, but lets nobody in: not ready, so not healthy."""
+    """A standby that waits for WAL answers, but admits no client: not ready, so not healthy."""
     box = run_container()
     box.check(
         "sh",

@@ -260,7 +260,7 @@ class Server:
                 break
             now = ready.wait(wanted, self.docker, _READY_SECONDS, done["created"])
             assert now.ready, (now, self.docker.logs(wanted.container, 40))
-        assert not rounds[-1], f"does not come to rest: {rounds[-1]}"
+        assert not rounds[-1], f"does not converge: {rounds[-1]}"
         self._applied = wanted
         return rounds, _lines(done["plan"]["held"])
 

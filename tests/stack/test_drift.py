@@ -242,7 +242,7 @@ def test_a_container_that_somebody_changed_and_what_an_interrupted_recreate_left
         (half_made, "interrupted"),
     ):
         assert found.tells("red", *words), found.findings
-    assert found.tells("red", "undeclared", "setting ssl", "postgresql.conf line", "the stack decides it")
+    assert found.tells("red", "undeclared", "setting ssl", "postgresql.conf line", "the stack sets it")
     assert found.tells("yellow", "undeclared", "setting jit_above_cost", "postgresql.conf line")
     assert found.tells("red", "work_mem of postgres_settings is not in force")
     remove = ["bash", "-c", "sed -i '/^include_dir/q' $PGDATA/postgresql.conf"]

@@ -29,7 +29,7 @@ def test_a_port_that_something_else_holds(fresh: Instance) -> None:
 
 def test_what_was_never_deployed_is_one_red_finding(fresh: Instance) -> None:
     run = fresh.play("check")
-    assert run.code != 0 and "it was never deployed here" in run.output
+    assert run.code != 0 and "it is not deployed on this host" in run.output
     assert run.recap["changed"] == 0
     assert not fresh.directory.exists()
 

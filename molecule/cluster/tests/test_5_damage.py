@@ -122,7 +122,7 @@ def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(
     for words in (
         f"start container {near.container}",
         f"create slot {name}",
-        "role stray: a superuser that nobody declared",
+        "role stray: a superuser that is not declared",
         "host all all 0.0.0.0/0 trust",
         "its replay is paused",
         f"start container {far.pgbouncer}",

@@ -20,7 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Fin
 
 CONSOLE = "pgbouncer"  # its own database, which is no pool of clients
 _REFUSALS = ("authentication failed", "no such user", "login rejected")
-_DEPLOY = "a deploy puts it right"
+_DEPLOY = "deploy to restore it"
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,7 @@ def _one_primary(view: View) -> Iterator[Finding]:
 def _role(view: View, name: str) -> Iterator[Finding]:
     wanted, is_now = view.declared.members[name].role, view.role(name)
     if not is_now:
-        yield Finding(
-            "role", "red", "it does not say whether it is a primary or a standby", "look into its log"
-        )
+        yield Finding("role", "red", "it does not say whether it is a primary or a standby", "read its log")
     elif wanted == is_now:
         yield Finding("role", "green", f"{is_now}, as declared")
     elif is_now == PRIMARY:
@@ -161,7 +159,7 @@ def _slot(view: View, name: str) -> Iterator[Finding]:
     keeps = f"it keeps {size(number(found.get('retained_bytes')) or 0)} of WAL"
     if used and used != wanted:
         message = f"it uses the slot {used}, declared is {wanted}"
-        yield Finding("slot", "red", message, "a deploy puts it right")
+        yield Finding("slot", "red", message, "deploy to restore it")
     elif not found:
         message = (
             f"{upstream} has no slot {wanted}: WAL that this replica still needs may be removed any time"
@@ -207,7 +205,7 @@ def _lag(view: View, name: str) -> Iterator[Finding]:
     live = number(mapping(facts.get("settings")).get("recovery_min_apply_delay"))
     if live is not None and live != own:
         message = f"it delays its replay by {duration(live)}, declared is {duration(own)}"
-        yield Finding("delay", "yellow", message, "a deploy puts it right")
+        yield Finding("delay", "yellow", message, "deploy to restore it")
     # What is delayed on purpose is behind on purpose; that it is received is what counts.
     count = view.unreceived(name) if delay else view.behind(name)
     seconds = view.seconds_behind(name)
@@ -354,7 +352,7 @@ def _synchronous(view: View) -> Iterator[Finding]:
     )
     if is_now.count != wanted:
         message = f"{waits}, declared are {wanted} synchronous replicas"
-        yield Finding("synchronous", "red", message, "a deploy puts it right")
+        yield Finding("synchronous", "red", message, "deploy to restore it")
     commit = text(mapping(view.facts(view.primary).get("settings")).get("synchronous_commit"))
     if is_now.count and commit and commit not in _CONFIRMED:
         message = f"synchronous_commit is {commit}: commits do not wait for a replica"

@@ -124,7 +124,7 @@ def differences(
         if before == after or not (several or name in is_now) or (name in _OPEN and name not in wanted):
             continue
         if name.startswith("environment "):
-            result.append(f"its {name} is not the declared one")
+            result.append(f"its {name} differs from the declaration")
         elif name in _PROCESS and name not in wanted:
             result.append(f"its {name} is {before}, and not the image's")
         else:

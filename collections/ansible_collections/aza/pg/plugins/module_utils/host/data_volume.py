@@ -62,7 +62,7 @@ class _Directory:
                     if _WORK.fullmatch(name):
                         continue
                     if entry.is_symlink() and entry.readlink().is_absolute():
-                        raise UnreadableError(f"{entry} leads to a place that only its container knows")
+                        raise UnreadableError(f"{entry} points to a path that exists only in its container")
                     if entry.is_dir():
                         yield from self._below(entry, depth + 1)
         except OSError as error:
@@ -106,8 +106,8 @@ class _Container:
 def look(docker: Docker, volume: str, container: str) -> dict[str, Any]:
     """Return what the other members of a cluster must know of a server that does not answer.
 
-    ``data``: whether it holds any. With data ``standby``: whether that is a standby's, None when nobody can tell;
-    ``version``: PostgreSQL's major version; and what ``positions.control`` says. ``unreadable``: why nobody can tell;
+    ``data``: whether it holds any. With data ``standby``: whether that is a standby's, None if it is unknown;
+    ``version``: PostgreSQL's major version; and what ``positions.control`` says. ``unreadable``: why it is unknown;
     the volume is then taken for one with a primary's data.
     """
     known = docker.volume(volume)

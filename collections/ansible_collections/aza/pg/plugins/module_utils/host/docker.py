@@ -132,7 +132,7 @@ class Docker:
         lowered = message.lower()
         if "permission denied" in lowered and "docker" in lowered and "sock" in lowered:
             return AzaError(
-                "This user may not talk to the Docker Engine. Use a member of the group docker, or root "
+                "This user has no access to the Docker Engine. Use a member of the group docker, or root "
                 "(ansible_become: true).",
                 reason="docker_permission",
             )

@@ -30,9 +30,7 @@ KERNEL = Path("/proc/sys/vm/nr_hugepages")
 _COMPACT = Path("/proc/sys/vm/compact_memory")
 _MEMINFO = Path("/proc/meminfo")
 
-_HEAD = (
-    "# Written by aza-pg: huge pages for the servers of this host, and for whoever else had some before.\n"
-)
+_HEAD = "# Written by aza-pg: huge pages for the servers of this host, and for other programs that had some before.\n"
 _OTHERS = "others"
 _ENTRY = re.compile(r"^# (\S+): ([0-9]+)$", re.MULTILINE)
 
@@ -115,7 +113,7 @@ def _needed(found: Observed) -> int:
     return int(message) if message.isdigit() else 0
 
 
-def _foretold(wanted: Desired, found: Observed) -> int:
+def _predicted(wanted: Desired, found: Observed) -> int:
     """How many what the server will share takes, by its settings."""
     return -(-wanted.huge_pages_mb * 1024 // int(found.huge_pages["size_kb"]))
 
@@ -125,27 +123,27 @@ def _mine(wanted: Desired, found: Observed) -> int:
 
 
 def pages(wanted: Desired, found: Observed, renewed: bool) -> int:
-    """How many the instance should have: what is foretold, or more where the server says that it needs more.
+    """How many the instance should have: what is predicted, or more where the server says that it needs more.
 
-    Where no server can say so (it is about to be ``renewed``), it keeps what it has: pages are given back once nobody
+    If no server reports it (it is about to be ``renewed``), it keeps what it has: pages are given back once no server
     uses them.
     """
     if not wanted.huge_pages_mb:
         return 0
     needed = _needed(found)
-    return max(_foretold(wanted, found), _mine(wanted, found) if renewed or not needed else needed)
+    return max(_predicted(wanted, found), _mine(wanted, found) if renewed or not needed else needed)
 
 
 def afterwards(wanted: Desired, found: Observed) -> Iterator[Change]:
     """What a renewed server gives back once it answers and says that it needs no more.
 
-    Where the one that runs needs all that it has, a library shares memory, and nobody knows how much before.
+    Where the one that runs needs all that it has, a library shares memory, and how much is not known before.
     """
     if not wanted.huge_pages_mb or not found.huge_pages.get("size_kb"):
         return
-    foretold, mine = _foretold(wanted, found), _mine(wanted, found)
-    if mine > max(foretold, _needed(found)):
-        yield _change(wanted, found, mine, foretold, once_ready=True)
+    predicted, mine = _predicted(wanted, found), _mine(wanted, found)
+    if mine > max(predicted, _needed(found)):
+        yield _change(wanted, found, mine, predicted, once_ready=True)
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def changes(wanted: Desired, found: Observed, renewed: bool) -> Iterator[Change]
     seen = found.huge_pages
     now, should = parse(seen["text"], seen["kernel"]), pages(wanted, found, renewed)
     mine = now.of(wanted.instance)
-    # The kernel may have found fewer when the host started, or somebody has taken some back.
+    # The kernel may have found fewer when the host started, or an administrator has taken some back.
     missing = should > 0 and seen["kernel"] < now.total
     if should != mine or missing:
         why = f"the host has {seen['kernel']} of {now.total}" if missing else ""
@@ -225,13 +223,15 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         return
     size = found.huge_pages["size_kb"] // 1024
     if status == "on":
-        yield Finding(KIND, "green", f"what the server shares lies in {needed} pages of {size} MB")
+        yield Finding(KIND, "green", f"the server's shared memory uses {needed} pages of {size} MB")
     elif _known(found, "huge_pages") == "off":
         remedy = f"take huge_pages out of postgres_settings, or set {VARIABLE}: false"
-        yield Finding(KIND, "yellow", "they are reserved, and huge_pages is off", remedy)
+        yield Finding(KIND, "yellow", "huge pages are reserved, but huge_pages is off", remedy)
     elif not restarts(wanted, found):
-        message = f"the server needs {needed} of {size} MB and started without, though they are reserved"
-        remedy = "see who else took some (grep Huge /proc/meminfo), then restart it (stop.yml, start.yml)"
+        message = f"the server needs {needed} pages of {size} MB and started without them, although they are reserved"
+        remedy = (
+            "find what uses them (grep Huge /proc/meminfo), then restart the server (stop.yml, start.yml)"
+        )
         yield Finding(KIND, "yellow", message, remedy)
 
 
@@ -260,8 +260,8 @@ def ask_kernel(number: int) -> None:
     if got < number:
         _ask(before)
         raise AzaError(
-            f"the kernel put together {got} of {number} huge pages, because the memory of this host is full or "
-            f"scattered; deploy again after a reboot of the host, or set {VARIABLE} to false",
+            f"the kernel allocated {got} of {number} huge pages, because the memory of this host is full or "
+            f"fragmented; deploy again after a reboot of the host, or set {VARIABLE} to false",
             reason="no_huge_pages",
         )
 

@@ -111,7 +111,7 @@ class Remains(Part):
                 "network",
                 wanted.other_network,
                 "remove",
-                why="no container uses it any more",
+                why="no container uses it",
                 needs=tuple(f"container {spec.name}" for spec in wanted.services),
             )
         for item in wanted.leftovers:
@@ -120,7 +120,7 @@ class Remains(Part):
                     "directory",
                     item.path,
                     "remove",
-                    why="nothing uses it any more",
+                    why="nothing uses it",
                     detail=FileDetail(item.path),
                     # Its files are in use while its container waits for a permission to go.
                     needs=(f"container {container_name(wanted.project, item.reader)}",),

@@ -113,7 +113,7 @@ def _taken_from_intruders(connection: Any, wanted: Desired) -> bool:
     """Whether the lock is ours once the sessions of roles that are not superusers have been ended.
 
     The lock is waited for meanwhile: the server gives it to the session that has waited longest, so no intruder
-    overtakes. Without intruders the holder is another run, for which nobody waits here.
+    overtakes. Without intruders the holder is another run, and this one does not wait for it.
     """
 
     def wait() -> bool:
@@ -140,11 +140,11 @@ def _named(holder: tuple[Any, ...]) -> str:
 
 
 def _words(who: str, pid: int, seconds: int) -> str:
-    return f"{who or 'somebody'}, process {pid}, for {seconds} s"
+    return f"{who or 'unknown user'}, process {pid}, for {seconds} s"
 
 
 def _busy(instance: str, who: str) -> AzaError:
     return AzaError(
-        f"Another run works on {instance} at this moment ({who}). Wait for it, then run again. Nothing was changed.",
+        f"Another run is changing {instance} ({who}). Wait until it has ended, then run again. Nothing was changed.",
         reason="locked",
     )

@@ -179,7 +179,7 @@ def _project(
 ) -> dict[str, Any]:
     labels = _labels(names)
     if declaration.member:
-        # Compose makes a network anew if its labels change, and a member is primary today and replica tomorrow.
+        # Compose recreates a network if its labels change, and a primary can become a replica.
         del labels["io.aza-pg.stack"]
     default: dict[str, Any] = {"name": names["network"], "labels": labels}
     if ipv6:

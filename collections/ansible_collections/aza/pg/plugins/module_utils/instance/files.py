@@ -156,7 +156,7 @@ def _removal(path: str, left: bool, found: Observed) -> Change:
         path,
         "remove",
         effect="none" if left or not found.running else "reload",
-        why="nothing uses it any more"
+        why="nothing uses it"
         if left
         else "it is in the directory of the server's settings, and the inventory does not declare it",
         detail=FileDetail(path),
@@ -220,7 +220,7 @@ def changes(item: File, wanted: Desired, found: Observed) -> Iterator[Change]:
 
 
 def _difference(before: str, after: str) -> str:
-    return tls.replaced(before, after) or differences.of(before, after) or "its text was changed"
+    return tls.replaced(before, after) or differences.of(before, after) or "its text changed"
 
 
 def _rights(mode: int, uid: object, gid: object) -> str:

@@ -2,7 +2,7 @@
 """What a check says about one instance: from what is wanted, what is, and the plan between them. Pure.
 
 Every change that a deploy would make is a finding, so that drift cannot forget a kind of object. Besides that stands
-what no deploy changes: whether it works, what nobody declared, how often it fell.
+what no deploy changes: whether it works, what is not declared, how often it restarted.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def judge(
 ) -> Iterator[Finding]:
     """``plan`` is None where none could be made, ``readiness`` where nothing runs that could be asked.
 
-    ``predicted``: the tuned settings, as the rules foretell them.
+    ``predicted``: the tuned settings, as the rules predict them.
     """
     if not (found.container or found.volume or found.files):
-        yield Finding("instance", "red", "it was never deployed here", "deploy it")
+        yield Finding("instance", "red", "it is not deployed on this host", "deploy it")
         return
     if readiness:
         yield _readiness(found, readiness)
@@ -57,7 +57,7 @@ def judge(
     for service in SERVICES:
         yield from service.findings(wanted, found)
     if found.running and found.server is None and (readiness is None or readiness.ready):
-        yield Finding("server", "red", f"what it holds could not be looked at: {found.server_error}")
+        yield Finding("server", "red", f"its objects could not be read: {found.server_error}")
     if found.server is not None:
         yield from server(found.server)
         yield from undeclared(wanted, found)
@@ -76,18 +76,17 @@ def _readiness(found: Observed, now: Readiness) -> Finding:
 def drift(plan: Plan) -> Iterator[Finding]:
     """Each change that a deploy would make; what waits for a permission is known already."""
     for change in plan.changes:
-        yield Finding("drift", change.severity or "red", _said(change), "a deploy puts it right")
+        yield Finding("drift", change.severity or "red", _said(change), "deploy to restore it")
     for reason, changes in plan.waiting().items():
         for change in changes:
-            # A declared change that waits is known; what somebody did behind the declaration's back is not.
+            # A declared change that waits is known; a change made outside of the inventory is not.
             state = change.severity or ("red" if change.edited else "yellow")
             yield Finding(
                 "waiting", state, _said(change), f"deploy {'after' if change.awaits else 'with'} {reason}"
             )
     if not plan.changes:
-        yield Finding(
-            "drift", "green", "everything else is as declared" if plan.held else "all is as declared"
-        )
+        what = "everything else" if plan.held else "everything"
+        yield Finding("drift", "green", f"{what} matches the inventory")
 
 
 def _said(change: Change) -> str:
@@ -97,19 +96,17 @@ def _said(change: Change) -> str:
 def container(wanted: Desired, found: Observed) -> Iterator[Finding]:
     here = found.container
     if not here:
-        yield Finding("container", "red", "there is none", "a deploy makes it; the data is where it was")
+        yield Finding("container", "red", "there is none", "deploy to create it; the data is kept")
         return
     if here["state"] != "running":
         yield Finding("container", "red", f"it is {here['state']} (exit code {here['exit_code']})")
     elif here["health"] == "unhealthy":
-        yield Finding("container", "yellow", "it runs and its health check fails", "look into its log")
+        yield Finding("container", "yellow", "it runs and its health check fails", "read its log")
     if here["oom_killed"]:
-        yield Finding(
-            "memory", "yellow", "the kernel killed it for want of memory", "give postgres_memory more"
-        )
+        yield Finding("memory", "yellow", "it was OOM-killed", "give postgres_memory more")
     if here["restarts"]:
         times = "once" if here["restarts"] == 1 else f"{here['restarts']} times"
-        yield Finding("container", "yellow", f"it fell and was started again, {times}", "look into its log")
+        yield Finding("container", "yellow", f"it restarted, {times}", "read its log")
     yield image(wanted, found)
 
 
@@ -121,7 +118,7 @@ def image(wanted: Desired, found: Observed) -> Finding:
     if found.image and here["image"] != found.image:
         message = f"runs {runs}, declared is {title(wanted.image)}"
         if here["config_hash"] == wanted.config_hash:
-            message += ": somebody made the container anew from another image"
+            message += ": the container was recreated by hand, from another image"
             return Finding("image", "red", message, "deploy with postgres_allow_recreate: true")
         return Finding("image", "yellow", message, "deploy with postgres_allow_recreate: true")
     return Finding("image", "green", f"runs {title(wanted.image) if found.image else runs}")
@@ -130,15 +127,17 @@ def image(wanted: Desired, found: Observed) -> Finding:
 def server(now: Mapping[str, object]) -> Iterator[Finding]:
     """What the server itself says is not in order."""
     for error in (*_texts(now.get("config_errors")), *_texts(now.get("hba_errors"))):
-        message = f"the server refuses a part of its files and keeps the old one: {error}"
+        message = f"the server rejects a part of its configuration and keeps the old values: {error}"
         yield Finding("configuration", "red", message)
     waiting = _texts(now.get("pending_restart"))
     if waiting:
-        message = f"{', '.join(waiting)}: changed in the files and not active. The next restart, also one that nobody "
+        message = (
+            f"{', '.join(waiting)}: changed in the files but not active. The next restart, planned or not, "
+        )
         yield Finding(
             "pending_restart",
             "red",
-            f"{message}planned, makes it so",
+            f"{message}activates it",
             "deploy with postgres_allow_restart: true",
         )
 
@@ -151,7 +150,7 @@ def undeclared(wanted: Desired, found: Observed) -> Iterator[Finding]:
     """What is there and was not declared: found, and never removed on its own."""
     for item in server_objects.undeclared(wanted, found):
         ignore = f"postgres_undeclared: {{{item.policy}: ignore}}"
-        remedy = f"{item.remedy or 'declare it, with state: absent if it must go'}; or {ignore}"
+        remedy = f"{item.remedy or 'declare it, or declare it with state: absent to remove it'}; or {ignore}"
         yield Finding("undeclared", item.severity, ": ".join(filter(None, (item.what, item.message))), remedy)
 
 
@@ -169,8 +168,8 @@ def tuning(predicted: Sequence[Mapping[str, str]], now: Mapping[str, object]) ->
             other.append(f"{value['name']} is {is_now['value']}, predicted {value['value']}")
         else:
             own.append(value["name"])
-    yours = f"; yours: {', '.join(own)}" if own else ""
-    differ = f"; as the container found at its start: {'; '.join(other)}" if other else ""
+    yours = f"; set by the inventory: {', '.join(own)}" if own else ""
+    differ = f"; set when the container started: {'; '.join(other)}" if other else ""
     number = len(predicted) - len(own) - len(other)
     yield Finding("tuning", "green", f"{number} values are as predicted{yours}{differ}")
 

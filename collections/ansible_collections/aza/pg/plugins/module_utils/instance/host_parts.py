@@ -60,7 +60,9 @@ class Images(Part):
                 image["reference"],
                 "load" if built else "pull",
                 after=title(image),
-                why="not here; from the control node's archive" if built else "not here; from its registry",
+                why="not on this host; from the control node's archive"
+                if built
+                else "not on this host; from its registry",
                 detail=ServiceDetail(service.name),
             )
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Let the image's own server read what is declared before anybody else does.
 
-A container that lives for seconds, without network and without anybody's data: what PostgreSQL refuses there, in its
+A container that lives for seconds, without network and without anybody's data: what PostgreSQL rejects there, in its
 own words, would have kept the real one from starting, or from letting people in, or would have ended a deploy in the
 middle.
 """
@@ -280,7 +280,7 @@ def _initdb(message: Mapping[str, str], wanted: Desired) -> Iterator[str]:
         if line.startswith(("initdb: error:", "initdb: hint:"))
     ]
     if text := " ".join(words) or " ".join(message.get("initdb", "").split()):
-        yield f"{_where(wanted, 'postgres_initdb_args')}: initdb refuses them: {text.rstrip('.')}"
+        yield f"{_where(wanted, 'postgres_initdb_args')}: initdb rejects them: {text.rstrip('.')}"
 
 
 def _refused(message: Mapping[str, str], wanted: Desired, question: _Question) -> Iterator[str]:
@@ -292,7 +292,7 @@ def _refused(message: Mapping[str, str], wanted: Desired, question: _Question) -
             item = question.statements[int(number)]
         elif item.variable and (found := _FAILED.search(line)):
             where = f"{_where(wanted, item.variable)} {item.where}".rstrip()
-            yield f"{where}: PostgreSQL refuses: {found.group(1).rstrip('.')}"
+            yield f"{where}: PostgreSQL rejects: {found.group(1).rstrip('.')}"
 
 
 def _where(wanted: Desired, variable: str) -> str:
@@ -317,7 +317,7 @@ def _settings(message: Mapping[str, str], wanted: Desired) -> Iterator[str]:
                 _UNKNOWN.sub(lambda m: f"there is no setting '{m[1]}'{did_you_mean(m[1], known)}", text)
             )
     if words:
-        yield f"{_where(wanted, 'postgres_settings')}: PostgreSQL refuses them: {'; '.join(dict.fromkeys(words))}"
+        yield f"{_where(wanted, 'postgres_settings')}: PostgreSQL rejects them: {'; '.join(dict.fromkeys(words))}"
 
 
 def _warnings(message: str, wanted: Desired) -> Iterator[str]:
@@ -338,4 +338,4 @@ def _rules(message: Mapping[str, str], wanted: Desired, texts: Mapping[str, str]
             continue
         path = hba.PATH if kind == "hba" else hba.IDENT_PATH
         text = texts[path].split("\n")[int(number) - 1]
-        yield f"{_where(wanted, f'postgres_{kind}')}: PostgreSQL refuses ‘{text}’: {error}"
+        yield f"{_where(wanted, f'postgres_{kind}')}: PostgreSQL rejects ‘{text}’: {error}"

@@ -73,7 +73,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
     lost = found.socket_link is None and bool(found.containers)
     why = "/run was emptied when the host started" if lost else ""
     if not wrong:
-        why = "nothing makes it again when the host starts"
+        why = "nothing recreates it when the host starts"
     yield Change(
         KIND,
         wanted.socket_link,

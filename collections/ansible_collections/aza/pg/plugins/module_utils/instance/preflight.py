@@ -47,8 +47,8 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
             )
         if problem == ports.NO_ADDRESS:
             result.append(
-                f"{service.address_variable} {service.publish_address} is no address of this host; "
-                "`ip -brief address` lists those it has"
+                f"{service.address_variable} {service.publish_address} is not an address of this host; "
+                "`ip -brief address` lists its addresses"
             )
     result += _same_ports(wanted)
     result += tls.problems(wanted, found)
@@ -84,12 +84,12 @@ def problems(wanted: Desired, found: Observed) -> list[str]:
     if found.server_error and f'role "{wanted.superuser}" does not exist' in found.server_error:
         result.append(
             f"postgres_user is '{wanted.superuser}', but this server was created with another administrator; the "
-            "name is chosen at the first start, so give the old one back"
+            "name is chosen at the first start, so set postgres_user back"
         )
     if found.data_major and found.image_major and found.data_major != found.image_major:
         result.append(
             f"the data in {wanted.volume} is of PostgreSQL {found.data_major}, and postgres_image is PostgreSQL "
-            f"{found.image_major}: another major version does not read it. Use an image of PostgreSQL "
+            f"{found.image_major}: another major version cannot read it. Use an image of PostgreSQL "
             f"{found.data_major}; a major upgrade is an operation of its own"
         )
     skew = float(host.get("skew") or 0)

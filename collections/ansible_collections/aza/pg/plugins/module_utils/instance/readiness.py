@@ -69,7 +69,7 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
     if state["Status"] != "running":
         restarts = found[0].get("RestartCount", 0)
         code = state["ExitCode"]
-        reason = "the kernel killed it for want of memory" if state.get("OOMKilled") else f"exit code {code}"
+        reason = "it was OOM-killed" if state.get("OOMKilled") else f"exit code {code}"
         message = (
             state.get("Error")
             or f"the container is {state['Status']} ({reason}, started again {restarts} times)"
@@ -78,7 +78,7 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
         hopeless = state["Status"] == "exited" or code == 78 or restarts >= 3
         return _explained(Readiness("process", message, hopeless), wanted, docker, found[0])
     if found[0].get("RestartCount", 0) >= 3:
-        now = Readiness("process", "the container fails and is started again and again", hopeless=True)
+        now = Readiness("process", "the container restarts repeatedly", hopeless=True)
         return _explained(now, wanted, docker, found[0])
     if not (Path(wanted.socket_dir) / ".s.PGSQL.5432").exists():
         return Readiness("socket", "the server has not opened its socket yet")
@@ -90,7 +90,7 @@ def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
                 if message := _extensions(wanted, docker, created):
                     return message
                 if wanted.standby and in_recovery and not server.follows(connection):
-                    return Readiness("streaming", "it does not receive WAL from the server that it follows")
+                    return Readiness("streaming", "it does not receive WAL from its upstream server")
                 stage = "first write"
                 if not in_recovery:
                     server.first_write(connection)
@@ -116,9 +116,7 @@ def _extensions(wanted: Desired, docker: Docker, created: bool) -> Readiness | N
     try:
         with server.connect(wanted.socket_dir, wanted.superuser, wanted.database) as connection:
             if lost := server.missing_extension_files(connection):
-                message = (
-                    f"database {wanted.database} uses {', '.join(lost)}, which this image does not carry"
-                )
+                message = f"database {wanted.database} uses {', '.join(lost)}, which this image does not have"
                 return Readiness("extensions", message, hopeless=True)
             there = server.extensions(connection)
     except server.ServerError:

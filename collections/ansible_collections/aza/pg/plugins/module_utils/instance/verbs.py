@@ -76,6 +76,6 @@ def absent(wanted: Desired, found: Observed, remove_data: bool) -> Plan:
         risk = f"every database of {wanted.instance}"
         changes.append(Change("volume", wanted.volume, "remove", effect="data", risk=risk))
     if remove_data or not found.volume:
-        # As long as there is data, it belongs to somebody.
+        # While there is data, it has an owner.
         changes += ownership.removal(wanted, found)
     return Plan(tuple(changes))

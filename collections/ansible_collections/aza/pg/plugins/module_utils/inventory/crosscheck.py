@@ -187,7 +187,7 @@ def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
             group = text(membership["role"])
             yield from roles.refer(where, group)
             if group in above[name]:
-                yield where, f"the role '{group}' stands there twice"
+                yield where, f"the role '{group}' is declared twice"
             above[name].add(group)
     for name, (place, entry) in roles.absent.items():
         heir = text(entry.get("reassign_to"))
@@ -202,7 +202,7 @@ def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
         declared = next(name for name in circle if name in roles.present)
         yield (
             (*roles.present[declared][0], "member_of"),
-            f"the memberships go in a circle: {' → '.join(circle)}; PostgreSQL refuses that",
+            f"the memberships go in a circle: {' → '.join(circle)}; PostgreSQL rejects that",
         )
 
 

@@ -61,14 +61,14 @@ class Declared:
             first = result.present.get(name) or result.absent.get(name)
             if first:
                 result.twice.append(
-                    (place, f"the {kind} '{name}' stands there twice, first in {written(first[0])}")
+                    (place, f"the {kind} '{name}' is declared twice, first in {written(first[0])}")
                 )
             else:
                 (result.absent if entry.get("state") == "absent" else result.present)[name] = (place, entry)
         return result
 
     def refer(self, path: Path, name: str) -> Iterator[Said]:
-        """What is wrong with naming that object: it is going away, or nobody declared it."""
+        """What is wrong with naming that object: it is going away, or it is not declared."""
         if not name or name in self.present:
             return
         if name in self.absent:

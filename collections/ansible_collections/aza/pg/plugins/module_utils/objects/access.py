@@ -71,7 +71,7 @@ def normalise(where: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
         for role in map(str, roles):
             if seen.setdefault(role, level) != level:
                 raise AzaError(
-                    f"{where}: '{role}' stands under {seen[role]} and under {level}; one of them is meant.",
+                    f"{where}: '{role}' stands under {seen[role]} and under {level}; name it under one of them.",
                     reason="bad_object",
                 )
     return {level: sorted({str(role) for role in roles}) for level, roles in lists.items()}
@@ -135,10 +135,10 @@ def _schema_owners(entry: Mapping[str, Any]) -> Iterator[str]:
 
 @dataclass
 class Verdict:
-    """By role: privileges that it lacks, and that it has besides."""
+    """By role: privileges that it lacks, and that it has extra."""
 
     lacks: dict[str, frozenset[str]] = field(default_factory=dict)
-    besides: dict[str, frozenset[str]] = field(default_factory=dict)
+    extra: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 def reowned(acl: Iterable[Any], before: str, after: str) -> list[list[str]]:
@@ -163,11 +163,11 @@ def judge(declared: Access, kind: str, its_owner: str, acl: Acl) -> Verdict:
     for role in roles - {its_owner}:
         got = frozenset(have.get(role, ()))
         given = sure.get(role, set()) | (sure.get(PUBLIC, set()) if kind == "function" else set())
-        lacks, besides = _verdict(declared, kind, role, got, frozenset(given))
+        lacks, extra = _verdict(declared, kind, role, got, frozenset(given))
         if lacks:
             result.lacks[role] = lacks
-        if besides:
-            result.besides[role] = besides
+        if extra:
+            result.extra[role] = extra
     return result
 
 
@@ -180,7 +180,7 @@ def _verdict(
         return nothing, frozenset(plain & _NOT_PUBLIC.get(kind, plain))
     if role in declared.levels:
         due = RIGHTS[declared.levels[role]][kind]
-        # Functions are PUBLIC's unless somebody took that away; then the role gets a grant of its own.
+        # Functions are PUBLIC's unless that was revoked; then the role gets a grant of its own.
         return due - given, got - due - (_TEMPORARY if kind == "database" else nothing)
     if role in declared.connects:
         return (RIGHTS["read_only"]["database"] - given if kind == "database" else nothing), nothing
@@ -201,9 +201,9 @@ def wanted_defaults(declared: Access) -> set[Default]:
 
 
 def judge_defaults(declared: Access, found: Iterable[Any]) -> tuple[set[Default], set[Default]]:
-    """Default privileges that are missing, and those that are there besides."""
+    """Default privileges that are missing, and those that are there extra."""
     due, there = wanted_defaults(declared), {tuple(item) for item in found}
-    besides = set()
+    extra = set()
     for item in there - due:
         creator, _, kind, role, _ = item
         if role == PUBLIC:
@@ -211,14 +211,14 @@ def judge_defaults(declared: Access, found: Iterable[Any]) -> tuple[set[Default]
         else:
             wrong = role != creator and role not in declared.above | declared.connects
         if wrong:
-            besides.add(item)
-    return due - there, besides
+            extra.add(item)
+    return due - there, extra
 
 
 def granted(declared: Access, kind: str, its_owner: str, acl: Iterable[Any], name: str) -> list[list[str]]:
     """Return the grants on an object after one role got what is declared and lost the rest."""
     verdict, given = judge(declared, kind, its_owner, acl := list(acl)), declared.level(name)
-    gone = verdict.besides.get(name, frozenset())
+    gone = verdict.extra.get(name, frozenset())
     due = RIGHTS[given][kind] if given in RIGHTS else frozenset()
     kept = []
     for grantee, privilege, *rest in acl:

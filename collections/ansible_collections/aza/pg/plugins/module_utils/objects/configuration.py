@@ -61,7 +61,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         beats = name in of_stack and line["last"]
         message = f"{line['file']} line {line['line']} sets it to '{line['value']}'"
         if beats:
-            message += ", and the stack decides it"
+            message += ", and the stack sets it"
         elif not line["applied"]:
             message += ", which is not in force"
         yield Undeclared(

@@ -146,7 +146,7 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
             why = (
                 "the toolkit and the server need it" if name != wanted.database else "it is postgres_database"
             )
-            yield f"{_VARIABLE} ({name}): this database is never removed: {why}. Take 'state: absent' away"
+            yield f"{_VARIABLE} ({name}): this database is never removed: {why}. Remove 'state: absent'"
         elif name in there and _runs(wanted, found, item) and (who := _sessions(found, name)):
             yield (
                 f"{_VARIABLE} ({name}): it is to be removed while {who} {'is' if ',' not in who else 'are'} connected; "
@@ -156,7 +156,7 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
             yield f"{_VARIABLE} ({name}): PostgreSQL does not drop it while there is {held}; remove that first"
     for item in databases(wanted):
         if item["name"] in _TEMPLATES:
-            yield f"{_VARIABLE} ({item['name']}): this database belongs to PostgreSQL; name another one"
+            yield f"{_VARIABLE} ({item['name']}): this database is reserved by PostgreSQL; choose another name"
             continue
         its_owner = owner(wanted, item)
         if item["name"] == _ADMINISTRATION and its_owner not in _superusers(wanted, found):
@@ -195,14 +195,14 @@ def _immovable(item: Mapping[str, Any], is_now: Mapping[str, Any], found: Observ
     where = f"{_VARIABLE} ({item['name']})"
     if is_now["limit"] == _INVALID:
         yield (
-            f"{where}: its removal was cut off, and what is left of it can only be removed: declare it with "
+            f"{where}: its removal was interrupted, and it can only be removed: declare it with "
             "'state: absent' once"
         )
         return
     fixed = locale.differences(item, is_now, known(found).get("locales") or {})
     if fixed:
         yield (
-            f"{where}: {'; '.join(fixed)}. That is chosen when a database is created, and fixed from then on: declare "
+            f"{where}: {'; '.join(fixed)}. This is set when a database is created and cannot be changed: declare "
             "what it is, or a database of another name, and move the data with pg_dump and pg_restore"
         )
 
@@ -261,7 +261,7 @@ def _unseen(wanted: Desired, name: str, why: str) -> Change:
     return Change(
         "database",
         name,
-        "look into",
+        "inspect",
         effect="sql",
         awaits=f"a connection to database {name} ({why})",
         origin=wanted.origin(_VARIABLE),
@@ -349,7 +349,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     declared = {item["name"] for item in wanted.objects.get("databases", ())}
     for name, is_now in known(found)["databases"].items():
         if name not in {"postgres", wanted.database, *declared}:
-            message = f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases)"
+            message = f"it belongs to {is_now['owner']} and is not declared (postgres_databases)"
             yield Undeclared("databases", "yellow", f"database {name}", message)
     for name, is_now in sorted((known(found).get("templates") or {}).items()):
         if not is_now["is_template"]:

@@ -43,7 +43,7 @@ def entries(
 def name_of(where: str, given: Any) -> str:
     """The name of an object of the server.
 
-    :raises AzaError: it is not text, or no name that PostgreSQL, its files and a terminal can hold.
+    :raises AzaError: it is not text, or not a name that PostgreSQL, its files and a terminal can hold.
     """
     message = "is not text; put it in quotes" if not isinstance(given, str) else unfit_name(given)
     if message:
@@ -100,6 +100,6 @@ def unique(variable: str, given: list[dict[str, Any]], key: str = "name") -> lis
     seen: set[str] = set()
     for item in given:
         if item[key] in seen:
-            raise AzaError(f"{variable}: '{item[key]}' stands there twice.", reason="bad_object")
+            raise AzaError(f"{variable}: '{item[key]}' is declared twice.", reason="bad_object")
         seen.add(item[key])
     return given

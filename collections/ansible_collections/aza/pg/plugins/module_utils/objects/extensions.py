@@ -69,7 +69,10 @@ def normalise(where: str, given: Any) -> list[dict[str, Any]]:
                 reason="bad_object",
             )
         if item["state"] == "absent" and item["name"] in _STOCK:
-            raise AzaError(f"{where}: '{item['name']}' is part of PostgreSQL; leave it.", reason="bad_object")
+            raise AzaError(
+                f"{where}: '{item['name']}' is part of PostgreSQL; leave it out.",
+                reason="bad_object",
+            )
     return result
 
 
@@ -178,7 +181,7 @@ def _wrong_version(
     if version and versions and version not in versions:
         return f"has no version '{version}' in this image; there is {', '.join(versions[-6:])}"
     if version and is_now and is_now["version"] not in ("", version) and not leads:
-        return f"is there in version {is_now['version']}, from which no update leads to {version}"
+        return f"is installed in version {is_now['version']}, which cannot be updated to {version}"
     return ""
 
 
@@ -338,7 +341,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     for entry in databases(wanted):
         there = inside(found, entry).get("extensions") or {}
         for name in sorted(set(there) - explained(found, entry)):
-            message = "nobody declared it (postgres_databases: extensions)"
+            message = "it is not declared (postgres_databases: extensions)"
             yield Undeclared("extensions", "yellow", f"extension {entry['name']}.{name}", message)
 
 
@@ -353,7 +356,7 @@ def _findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
                 yield Finding(
                     f"extension {database}.{name}",
                     "yellow",
-                    f"it is version {is_now['version']}, and this image brings {newest}",
+                    f"it is version {is_now['version']}, and this image has {newest}",
                     f"declare version: '{newest}' for it, or in the database: ALTER EXTENSION \"{name}\" UPDATE",
                 )
 

@@ -92,7 +92,7 @@ def normalise(given: Any) -> list[dict[str, Any]]:
         hidden = [item for item in entry["addresses"] if _is_loopback(item)]
         if hidden and entry["method"] == "reject":
             raise AzaError(
-                f"{where}: no client has the address {hidden[0]}, so this rule rejects nobody: a client on the host "
+                f"{where}: no client has the address {hidden[0]}, so this rule rejects no client: a client on the host "
                 "comes from the gateway of the containers' network. Use samenet.",
                 reason="bad_object",
             )
@@ -183,7 +183,7 @@ def shut_out(given: Sequence[Rule], groups: Mapping[str, Iterable[str]]) -> Iter
         for earlier in given[:number]:
             if earlier.method == "reject" and _covers(earlier, rule, groups):
                 yield (
-                    f"{rule.where} ({rule.text()}) lets nobody in: {earlier.where} ({earlier.text()}) comes before it "
+                    f"{rule.where} ({rule.text()}) admits no client: {earlier.where} ({earlier.text()}) is before it "
                     "and rejects all of them; put the reject after it, or make it narrower"
                 )
                 break
@@ -321,7 +321,7 @@ def changes(item: File, before: str, effect: str, wanted: Desired) -> Iterator[C
     kind, old, new = KIND_OF_PATH[item.path], _rules_of(before), _rules_of(item.text or "")
     detail = FileDetail(item.path)
     if old == new:
-        message = "its text was changed, no rule was"
+        message = "only its text changed, no rule"
         yield Change("file", item.path, "change", effect=effect, why=message, detail=detail)
         return
     origins = _origins(item.path, wanted)

@@ -62,5 +62,5 @@ class Kind:
     undeclared: Callable[[Desired, Observed], Iterator[Undeclared]] | None = None
     # Whether a standby has such objects of its own. What is not, comes to it from its primary.
     on_standby: bool = False
-    # What a check says about it besides changes and what is undeclared: an extension behind its image, say.
+    # What a check also reports: an extension that is older than the image's, for example.
     findings: Callable[[Desired, Observed], Iterator[Finding]] | None = None

@@ -15,7 +15,7 @@ LOCALE = (
 )
 
 TEMPLATES = ("template0", "template1")
-# The arguments of initdb by which somebody chooses the locale; without them the image's own counts.
+# The arguments of initdb that set the locale; without them the image's default applies.
 _LOCALE_ARGUMENTS = ("--locale", "--no-locale", "--lc-", "--icu-", "--builtin-locale")
 _OPTIONS = {"icu": "icu_locale", "builtin": "builtin_locale"}
 # PostgreSQL takes both for the same, and keeps the first.

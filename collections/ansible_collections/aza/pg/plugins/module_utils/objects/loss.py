@@ -103,7 +103,7 @@ _ROWS = """
         where query_to_xml(format('select 1 as c from %I.%I %s limit 1', n.nspname, c.relname, f.condition),
             true, true, '')::text <> ''"""
 
-# The tables with their sizes, the largest first, and how much there is besides.
+# The tables with their sizes, the largest first, and how much else there is.
 DATABASE = f"""
 select json_build_object(
     'tables', count(*), 'size', pg_size_pretty(coalesce(sum(size), 0)),
@@ -139,8 +139,8 @@ def database(
         return ""  # its removal has begun already
     holds = (seen["inside"].get(name) or {}).get("holds")
     if holds is None:
-        taken = "it was not looked into" if now["connects"] else "it takes no connections"
-        return f"what it holds cannot be seen, because {(seen.get('unseen') or {}).get(name, taken)}"
+        taken = "it was not inspected" if now["connects"] else "it takes no connections"
+        return f"its contents are unknown, because {(seen.get('unseen') or {}).get(name, taken)}"
     entry = declared or {}
     others = {key: number for key, number in holds["others"].items() if number}
     if any((entry.get("access") or {}).values()):

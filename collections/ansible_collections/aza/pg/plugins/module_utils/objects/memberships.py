@@ -123,7 +123,7 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
     for pair in now.kept:
         message = roles.missing(pair[1], wanted, known)
         if not message and final.reaches(pair[1], pair[0]):
-            message = "memberships cannot go in a circle"
+            message = "memberships cannot be circular"
         if message:
             yield f"{roles.VARIABLE}: role {pair[0]}: member_of {pair[1]}: {message}"
 
@@ -162,7 +162,7 @@ def _removal(wanted: Desired, pair: Pair, now: _Picture) -> Change:
     before = _by_pair(now.before)
     lost = set(before) - set(_by_pair(now.after)) - set(now.kept) - set(now.gone)
     with_it = sorted(_name(item) for item in lost if item[1] == pair[1])
-    why = f"nobody declared it; what it gave goes with it: {', '.join(with_it)}" if with_it else ""
+    why = f"it is not declared; what it granted is revoked as well: {', '.join(with_it)}" if with_it else ""
     shown = _spoken(_joined(before[pair]))
     return _change(wanted, pair, "drop", before=shown, why=why)
 
@@ -271,9 +271,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
             for item in given
         )
         if member.startswith("pg_"):
-            message = (
-                f"PostgreSQL's own role is given another one, so that {who} can {power or f'act as {role}'}"
-            )
+            message = f"a predefined role is a member of another role, so that {who} can {power or f'act as {role}'}"
         elif power or role in own:
             message = f"with it {who} can {power or f'act as {role}, a role of aza-pg itself'}"
         else:
@@ -282,7 +280,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         yield Undeclared("memberships", severity, f"membership {_name(pair)}", message, revoked)
     for pair in STOCK:
         if pair not in grants:
-            message = f"{pair[0]} of PostgreSQL has it, and somebody revoked it: monitoring sees less"
+            message = f"{pair[0]} has it by default, and it was revoked: monitoring sees less"
             remedy = f"GRANT {pair[1]} TO {pair[0]}"
             yield Undeclared("memberships", "yellow", f"membership {_name(pair)}", message, remedy)
 

@@ -171,10 +171,10 @@ def kept_by_extensions(found: Observed, entry: Mapping[str, Any], seen: Mapping[
 
 @dataclass
 class _Report:
-    """What one role lacks and has besides, in words."""
+    """What one role lacks and has extra, in words."""
 
     lacks: list[str] = field(default_factory=list)
-    besides: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
 
 
 def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
@@ -205,7 +205,7 @@ def _reports(
     having: set[str] = set()
     is_now = known(found)["databases"].get(entry["name"]) or {}
     rows = [["", "database", is_now.get("owner", ""), is_now.get("acl", _NEW), 1], *seen["grants"]]
-    rows = [_owned_anew(wanted, entry, row) for row in rows]
+    rows = [_with_new_owner(wanted, entry, row) for row in rows]
     rows += [[name, "schema", "", [], 1] for name in sorted(declared.schemas - set(seen["schemas"]))]
     wrong: dict[tuple[str, str, str, str, frozenset[str]], int] = {}
     for schema, kind, its_owner, acl, number in rows:
@@ -213,7 +213,7 @@ def _reports(
             continue
         having |= {item[0] for item in acl if item[0] != its_owner}
         verdict = judge(declared, kind, its_owner, acl)
-        for side, parts in (("lacks", verdict.lacks), ("besides", verdict.besides)):
+        for side, parts in (("lacks", verdict.lacks), ("extra", verdict.extra)):
             for name, privileges in parts.items():
                 key = (side, name, kind, schema, privileges)
                 wrong[key] = wrong.get(key, 0) + number
@@ -223,12 +223,12 @@ def _reports(
         getattr(reports.setdefault(name, _Report()), side).append(_said(privileges, kind, schema, number))
     for schema, name, number in sorted(seen["columns"]):
         if schema in declared.schemas and name not in declared.above | declared.connects:
-            reports.setdefault(name, _Report()).besides.append(
+            reports.setdefault(name, _Report()).extra.append(
                 f"columns of {_count(number, 'table')} of {schema}"
             )
             having.add(name)
-    missing, besides = judge_defaults(declared, seen["defaults"])
-    for side, items in (("lacks", missing), ("besides", besides)):
+    missing, extra = judge_defaults(declared, seen["defaults"])
+    for side, items in (("lacks", missing), ("extra", extra)):
         for name, creator in sorted({(item[3], item[0]) for item in items}):
             kinds = [
                 kind for kind in KINDS if any((i[3], i[0], i[2]) == (name, creator, kind) for i in items)
@@ -238,7 +238,7 @@ def _reports(
     return reports, having
 
 
-def _owned_anew(wanted: Desired, entry: Mapping[str, Any], row: list[Any]) -> list[Any]:
+def _with_new_owner(wanted: Desired, entry: Mapping[str, Any], row: list[Any]) -> list[Any]:
     """The row as it is once the plan has changed the owner, who then takes the place of the old one."""
     schema, kind, before, acl, number = row
     after = before
@@ -304,8 +304,8 @@ def _change(
 ) -> Change:
     level, shown = declared.level(name), name or "PUBLIC"
     parts = [f"it lacks {listed(report.lacks)}"] if report.lacks else []
-    parts += [f"it has {listed(report.besides)} besides"] if report.besides else []
-    granted = bool(level) and not has_some and not report.besides
+    parts += [f"it also has {listed(report.extra)}"] if report.extra else []
+    granted = bool(level) and not has_some and not report.extra
     database = entry["name"]
     inner = [f"{kind} {database}.{item['name']}" for kind, key in (("schema", "schemas"), ("extension", "extensions"))
              for item in entry[key] if item["state"] == "present"]  # fmt: skip
@@ -314,7 +314,7 @@ def _change(
         f"{database}.{shown}",
         "grant" if granted else "change" if level else "revoke",
         effect="sql",
-        before="" if level else listed(report.besides),
+        before="" if level else listed(report.extra),
         after=level,
         why="" if granted or not level else "; ".join(parts),
         origin=wanted.origin(_VARIABLE),
@@ -333,9 +333,9 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
             for name in names:
                 where = f"{_VARIABLE} ({entry['name']}): access: {level}: '{name}'"
                 if name in gone:
-                    yield f"{where} is declared absent; take it out of one of the two"
+                    yield f"{where} is declared absent; remove it from one of the two"
                 elif there is not None and name not in there and name not in coming:
-                    yield f"{where} is neither declared under postgres_roles nor there"
+                    yield f"{where} is neither declared in postgres_roles nor on the server"
 
 
 # -- apply -------------------------------------------------------------------------------------------
@@ -385,8 +385,8 @@ def _on_objects(connection: Any, declared: Access, name: str) -> None:
 
 def _to_come(connection: Any, declared: Access, name: str) -> None:
     found = connection.execute(f"select {_DEFAULTS}").fetchone()[0]
-    missing, besides = judge_defaults(declared, found)
-    for verb, items in (("revoke {} on {} from {} cascade", besides), ("grant {} on {} to {}", missing)):
+    missing, extra = judge_defaults(declared, found)
+    for verb, items in (("revoke {} on {} from {} cascade", extra), ("grant {} on {} to {}", missing)):
         groups: dict[tuple[str, str, str], set[str]] = {}
         for creator, schema, kind, grantee, privilege in items:
             if grantee == name:
@@ -415,12 +415,12 @@ class _Statements:
     def add(self, declared: Access, identity: str, acl: Iterable[Any]) -> None:
         items = list(acl)
         verdict = judge(declared, self.kind, self.owner, items)
-        besides = verdict.besides.get(self.name, frozenset())
+        extra = verdict.extra.get(self.name, frozenset())
         due = RIGHTS[declared.levels[self.name]][self.kind] if self.name in declared.levels else frozenset()
-        # What somebody else has granted, only that one can take back.
+        # A grant can only be revoked by its grantor.
         for grantor in sorted({item[2] for item in items}):
             theirs = {item[1] for item in items if item[0] == self.name and item[2] == grantor}
-            wrong = {item for item in theirs if item in besides or item.rstrip("*") in besides}
+            wrong = {item for item in theirs if item in extra or item.rstrip("*") in extra}
             options = {item[:-1] for item in wrong if item[:-1] in due}
             plain = {item.rstrip("*") for item in wrong} - options
             for option, privileges in (("grant option for", options), ("", plain)):
@@ -470,8 +470,8 @@ def _simulate(wanted: Desired, server: Facts, change: Change) -> Facts:
                 acl = [item for item in acl if item[0] != name]
             acl = granted(declared, kind, its_owner, acl, name)
         grants.append([space, kind, its_owner, acl, number])
-    missing, besides = judge_defaults(declared, seen["defaults"])
-    defaults = {tuple(item) for item in seen["defaults"]} - {item for item in besides if item[3] == name}
+    missing, extra = judge_defaults(declared, seen["defaults"])
+    defaults = {tuple(item) for item in seen["defaults"]} - {item for item in extra if item[3] == name}
     defaults |= {item for item in missing if item[3] == name}
     server = with_inside(server, detail.database, grants=grants, columns=columns, defaults=sorted(defaults))
     there = server["databases"][detail.database]

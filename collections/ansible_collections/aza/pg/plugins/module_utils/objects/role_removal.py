@@ -71,11 +71,11 @@ def problems(
         if item["state"] == "present" or name not in facts["roles"]:
             continue
         if heir and states.get(heir, "present" if heir in facts["roles"] else "absent") == "absent":
-            yield f"postgres_roles: role {name} is to leave what it owns to {heir}, which is no role that stays"
+            yield f"postgres_roles: role {name} is to leave what it owns to {heir}, which is not a role that remains"
         elif left and not heir:
             yield (
-                f"postgres_roles: role {name} cannot be removed, because it {_words(name, left, facts)}; with "
-                "reassign_to: ROLE another role gets what it owns, and its privileges go"
+                f"postgres_roles: role {name} cannot be removed, because it {_words(name, left, facts)}; set "
+                "reassign_to: ROLE to give its objects to another role and revoke its privileges"
             )
 
 
@@ -140,9 +140,9 @@ def _change(
     wanted: Desired, name: str, heir: str, left: list[Mapping[str, Any]], dropped: set[str]
 ) -> Change:
     owned = sum(entry["count"] for entry in left if entry["owned"])
-    why = f"what it owns goes to {heir} ({owned} objects)" if heir and owned else ""
+    why = f"its {owned} objects are reassigned to {heir}" if heir and owned else ""
     if heir and left and not owned:
-        why = "its privileges go with it"
+        why = "its privileges are revoked"
     databases = sorted({entry["database"] for entry in left} - {""})
     return Change(
         "role",
@@ -185,7 +185,7 @@ def apply(context: Any, change: Change) -> None:
             if connection.execute(_STILL_OWNED, (name,)).fetchone()[0]:
                 # Made a moment ago, by a session of the role: DROP OWNED would drop it.
                 raise AzaError(
-                    f"role {name} has just made something in database {database}", reason="role_in_use"
+                    f"role {name} has just created an object in database {database}", reason="role_in_use"
                 )
             execute(connection, "drop owned by {}", name)
     connection = context.sql()

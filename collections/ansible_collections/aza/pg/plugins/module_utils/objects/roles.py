@@ -87,17 +87,17 @@ def _check(where: str, item: Mapping[str, Any]) -> None:
     name, until = item["name"], item["valid_until"].strip()
     problem = ""
     if len(name.encode(errors="surrogatepass")) > 63 or "\0" in name:
-        problem = "is no name; PostgreSQL's have at most 63 bytes"
+        problem = "is not a valid name; PostgreSQL's names have at most 63 bytes"
     elif name.startswith("pg_") or name in ("public", "none"):
-        problem = "has a name that PostgreSQL keeps for itself; choose another one"
+        problem = "has a name that PostgreSQL reserves; choose another one"
     elif item["state"] not in ("present", "absent"):
         problem = f"has the state '{item['state']}'; it is present or absent"
     elif item["password"] and (item["passwordless"] or not item["login"]):
         problem = "has a password and is declared to need none; leave out one of them"
     elif item["reassign_to"] and item["state"] == "present":
-        problem = "is to stay, so reassign_to has nothing to do; it goes with state: absent"
+        problem = "remains, so reassign_to has no effect; use it with state: absent"
     elif item["reassign_to"] == name:
-        problem = "cannot leave what it owns to itself; name another role in reassign_to"
+        problem = "cannot reassign its objects to itself; name another role in reassign_to"
     elif until not in ("", "infinity") and not _TIME.fullmatch(until):
         problem = f"has valid_until '{until}'; write 2027-01-31 or 2027-01-31 18:00+00"
     if problem:
@@ -176,7 +176,7 @@ def _administrators_password(wanted: Desired, facts: Mapping[str, Any]) -> Itera
             wanted,
             wanted.superuser,
             "set the password of",
-            why="the server knows another one than the control node",
+            why="it differs from the control node's",
             origin=wanted.origin("postgres_password"),
             detail=RoleDetail(password=True),
         )
@@ -276,9 +276,7 @@ def _password(
             detail=RoleDetail(password=False),
         )
     if name in with_password(wanted) and facts["password_matches"].get(name) is False:
-        why = (
-            "the server knows another one than the control node" if is_now["has_password"] else "it has none"
-        )
+        why = "it differs from the control node's" if is_now["has_password"] else "it has none"
         yield _change(wanted, name, "set the password of", why=why, detail=RoleDetail(password=True))
 
 
@@ -418,9 +416,9 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         groups = sorted({item["role"] for item in facts["memberships"] if item["member"] == name})
         member = f", a member of {', '.join(groups)}" if groups else ""
         if role["superuser"]:
-            yield Undeclared("roles", "red", f"role {name}", f"a superuser that nobody declared{member}")
+            yield Undeclared("roles", "red", f"role {name}", f"a superuser that is not declared{member}")
         else:
-            yield Undeclared("roles", "yellow", f"role {name}", f"nobody declared it{member}")
+            yield Undeclared("roles", "yellow", f"role {name}", f"it is not declared{member}")
 
 
 def missing(name: str, wanted: Desired, facts: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ def normalise(where: str, given: Any) -> list[dict[str, Any]]:
     for item in result:
         if item["name"].startswith("pg_") or item["name"] == "information_schema":
             raise AzaError(
-                f"{where}: the schema '{item['name']}' belongs to PostgreSQL; choose another name.",
+                f"{where}: the schema '{item['name']}' is reserved by PostgreSQL; choose another name.",
                 reason="bad_object",
             )
         if item["state"] not in ("present", "absent"):
@@ -130,7 +130,7 @@ def _altered(
     wanted: Desired, entry: Mapping[str, Any], item: Mapping[str, Any], is_now: Mapping[str, Any]
 ) -> Iterator[Change]:
     its_owner = owned_by(wanted, entry, item)
-    # pg_database_owner is whoever owns the database: what is not said need not be changed.
+    # pg_database_owner is the owner of the database: an owner that is not declared stays.
     if is_now["owner"] != its_owner and (item["owner"] or is_now["owner"] != "pg_database_owner"):
         yield _change(
             wanted,
@@ -182,9 +182,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         known |= {item["schema"] for item in seen["extensions"].values()} if seen else set()
         for name, is_now in seen["schemas"].items() if seen else ():
             if name not in known and not is_now["extension"]:
-                message = (
-                    f"it belongs to {is_now['owner']} and nobody declared it (postgres_databases: schemas)"
-                )
+                message = f"it belongs to {is_now['owner']} and is not declared (postgres_databases: schemas)"
                 yield Undeclared("schemas", "yellow", f"schema {entry['name']}.{name}", message)
 
 

@@ -64,7 +64,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             pg.PATH,
             "change",
             effect="reload",
-            why="its text was changed, no value was",
+            why="only its text changed, no value",
             detail=FileDetail(pg.PATH),
         )
     for name, value in sorted(automatic.items()):
@@ -77,7 +77,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             effect=_effect(info, wanted.settings.get(name)),
             before=before,
             after=after,
-            why="it was set by ALTER SYSTEM, which wins over the inventory",
+            why="it was set by ALTER SYSTEM, which overrides the inventory",
             origin=wanted.origin("postgres_settings") if name in wanted.settings else "",
             edited=True,
             detail=ResetDetail(),
@@ -97,12 +97,12 @@ def stack_changes(item: File, text: str, effect: str) -> Iterator[Change]:
             effect=effect,
             before=" ".join(word for word in old if word not in new) if name in before else "unset",
             after=" ".join(word for word in new if word not in old) if name in after else "unset",
-            why="the stack decides it",
+            why="the stack sets it",
             origin=item.origin,
             detail=FileDetail(item.path),
         )
     if not names:
-        why = "its text was changed, no value was"
+        why = "only its text changed, no value"
         yield Change("file", item.path, "change", effect=effect, why=why, detail=FileDetail(item.path))
 
 

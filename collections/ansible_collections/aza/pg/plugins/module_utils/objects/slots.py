@@ -33,14 +33,14 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
     there = (found.server or {})["slots"]
     for name in _wanted(wanted):
         if name not in there:
-            yield Change(NAME, name, "create", effect="sql", why="a member follows this server")
+            yield Change(NAME, name, "create", effect="sql", why="a replica streams from this server")
         elif there[name]["wal_status"] == "lost" and not there[name]["active"]:
             yield Change(
                 NAME,
                 name,
                 "recreate",
                 effect="sql",
-                why="the server has given it up: nothing is kept in it, and nobody can use it",
+                why="the server invalidated it: it keeps no WAL, and no standby can use it",
             )
     # Nobody declares that there is none: the name of what may be lost is the declaration.
     losses = wanted.objects.get("allow_loss") or ()
@@ -53,7 +53,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 name,
                 "drop",
                 effect="data",
-                why="no member has it",
+                why="no member uses it",
                 risk=f"its consumer misses changes of {there[name]['database']}"
                 if name in logical
                 else "the standby that used it may have to be copied again",
@@ -115,7 +115,9 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         remedy = (
             f'drop it with postgres_allow_loss: ["{NAME} {name}"]' if not now["active"] else "see who uses it"
         )
-        whose = f"logical, of {now['database']} by {now['plugin']}" if name in logical else "no member has it"
+        whose = (
+            f"logical, of {now['database']} by {now['plugin']}" if name in logical else "no member uses it"
+        )
         yield Undeclared("slots", "yellow", f"{NAME} {name}", f"{state}, {kept}; {whose}", remedy)
 
 

@@ -66,7 +66,7 @@ def _language(database: str, row: Row) -> tuple[str, str]:
             message,
             f"UPDATE pg_language SET lanpltrusted = false WHERE lanname = {quoted(row['name'])} in {database}",
         )
-    message = "an untrusted language outside of an extension: its functions do what the server's own user can"
+    message = "an untrusted language outside of an extension: its functions run as the server's system user"
     return message, f"DROP LANGUAGE {identifier(row['name'])} in {database}"
 
 

@@ -153,7 +153,7 @@ def _undeclared_settings(wanted: Desired, found: Observed) -> Iterator[Undeclare
         sql += f" IN DATABASE {identifier(database)}" if database else ""
         message = f"it sets {words(names, most=6)}"
         if risky:
-            message += "; superusers run what is found by it, too"
+            message += "; superusers also run the functions that it resolves to"
         home = "postgres_settings" if not (role or database) else "the settings of a role or of a database"
         remedy = f"{sql} RESET {names[0] if len(names) == 1 else 'ALL'}; to keep it, put it into {home}"
         yield Undeclared("settings", "red" if risky else "yellow", f"settings of {target}", message, remedy)

@@ -12,11 +12,11 @@ from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 EFFECTS = ("data", "recreate", "restart", "reload", "sql", "none")
 EFFECT_MEANING = {
     "data": "data is lost",
-    "recreate": "the container is replaced; clients are disconnected for seconds",
+    "recreate": "the container is recreated; clients are disconnected for seconds",
     "restart": "clients are disconnected",
-    "reload": "active at once, nobody is disconnected",
+    "reload": "active at once; no client is disconnected",
     "sql": "a statement on the running server",
-    "none": "nothing that runs is touched",
+    "none": "nothing that runs is affected",
 }
 NEEDS_PERMISSION = ("restart", "recreate")
 
@@ -35,7 +35,7 @@ class Change:
     """One step from what is to what should be.
 
     ``before`` and ``after`` are for people, short, and never a secret. ``risk`` is empty when nothing can be
-    lost. ``origin`` is where it was declared (file and key), ``detail`` what carrying it out needs besides.
+    lost. ``origin`` is where it was declared (file and key), ``detail`` what else carrying it out needs.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Change:
     origin: str = ""
     # The service that reads what changed; empty for the server.
     reader: str = ""
-    # What a check makes of it: red, or another severity. ``edited``: somebody changed it, the declaration did not.
+    # What a check makes of it: red, or another severity. ``edited``: it was changed on the host only.
     severity: str = ""
     edited: bool = False
     # Whether it waits until the server is ready.

@@ -13,7 +13,7 @@ _PEM = "-----BEGIN "
 def of(before: str, after: str) -> str:
     """The lines that differ: ``mem_limit: 1024m → mem_limit: 2048m``. Empty where only blanks or hashes do."""
     if _PEM in before or _PEM in after:
-        return "its certificates are other ones"
+        return "its certificates differ"
     old, new = before.splitlines(), after.splitlines()
     gone = [_shown(line) for line in old if line not in new and "config-hash" not in line]
     come = [_shown(line) for line in new if line not in old and "config-hash" not in line]

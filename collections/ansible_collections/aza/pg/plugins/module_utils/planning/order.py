@@ -16,7 +16,7 @@ def ordered(changes: Iterable[Change]) -> list[Change]:
     ``*`` stands for every change that does not say so too: what names it must be gone before a role is.
 
     Several changes may share an id (a role's attributes and its comment): who names it waits for all of them.
-    :raises AzaError: when the declaration goes in a circle.
+    :raises AzaError: for a circular dependency.
     """
     given = list(changes)
     numbers: dict[str, list[int]] = {}
@@ -34,7 +34,7 @@ def ordered(changes: Iterable[Change]) -> list[Change]:
     except CycleError as error:
         names = " → ".join(given[number].id or given[number].name for number in error.args[1])
         raise AzaError(
-            f"The declaration goes in a circle: {names}. One of them has to be declared without the other.",
+            f"Circular dependency: {names}. Declare one of them without the other.",
             reason="circle",
         ) from None
     result = []

@@ -70,7 +70,7 @@ def normalise(settings: Mapping[str, Any]) -> dict[str, str]:
         elif value is None or isinstance(value, dict):
             problems.append(f"'{name}' needs a value, not {'nothing' if value is None else 'a dictionary'}")
         elif key in result:
-            problems.append(f"'{name}' stands there twice")
+            problems.append(f"'{name}' is declared twice")
         else:
             result[key] = canonical(value)
     if problems:

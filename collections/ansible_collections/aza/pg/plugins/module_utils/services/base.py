@@ -44,7 +44,7 @@ class Metrics:
 class Definition:
     """A service of one instance. ``compose``: its service as Compose reads it, without labels and logging.
 
-    ``fixed``: what a running container does not read again besides that; another text makes another container.
+    ``fixed``: what else a running container does not read again; if it changes, the container is recreated.
     """
 
     container: ContainerSpec
@@ -77,7 +77,7 @@ class Service:
     removes_roles = False
     # Role → what its members can do that otherwise only a superuser can.
     powers: Mapping[str, str] = {}
-    # The kinds of objects that it needs in the server besides its roles.
+    # The kinds of objects that it needs in the server in addition to its roles.
     kinds: tuple[Kind, ...] = ()
     # Of these, the roles that log in through the server's Unix socket with a password.
     socket_roles: tuple[str, ...] = ()
@@ -111,7 +111,7 @@ class Service:
     def container_spec(self, declaration: Declaration) -> ContainerSpec:
         """Return its container with the user, port and address that its variables give.
 
-        An ordinary user who deploys can give a file to nobody but himself, so the container runs as that user.
+        An ordinary user who deploys cannot give a file to another user, so the container runs as that user.
         """
         host = declaration.host
         return ContainerSpec(

@@ -53,7 +53,7 @@ def changes(service: ContainerSpec, wanted: Desired, found: Observed) -> Iterato
         )
         return
     alive = is_now["state"] in ("running", "restarting", "paused")
-    # Replacing or starting what does not run disconnects nobody.
+    # Recreating or starting a container that does not run disconnects no client.
     if differs(service, found):
         compose = next(item for item in wanted.files if item.path == COMPOSE)
         texts = str(found.files.get(COMPOSE, {}).get("text", "")), compose.text or ""
@@ -79,12 +79,12 @@ def changes(service: ContainerSpec, wanted: Desired, found: Observed) -> Iterato
             needs=first,
         )
     elif is_now["state"] != "running":
-        words = {"restarting": "it fails and is started again and again"}
+        words = {"restarting": "it restarts repeatedly"}
         why = words.get(is_now["state"], f"it is {is_now['state']}")
         action = "restart" if alive else "start"
         yield Change("container", service.container, action, why=why, detail=detail, needs=first)
     elif _is_stale(service, wanted, found):
-        why = "what it was started with is not its password any more"
+        why = "its password changed after it started"
         yield Change("container", service.container, "restart", why=why, detail=detail)
 
 

@@ -34,7 +34,7 @@ PASSWORD_PATH = "secrets/postgres_password"
 PORT = 5432
 _RELOAD_SECONDS = 10
 _STACK_HEAD = (
-    "# Written by aza-pg. What the stack itself decides: TLS (postgres_tls), whom the server follows.\n"
+    "# Written by aza-pg. What the stack sets: TLS (postgres_tls), the upstream server of a replica.\n"
 )
 
 
@@ -87,7 +87,7 @@ class Postgres(Service):
             errors = [*now["config_errors"], *now["hba_errors"]] if now else []
             if errors:
                 raise AzaError(
-                    f"the server refuses its configuration and keeps the old one: {'; '.join(errors)}",
+                    f"the server rejects its configuration and keeps the old one: {'; '.join(errors)}",
                     reason="bad_setting",
                 )
             if now and now["config_loaded"] > before["config_loaded"]:
@@ -281,7 +281,7 @@ def _reloads(wanted: Desired, found: Observed, planned: list[Change]) -> Iterato
     there = (found.files.get(tls.PATH) or {}).get("certificate") or {}
     shown = found.certificate_in_use
     if shown and there and shown != there["fingerprint"] and tls.PATH not in {*newer, *written}:
-        why = f"it shows clients another certificate than {tls.PATH}"
+        why = f"it presents another certificate than {tls.PATH}"
         yield Change("server", wanted.instance, "reload", effect="reload", why=why)
     if newer - written:
         why = f"{', '.join(sorted(newer - written))} changed after the last reload"

@@ -253,7 +253,7 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
         "yellow",
         "may keep 8 GB; free are 1 GB",
     ),
-    "synchronous and nobody declared it": (
+    "synchronous and is not declared": (
         setting("synchronous_standby_names", "FIRST 1 (x)"),
         "",
         "synchronous",

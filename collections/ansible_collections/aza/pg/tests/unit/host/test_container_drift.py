@@ -103,13 +103,13 @@ EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "command is postgres -c fsync=off, and not the image's": lambda container: container["Config"].update(
         Cmd=["postgres", "-c", "fsync=off"]
     ),
-    "environment POSTGRES_DB is not the declared one": lambda container: container["Config"]["Env"].append(
-        "POSTGRES_DB=x"
-    ),
-    "environment PGDATA is not the declared one": lambda container: container["Config"]["Env"].append(
+    "environment POSTGRES_DB differs from the declaration": lambda container: container["Config"][
+        "Env"
+    ].append("POSTGRES_DB=x"),
+    "environment PGDATA differs from the declaration": lambda container: container["Config"]["Env"].append(
         "PGDATA=/x"
     ),
-    "environment OTHER is not the declared one": lambda container: container["Config"]["Env"].append(
+    "environment OTHER differs from the declaration": lambda container: container["Config"]["Env"].append(
         "OTHER=secret"
     ),
 }

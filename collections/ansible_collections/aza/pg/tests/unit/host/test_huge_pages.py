@@ -241,7 +241,7 @@ def test_what_the_kernel_cannot_find_leaves_everything_as_it_was(host: Any) -> N
     carry_out(replace(WANTED, huge_pages_mb=100))
     before = huge_pages.PATH.read_text()
     host(80)
-    with pytest.raises(AzaError, match=r"the kernel put together 80 of 157 huge pages.*Done before: 0"):
+    with pytest.raises(AzaError, match=r"the kernel allocated 80 of 157 huge pages.*Done before: 0"):
         carry_out(WANTED)
     assert (huge_pages.KERNEL.read_text(), huge_pages.PATH.read_text()) == ("57", before)
 

@@ -54,7 +54,7 @@ def test_another_primary_is_a_reload_and_the_plan_says_which_word_changes() -> N
     found = live(member("db2", PRIMARY, STANDBY))
     elsewhere = member("db2", PRIMARY, STANDBY, first_address="10.0.0.9")
     assert [line for line in lines(elsewhere, found) if "setting" in line] == [
-        "setting primary_conninfo  host=10.0.0.1 → host=10.0.0.9  because the stack decides it"
+        "setting primary_conninfo  host=10.0.0.1 → host=10.0.0.9  because the stack sets it"
     ]
 
 
@@ -76,7 +76,7 @@ def test_a_new_password_of_the_replicas_needs_no_reload() -> None:
 def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
     wanted = member("db1", PRIMARY, STANDBY)
     assert [line for line in lines(wanted, live(wanted)) if "slot" in line] == [
-        "create slot db2  because a member follows this server"
+        "create slot db2  because a replica streams from this server"
     ]
     old = {"active": False, "wal_status": "reserved", "retained": 2**24}
     found = live(wanted, slots={"db2": {**old, "active": True}, "db9": old})
@@ -85,7 +85,7 @@ def test_each_follower_has_a_slot_and_nobody_elses_is_dropped_unasked() -> None:
     assert "keeps 16 MB of WAL" in message.message and 'postgres_allow_loss: ["slot db9"]' in message.remedy
     given_up = live(wanted, slots={"db2": {**old, "wal_status": "lost", "retained": None}})
     (again,) = [line for line in lines(wanted, given_up) if "slot" in line]
-    assert again.startswith("recreate slot db2  because the server has given it up")
+    assert again.startswith("recreate slot db2  because the server invalidated it")
     allowed = member("db1", PRIMARY, STANDBY, allow_loss=["slot db9"])
     assert [line.split("  ")[0] for line in lines(allowed, found)] == ["drop slot db9"]
     in_use = live(allowed, slots={"db2": {**old, "active": True}, "db9": {**old, "active": True}})

@@ -98,7 +98,7 @@ def test_declared_rules_and_who_they_would_shut_out() -> None:
     shop = {"type": "host", "roles": ["shop"], "addresses": ["10.1.0.0/16"]}
     text = text_of(describe(hba=[shop, reject]), "postgres/pg_hba.conf")
     assert text.index("shop") < text.index("reject") < text.index("samenet")
-    with pytest.raises(AzaError, match=r"postgres_hba\[1\] .* lets nobody in: postgres_hba\[0\]"):
+    with pytest.raises(AzaError, match=r"postgres_hba\[1\] .* admits no client: postgres_hba\[0\]"):
         describe(hba=[reject, shop])
     with pytest.raises(AzaError, match=r"postgres_allow_from\[0\]"):
         describe(hba=[reject], allow_from=["10.1.0.0/16"])

@@ -92,7 +92,7 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
         "drift",
         "red",
         "setting work_mem  4MB → 16MB  (all.yml: postgres_settings)",
-        "a deploy puts it right",
+        "deploy to restore it",
     )
     assert [(item.state, item.remedy) for item in waiting] == [
         ("yellow", "deploy with postgres_allow_recreate: true"),
@@ -100,7 +100,7 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
     ]
     assert [item.message for item in findings.drift(Plan(held=plan.held))][
         -1
-    ] == "everything else is as declared"
+    ] == "everything else matches the inventory"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_container(container: Any, message: list[str]) -> None:
             "pending_restart",
             "max_connections: changed in the files",
         ),
-        ({"hba_errors": ["line 9: invalid"]}, "configuration", "keeps the old one: line 9: invalid"),
-        ({"config_errors": ["work_mem: bad"]}, "configuration", "keeps the old one: work_mem: bad"),
+        ({"hba_errors": ["line 9: invalid"]}, "configuration", "keeps the old values: line 9: invalid"),
+        ({"config_errors": ["work_mem: bad"]}, "configuration", "keeps the old values: work_mem: bad"),
     ],
 )
 def test_what_the_server_says_itself_is_red(changes: Any, what: str, words: str) -> None:
@@ -164,7 +164,7 @@ def test_a_stage_that_is_not_reached_and_no_plan() -> None:
 def test_a_server_that_answers_and_cannot_be_looked_at_is_red() -> None:
     found = replace(FOUND, server=None, server_error="no such file")
     (red,) = [item for item in findings.judge(WANTED, found, Plan(), Readiness("")) if item.state == "red"]
-    assert red.message == "what it holds could not be looked at: no such file"
+    assert red.message == "its objects could not be read: no such file"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_why_nothing_can_be_said(reason: str, what: str) -> None:
 
 
 def test_undeclared_objects_and_findings_of_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    stray = Undeclared("roles", "red", "role mallory", "a superuser that nobody declared")
+    stray = Undeclared("roles", "red", "role mallory", "a superuser that is not declared")
     behind = Finding("extension", "yellow", "extension shop.hstore is behind its image")
     kind = Kind(
         "role",
@@ -188,7 +188,7 @@ def test_undeclared_objects_and_findings_of_kinds(monkeypatch: pytest.MonkeyPatc
     assert behind in message
     (found,) = [item for item in message if item.what == "undeclared"]
     assert found.state == "red"
-    assert found.message == "role mallory: a superuser that nobody declared"
+    assert found.message == "role mallory: a superuser that is not declared"
     assert "state: absent" in found.remedy
     assert "{roles: ignore}" in found.remedy
     ignoring = replace(WANTED, objects={"undeclared": {"roles": "ignore"}})
@@ -204,7 +204,10 @@ def test_tuned_values_are_information_and_the_users_own_are_named() -> None:
     tuned = {"file": findings.TUNED_FILE}
     settings = {"work_mem": {"value": "9MB", "file": "/etc/x"}, "jit": {"value": "off", **tuned}}
     (found,) = findings.tuning(predicted, {"settings": settings})
-    assert (found.state, found.message) == ("green", "2 values are as predicted; yours: work_mem")
+    assert (found.state, found.message) == (
+        "green",
+        "2 values are as predicted; set by the inventory: work_mem",
+    )
     settings["jit"]["value"] = "on"
     (found,) = findings.tuning(predicted, {"settings": settings})
     assert (found.state, "jit is on, predicted off" in found.message) == ("green", True)

@@ -120,12 +120,12 @@ def test_everything_that_is_refused_at_once_and_where_it_stands() -> None:
     )
     assert "postgres_extra_preload_libraries: the library 'x'" in message
     assert (
-        "postgres_settings (all.yml: postgres_settings): PostgreSQL refuses them: there is no setting"
+        "postgres_settings (all.yml: postgres_settings): PostgreSQL rejects them: there is no setting"
         in message
     )
     assert "'work_memm'; did you mean 'work_mem'?" in message
     assert "‘host all all 10.0.0.0/33 md5’: invalid CIDR mask" in message
-    assert "postgres_ident: PostgreSQL refuses ‘aza root postgres’: bad" in message
+    assert "postgres_ident: PostgreSQL rejects ‘aza root postgres’: bad" in message
     assert "/tmp/" not in message
 
 
@@ -237,9 +237,9 @@ def test_each_failure_is_said_of_what_was_declared() -> None:
     with pytest.raises(AzaError) as caught:
         trial.check(OBJECTS, FRESH, Fake(statements=message), "Only the image was loaded")
     assert caught.value.details["problems"] == [
-        "postgres_databases (sorted): PostgreSQL refuses: invalid locale",
-        'postgres_databases (copy): PostgreSQL refuses: invalid value for parameter "work_mem": "lots"',
-        "postgres_settings (all.yml: postgres_settings) session_preload_libraries: PostgreSQL refuses: no file",
+        "postgres_databases (sorted): PostgreSQL rejects: invalid locale",
+        'postgres_databases (copy): PostgreSQL rejects: invalid value for parameter "work_mem": "lots"',
+        "postgres_settings (all.yml: postgres_settings) session_preload_libraries: PostgreSQL rejects: no file",
     ]
     assert caught.value.msg.endswith("Only the image was loaded.")
 
@@ -251,7 +251,7 @@ def test_arguments_of_initdb_that_are_refused() -> None:
     with pytest.raises(AzaError) as caught:
         trial.check(WANTED, FRESH, Fake(initdb=message))
     assert caught.value.details["problems"] == [
-        'postgres_initdb_args: initdb refuses them: invalid locale name "xx" Use another'
+        'postgres_initdb_args: initdb rejects them: invalid locale name "xx" Use another'
     ]
 
 

@@ -79,7 +79,7 @@ REPLICATED = {"name": "x", "state": "absent"}
         (
             {"postgres_roles": [{"name": "b"}, {"name": "a", "member_of": ["b", {"role": "b"}]}]},
             "postgres_roles[1].member_of[1]",
-            "stands there twice",
+            "is declared twice",
         ),
         (
             {"postgres_roles": [{"name": "a", "member_of": ["b"]}, {"name": "b", "member_of": ["a"]}]},
@@ -101,11 +101,11 @@ REPLICATED = {"name": "x", "state": "absent"}
             "postgres_roles[0].reassign_to",
             "state: absent",
         ),
-        (roles("a", "b", "a"), "postgres_roles[2]", "stands there twice, first in postgres_roles[0]"),
+        (roles("a", "b", "a"), "postgres_roles[2]", "is declared twice, first in postgres_roles[0]"),
         (
             {"postgres_roles": [{"name": "a"}, {"name": "a", "state": "absent"}]},
             "postgres_roles[1]",
-            "stands there twice",
+            "is declared twice",
         ),
         (
             {"postgres_roles": [{"name": "a", "password": "twelve letters", "passwordless": True}]},
@@ -124,13 +124,13 @@ REPLICATED = {"name": "x", "state": "absent"}
         (
             {"postgres_databases": [{"name": "a"}, {"name": "a"}]},
             "postgres_databases[1]",
-            "stands there twice",
+            "is declared twice",
         ),
-        (one(schemas=["a", {"name": "a"}]), "postgres_databases[0].schemas[1]", "stands there twice"),
+        (one(schemas=["a", {"name": "a"}]), "postgres_databases[0].schemas[1]", "is declared twice"),
         (
             one(extensions=["hstore", {"name": "hstore"}]),
             "postgres_databases[0].extensions[1]",
-            "stands there twice",
+            "is declared twice",
         ),
         (one(template="shpo"), "postgres_databases[0].template", "did you mean 'shop'?"),
         (

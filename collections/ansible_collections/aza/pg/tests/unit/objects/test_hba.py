@@ -248,7 +248,7 @@ def test_the_plan_names_each_rule_in_its_place() -> None:
     ]
     assert planned("", "local all all peer\n") == ["add hba rule 1  local all all peer"]
     assert planned(one, one + "# y\n") == [
-        "change file postgres/pg_hba.conf  because its text was changed, no rule was"
+        "change file postgres/pg_hba.conf  because only its text changed, no rule"
     ]
 
 

@@ -54,8 +54,8 @@ def test_the_keys_and_defaults_are_those_of_the_inventory() -> None:
         ({"name": "shop", "state": "gone"}, "state is present or absent, not 'gone'"),
         ({"name": "shop", "settings": {"work mem": 1}}, "'work mem' is not the name of a setting"),
         ({"name": "shop", "settings": {"work_mem": None}}, "'work_mem' needs a value"),
-        ({"name": "shop", "schemas": ["pg_x"]}, "the schema 'pg_x' belongs to PostgreSQL"),
-        ({"name": "shop", "schemas": ["a", "a"]}, "'a' stands there twice"),
+        ({"name": "shop", "schemas": ["pg_x"]}, "the schema 'pg_x' is reserved by PostgreSQL"),
+        ({"name": "shop", "schemas": ["a", "a"]}, "'a' is declared twice"),
         ({"name": "shop", "extensions": [{"name": "x", "version": 1.1}]}, "version: '1.1'"),
         ({"name": "shop", "extensions": [{"name": "plpgsql", "state": "absent"}]}, "is part of PostgreSQL"),
         (
@@ -205,7 +205,7 @@ def test_public_may_call_functions_and_nothing_else() -> None:
     ):
         acl = [["web", item, "own"] for item in access.RIGHTS["read_write"][kind]]
         found = access.judge(declared, kind, "own", [*acl, ["", privilege, "own"]])
-        assert found.besides == {"": frozenset({privilege})}
+        assert found.extra == {"": frozenset({privilege})}
         assert not found.lacks
 
 
@@ -214,7 +214,7 @@ def test_what_somebody_passed_on_does_not_count() -> None:
     acl = [["web", "SELECT", "former"], ["former", "SELECT*", "own"]]
     found = access.judge(declared, "table", "own", acl)
     assert found.lacks == {"web": frozenset({"SELECT"})}
-    assert found.besides == {"former": frozenset({"SELECT*"})}
+    assert found.extra == {"former": frozenset({"SELECT*"})}
 
 
 def test_the_objects_of_an_administrator_get_no_default_privilege_on_functions() -> None:

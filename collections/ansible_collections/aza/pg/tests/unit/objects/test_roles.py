@@ -231,10 +231,10 @@ def test_the_administrator_keeps_its_rights_whatever_is_declared() -> None:
     ("entry", "message"),
     [
         ({"name": "x" * 64}, "63 bytes"),
-        ({"name": "pg_mine"}, "keeps for itself"),
+        ({"name": "pg_mine"}, "PostgreSQL reserves"),
         ({"state": "gone"}, "present or absent"),
         ({"password": "a secret of mine", "passwordless": True}, "leave out one"),
-        ({"reassign_to": "b"}, "nothing to do"),
+        ({"reassign_to": "b"}, "has no effect"),
         ({"state": "absent", "reassign_to": "a"}, "to itself"),
         ({"valid_until": "tomorrow"}, "2027-01-31"),
         ({"member_of": ["b", "b"]}, "twice"),
@@ -283,7 +283,7 @@ def test_a_role_that_something_hangs_on_stays_and_all_of_it_is_listed() -> None:
     assert "reassign_to" in message
     assert not problems(describe({"name": "a", "state": "absent", "reassign_to": "postgres"}), found)
     assert (
-        "no role that stays"
+        "not a role that remains"
         in problems(describe({"name": "a", "state": "absent", "reassign_to": "zz"}), found)[0]
     )
 
@@ -363,7 +363,7 @@ def test_what_predefined_roles_are_made_members_of_is_reported_and_initdbs_own_i
 
 
 def said_of_team() -> str:
-    return "PostgreSQL's own role is given another one, so that pg_monitor can act as team"
+    return "a predefined role is a member of another role, so that pg_monitor can act as team"
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_what_a_member_gave_goes_with_it_and_is_named() -> None:
         memberships=[grant("a", "b", admin=True), grant("c", "b", "a")],
     )
     assert texts(describe("a"), found) == [
-        "drop membership a in b  with admin  because nobody declared it; what it gave goes with it: c in b"
+        "drop membership a in b  with admin  because it is not declared; what it granted is revoked as well: c in b"
     ]
     assert texts(describe("a", {"name": "c", "member_of": ["b"]}), found) == [
         "drop membership a in b  with admin",
@@ -414,7 +414,7 @@ def test_a_membership_is_turned_round() -> None:
 def test_memberships_that_cannot_be() -> None:
     circle = describe({"name": "a", "member_of": ["b"]}, {"name": "b", "member_of": ["a"]})
     assert len(problems(circle, server())) == 2
-    assert "circle" in problems(describe({"name": "a", "member_of": ["a"]}), server())[0]
+    assert "circular" in problems(describe({"name": "a", "member_of": ["a"]}), server())[0]
     wanted = describe(
         {"name": "a", "member_of": ["pg_montior", "b", "pg_monitor"]}, {"name": "b", "state": "absent"}
     )
@@ -434,7 +434,7 @@ def test_undeclared_roles_are_told_and_superusers_are_red() -> None:
         for item in roles.KIND.undeclared(describe(), Observed(server=found))
     ]
     assert message == [
-        ("yellow", "role a", "nobody declared it, a member of pg_monitor"),
-        ("red", "role boss", "a superuser that nobody declared"),
+        ("yellow", "role a", "it is not declared, a member of pg_monitor"),
+        ("red", "role boss", "a superuser that is not declared"),
     ]
     assert plan(describe(), found) == []

@@ -113,12 +113,12 @@ def test_a_line_that_somebody_added_is_taken_out() -> None:
     assert (change.kind, change.effect, change.why) == (
         "file",
         "reload",
-        "its text was changed, no value was",
+        "only its text changed, no value",
     )
 
 
 def test_what_alter_system_set_is_reset() -> None:
-    why = "because it was set by ALTER SYSTEM, which wins over the inventory"
+    why = "because it was set by ALTER SYSTEM, which overrides the inventory"
     assert lines({}, {}, {"work_mem": "8MB"}) == [f"reset setting work_mem  8MB → 4MB (tuned)  {why}  reload"]
     assert lines({"work_mem": "16MB"}, {"work_mem": "16MB"}, {"work_mem": "8MB"}) == [
         f"reset setting work_mem  8MB → 16MB  {why}  reload *"

@@ -37,5 +37,5 @@ def test_what_waits_for_everything_comes_last() -> None:
 
 
 def test_a_circle_is_named() -> None:
-    with pytest.raises(AzaError, match=r"circle: .*a.*b"):
+    with pytest.raises(AzaError, match=r"Circular dependency: .*a.*b"):
         ordered([change("a", "b"), change("b", "a")])

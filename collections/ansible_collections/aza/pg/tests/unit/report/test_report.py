@@ -29,7 +29,7 @@ def message(what: str, state: str, words: str, remedy: str = "") -> dict[str, st
 
 
 def fleet() -> Fleet:
-    put_right = "a deploy puts it right"
+    put_right = "deploy to restore it"
     sick = {
         "version": "18.6 (Debian 18.6-1)",
         "findings": [
@@ -76,7 +76,7 @@ def test_text_is_what_a_person_reads() -> None:
         "shop-single on db1, PostgreSQL 18.6: 2 red, 1 yellow, 1 green",
         "  red     drift    setting work_mem  64MB → 16MB",
         "  red     drift    create role shop",
-        "                   → a deploy puts it right",
+        "                   → deploy to restore it",
         f"  yellow  waiting  {plain(NASTY)}",
     ]
     assert "  green   ready, drift" in lines
@@ -89,7 +89,7 @@ def test_json_has_everything_and_its_format() -> None:
     found = fleet().to_dict()
     assert found["format"] == 1
     assert found["instances"] == {"total": 3, "red": 2, "yellow": 0, "green": 1}
-    assert found["fleet"][0]["findings"][0]["remedy"] == "a deploy puts it right"
+    assert found["fleet"][0]["findings"][0]["remedy"] == "deploy to restore it"
     assert found["fleet"][0]["plan"]["summary"].endswith("nothing is lost")
     assert found["at"] == "2026-11-23 00:30:00 UTC"
 
@@ -123,7 +123,7 @@ def test_html_is_whole_escaped_and_fetches_nothing() -> None:
     assert "\x1b" not in page
     assert "\u202e" not in page
     assert plain(NASTY) in unescape(page)
-    assert page.count("a deploy puts it right") == 1
+    assert page.count("deploy to restore it") == 1
 
 
 words = st.text(max_size=30)

@@ -98,12 +98,12 @@ def test_what_the_user_says_wins() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"auth_query": "select 1"}, "'auth_query' belongs to the stack: the stack decides"),
+        ({"auth_query": "select 1"}, "'auth_query' belongs to the stack: the stack sets"),
         ({"listen_port": 1}, "use postgres_pgbouncer_port"),
         ({"pool_mod": "session"}, "no setting 'pool_mod'; did you mean 'pool_mode'?"),
         ({"pool_mode": None}, "'pool_mode' needs a value, not nothing"),
         ({"pool_mode": "a\nb = c"}, "holds a line break"),
-        ({"pool_mode": 1, "POOL_MODE": 2}, "stands there twice"),
+        ({"pool_mode": 1, "POOL_MODE": 2}, "is declared twice"),
         ({"max_client_conn": 16300}, "needs more files than the container may open"),
     ],
 )
@@ -209,7 +209,7 @@ def test_its_roles_are_nobody_elses() -> None:
 
 
 def unquoted(line: str) -> list[str]:
-    """As PgBouncer reads a line of its list: a quotation mark within a value stands there twice."""
+    """As PgBouncer reads a line of its list: a quotation mark within a value is declared twice."""
     found, rest = [], line
     while rest.strip():
         rest = rest.lstrip()[1:]
@@ -319,11 +319,11 @@ def test_what_is_not_active_is_read_again() -> None:
     assert why(wanted, running(wanted, config=config)).startswith(
         "its max_client_conn is 5, and declared is "
     )
-    assert "it shows clients another certificate" in why(wanted, running(wanted, certificate="old"))
+    assert "it presents another certificate" in why(wanted, running(wanted, certificate="old"))
     younger = running(wanted, loaded=40.0)
     assert why(wanted, younger) == f"{pgbouncer.HBA}, {pgbouncer.CERTIFICATE} changed after it was last read"
     shown = [{"name": "postgres", "pool_size": 1}]
-    assert why(wanted, running(wanted, databases=shown)) == "the pool of postgres has 1, and declared is 65"
+    assert why(wanted, running(wanted, databases=shown)) == "the pool of postgres has 1, declared is 65"
     # What is written now is read with that.
     item = next(item for item in wanted.files if item.path == pgbouncer.INI)
     about = list(files.changes(item, wanted, younger))

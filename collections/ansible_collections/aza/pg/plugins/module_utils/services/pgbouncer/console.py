@@ -114,7 +114,7 @@ def reload(wanted: Desired, docker: Docker) -> None:
     except server.database_errors() as error:
         message = _complaint(wanted, docker) or " ".join(str(error).split())
         raise AzaError(
-            f"PgBouncer refuses its files and keeps what it had: {message}", reason="bad_setting"
+            f"PgBouncer rejects its files and keeps its old configuration: {message}", reason="bad_setting"
         ) from None
     marker = Path(wanted.directory) / pgbouncer.LOADED
     marker.touch(mode=0o644)

@@ -72,7 +72,7 @@ def _unread(wanted: Desired, found: Observed) -> Iterator[str]:
         yield f"{', '.join(sorted(newer))} changed after it was last read"
     there = (found.files.get(CERTIFICATE) or {}).get("certificate") or {}
     if there and now["certificate"] not in ("", there["fingerprint"]) and CERTIFICATE not in newer:
-        yield f"it shows clients another certificate than {CERTIFICATE}"
+        yield f"it presents another certificate than {CERTIFICATE}"
 
 
 def _differences(wanted: Desired, now: Mapping[str, Any]) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _differences(wanted: Desired, now: Mapping[str, Any]) -> Iterator[str]:
     for name, parameters in databases.items():
         size = parameters.get("pool_size")
         if size and name in shown and str(shown[name]["pool_size"]) != size:
-            yield f"the pool of {name} has {shown[name]['pool_size']}, and declared is {size}"
+            yield f"the pool of {name} has {shown[name]['pool_size']}, declared is {size}"
 
 
 def _ini(wanted: Desired) -> str:
@@ -140,7 +140,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         yield Finding(NAME, "red", f"it is {here_is['state']} (exit code {here_is['exit_code']})", log)
         return
     if here_is["restarts"]:
-        yield Finding(NAME, "yellow", f"it fell and was started again {here_is['restarts']} times", log)
+        yield Finding(NAME, "yellow", f"it restarted {here_is['restarts']} times", log)
     now = found.reports.get(NAME)
     if now is None:
         yield Finding(NAME, "red", "its console does not answer", log)
@@ -156,7 +156,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
             f"for {pool['maxwait']} s"
         )
         yield Finding(
-            NAME, "yellow", message, "give the database a larger pool_size, or its queries less to do"
+            NAME, "yellow", message, "give the database a larger pool_size, or make its queries faster"
         )
     only_direct = [
         line.partition(": ")[2]
@@ -166,7 +166,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
         if line.startswith("# not through the pool: ")
     ]
     if only_direct:
-        message = f"these rules let clients in at the server's own port only: {'; '.join(only_direct)}"
+        message = f"these rules admit clients at the server's own port only: {'; '.join(only_direct)}"
         yield Finding(NAME, "green", message)
     if here_is["health"] != "unhealthy" and not waiting:
         active = sum(int(pool["sv_active"]) + int(pool["sv_idle"]) for pool in now["pools"])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """PgBouncer beside the server: many clients share few connections, each of them as itself. Pure.
 
-A client proves who it is to PgBouncer, which asks the server for the verifier (``lookup.py``) and logs in
-there with the same proof: nobody's password is kept here but those of PgBouncer's own two roles. Who may come in is
-what the server's own rules say of the network. All of its files are read again by ``RELOAD`` (``console.py``).
+A client authenticates to PgBouncer, which asks the server for the verifier (``lookup.py``) and logs in there with the
+same proof: no password is stored here except those of PgBouncer's own two roles. The server's rules decide which
+clients are admitted. All of its files are read again by ``RELOAD`` (``console.py``).
 """
 
 from __future__ import annotations

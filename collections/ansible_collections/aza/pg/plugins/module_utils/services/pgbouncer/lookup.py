@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The function by which PgBouncer asks for the verifier of whoever logs in. Only its own role may call it."""
+"""The function with which PgBouncer looks up the password verifier of a login. Only its own role may call it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "pool lookup"
 POOLER = "pgbouncer"
 SCHEMA = own_schema.SCHEMA
 FUNCTION = own_schema.LOOKUP
-# Nobody who could do more than his own work comes in through a pool, and nobody whose time is over.
+# Superusers, replication roles and expired roles are not admitted through a pool.
 BODY = """
     select rolname, rolpassword from pg_authid
     where rolname = asked and rolcanlogin and not rolsuper and not rolreplication
@@ -66,14 +66,14 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             "drop",
             effect="sql",
             before=f"with {', '.join(left)}" if left else "",
-            why="there is no PgBouncer any more",
+            why="this instance has no PgBouncer",
             # While its container waits for a permission to go, clients come in by it.
             needs=(f"container {wanted.project}-{POOLER}",),
         )
 
 
 def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
-    """What somebody else has made under the toolkit's name is neither used nor taken over."""
+    """An object that another role created under the toolkit's name is neither used nor taken over."""
     untrusted = own_schema.distrust((found.server or {})["own_schema"]) if wanted.service(POOLER) else ""
     if untrusted:
         yield (
@@ -86,11 +86,11 @@ def _differences(wanted: Desired, now: Mapping[str, Any]) -> Iterator[str]:
     if now["source"] is None:
         return
     if now["source"].split() != BODY.split() or not now["definer"] or now["path"] != _PATH:
-        yield "its definition is another one"
+        yield "its definition differs"
     if now["owner"] != wanted.superuser:
         yield f"it belongs to {now['owner']}"
     if now["execute"] != [AUTH]:
-        yield f"{', '.join(name or 'everybody' for name in now['execute']) or 'nobody'} may call it"
+        yield f"{', '.join(name or 'everybody' for name in now['execute']) or 'no role'} may call it"
     if AUTH not in now["usage"]:
         yield f"{AUTH} may not use its schema"
 

@@ -33,7 +33,7 @@ DIRECT = "# not through the pool: "
 _SCRAM = "scram-sha-256"
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
 _SAMENET = re.compile(r" samenet (scram-sha-256|reject)$")
-# What samenet means to the server besides its container's network: every network of every interface.
+# What samenet means to the server in addition to its container's network: every network of every interface.
 _INTERFACES = ("127.0.0.0/8", "::1/128", "fe80::/64")
 
 
@@ -118,7 +118,7 @@ def _overlap(one: hba.Rule, other: hba.Rule) -> bool:
 
 def _may_match(one: str, other: str, *words: str) -> bool:
     if words and "replication" in (one, other):
-        return False  # nobody replicates through a pool
+        return False  # replication does not work through a pool
     return one == other or any(name in ("all", *words) or _is_pattern(name) for name in (one, other))
 
 

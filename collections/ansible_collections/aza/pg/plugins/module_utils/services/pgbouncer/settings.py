@@ -35,24 +35,24 @@ KEPT = frozenset(
     {"auth_ident_file", "auth_ldap_options", "client_tls13_ciphers", "server_tls13_ciphers", "verbose"}
 )
 
-_ACCESS = "who may come in follows from postgres_allow_from and postgres_hba"
+_ACCESS = "postgres_allow_from and postgres_hba decide which clients are admitted"
 _FILES = "the stack writes this file"
-_TLS = "the stack brings the certificate (postgres_tls and its variables)"
+_TLS = "the stack provides the certificate (postgres_tls and its variables)"
 _LOG = "its log is the container's (postgres_log_max_size)"
 OWNED = {
     "admin_users": "only the host's administrator reaches its console, by the socket",
-    "auth_dbname": "the stack decides where passwords are looked up",
+    "auth_dbname": "the stack sets where passwords are looked up",
     "auth_file": _FILES,
     "auth_hba_file": _FILES,
     "auth_ident_file": _ACCESS,
     "auth_ldap_options": _ACCESS,
-    "auth_query": "the stack decides where passwords are looked up",
+    "auth_query": "the stack sets where passwords are looked up",
     "auth_type": _ACCESS,
-    "auth_user": "the stack decides where passwords are looked up",
+    "auth_user": "the stack sets where passwords are looked up",
     "client_tls_ca_file": _TLS,
     "client_tls_cert_file": _TLS,
     "client_tls_key_file": _TLS,
-    "client_tls_sslmode": "postgres_tls and the rules decide who has to speak TLS",
+    "client_tls_sslmode": "postgres_tls and the rules decide which clients must use TLS",
     "conffile": _FILES,
     "job_name": _LOG,
     "listen_addr": "use postgres_pgbouncer_publish_address for the host's address",
@@ -69,7 +69,7 @@ OWNED = {
     "unix_socket_dir": "the socket is where the toolkit looks for it",
     "unix_socket_group": "only the host's administrator reaches its console, by the socket",
     "unix_socket_mode": "only the host's administrator reaches its console, by the socket",
-    "user": "the stack decides as whom the container runs",
+    "user": "the stack sets the user of the container",
 }
 
 
@@ -86,7 +86,7 @@ def normalise(settings: Mapping[str, Any]) -> dict[str, str]:
         elif value is None or isinstance(value, Mapping):
             problems.append(f"'{name}' needs a value, not {'nothing' if value is None else 'a dictionary'}")
         elif key in result:
-            problems.append(f"'{name}' stands there twice")
+            problems.append(f"'{name}' is declared twice")
         else:
             result[key] = _text(value)
             if re.search(r"[\r\n\0]", result[key]):
@@ -122,7 +122,7 @@ def number(text: str) -> float | None:
 # What others of the stack may need of the server: the exporter (its role's limit) and the toolkit itself.
 EXPORTER_CONNECTIONS, TOOLKIT_CONNECTIONS = 5, 5
 AUTH_CONNECTIONS = 2
-# For a database that nobody declared: for each of them.
+# For each database that is not declared.
 UNDECLARED = 2
 _POOLS_PERCENT = 80
 _CLIENTS_FOR_ONE, _FEWEST_CLIENTS, _MOST_CLIENTS = 20, 100, 2000
@@ -133,7 +133,7 @@ def capacity(max_connections: int, superuser_reserved: int = 3, reserved: int = 
     """How many of the server's connections the pools may have in all.
 
     ``max_connections`` less what PostgreSQL keeps back (``superuser_reserved_connections``, ``reserved_connections``),
-    less the exporter's and the toolkit's; a fifth of the rest is for whoever comes to the server itself (migrations,
+    less the exporter's and the toolkit's; a fifth of the rest is for clients of the server itself (migrations,
     psql, checks), and two look up passwords. Replication has connections of its own (``max_wal_senders``).
     """
     rest = max_connections - superuser_reserved - reserved - EXPORTER_CONNECTIONS - TOOLKIT_CONNECTIONS
@@ -143,7 +143,7 @@ def capacity(max_connections: int, superuser_reserved: int = 3, reserved: int = 
 def shares(given: int, sizes: Mapping[str, int], small: Iterable[str] = ()) -> dict[str, int]:
     """Database → how many connections it gets of ``given``. ``sizes``: what was declared, 0 where nothing was.
 
-    Declared sizes first; ``small`` ones (which nobody declared) ``UNDECLARED`` each; the others share the rest alike.
+    Declared sizes first; ``small`` ones (which are not declared) ``UNDECLARED`` each; the others share the rest alike.
     The sum stays within ``given`` as long as there is one for each; a database has one at least.
     """
     few = [name for name in small if not sizes.get(name)]

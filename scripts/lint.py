@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = Path("collections/ansible_collections/aza/pg/plugins")
+COLLECTION = Path("collections/ansible_collections/aza/pg")
+PLUGINS, IMAGE = COLLECTION / "plugins", COLLECTION / "image"
 LONGEST_FILE = 500
 Command = list[str]
 
@@ -41,7 +42,7 @@ def shell_files() -> list[str]:
     """Scripts by their ending or first line. Templates and parts are checked as what is rendered from them."""
 
     def is_shell(path: Path) -> bool:
-        if path.is_relative_to("image/templates") or path.is_relative_to(PLUGINS):
+        if path.is_relative_to(IMAGE / "templates") or path.is_relative_to(PLUGINS):
             return False
         if path.suffix or path.name == "Makefile":
             return path.suffix in (".sh", ".bash")
@@ -70,7 +71,7 @@ def house_rules() -> str:
     words = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
     problems = []
     for path in files():
-        generated = path.parts[:2] in (("image", "build"), ("image", "locks"))
+        generated = path.is_relative_to(IMAGE / "build") or path.is_relative_to(IMAGE / "locks")
         if generated or path.suffix not in (".py", ".sh", ".yml", ".j2", ".md", ""):
             continue
         lines = (ROOT / path).read_text(encoding="utf-8", errors="replace").splitlines()

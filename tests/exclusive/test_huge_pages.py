@@ -59,7 +59,7 @@ def instance(before: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def test_who_may_not_reserve_memory_is_told_and_nothing_is_done(instance: Instance, before: int) -> None:
     instance.declare(postgres_huge_pages=True)
-    play = ("ansible-playbook", "-i", str(instance.inventory), "playbooks/deploy-single.yml")
+    play = ("ansible-playbook", "-i", str(instance.inventory), "playbooks/deploy_single.yml")
     run = subprocess.run(
         (*(READ_ONLY if PERMITTED else ()), *play), cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -98,7 +98,7 @@ class Instance:
         self.write("group_vars/all.yml", self.variables)
 
     def play(self, name: str, *arguments: str) -> Run:
-        return play("-i", str(self.inventory), f"playbooks/{name}.yml", *arguments)
+        return play("-i", str(self.inventory), f"playbooks/{name.replace('-', '_')}.yml", *arguments)
 
     def deploy(self, *arguments: str) -> Run:
         run = self.play("deploy-single", *arguments)

@@ -14,7 +14,7 @@ import yaml
 from .instance import ROOT
 from .prometheus import promtool
 
-RULES = ROOT / "docs/monitoring/alerts.yml"
+RULES = ROOT / "playbooks/files/alerts.yml"
 # The instance that is unwell, and the same one on another host, which is well.
 BAD = {"cluster": "shop", "instance": "shop-primary", "stack": "primary", "host": "db1"}
 GOOD = {**BAD, "host": "db2"}

@@ -34,7 +34,13 @@ class Extended(Instance):
             "ANSIBLE_CONFIG": str(self.repository / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
         }
-        words = ("ansible-playbook", "-i", str(self.inventory), f"playbooks/{name}.yml", *arguments)
+        words = (
+            "ansible-playbook",
+            "-i",
+            str(self.inventory),
+            f"playbooks/{name.replace('-', '_')}.yml",
+            *arguments,
+        )
         done = subprocess.run(words, cwd=self.repository, env=environment, capture_output=True, text=True)
         return Run(done.returncode, done.stdout + done.stderr)
 

@@ -26,6 +26,7 @@ from .prometheus import promtool, running
 from .watched import POOLER, Watched, eventually, metrics
 
 MONITORING = ROOT / "docs/monitoring"
+FILES = ROOT / "playbooks/files"
 POOLER_UP = exporter.Watched("PgBouncer", "pgbouncer_up")
 # What prometheus.yml gives to each target.
 TARGET = {"cluster", "instance", "stack", "host", "job"}
@@ -37,7 +38,7 @@ RARE = {"pg_replication_slot_wal_status"}
 def queries() -> dict[str, tuple[str, set[str]]]:
     """Every query of rules and dashboards by its place, with the labels of its legend."""
     found: dict[str, tuple[str, set[str]]] = {}
-    for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]:
+    for group in yaml.safe_load((FILES / "alerts.yml").read_text())["groups"]:
         for rule in group["rules"]:
             found[f"alert {rule['alert']}"] = (rule["expr"], set())
     for path in sorted(MONITORING.glob("*.json")):
@@ -83,7 +84,7 @@ class Yours:
 @pytest.fixture(scope="module")
 def yours(watched: Watched) -> Iterator[Yours]:
     made = Yours(free_port(), free_port())
-    modules = f"--config.file={MONITORING / 'blackbox.yml'}"
+    modules = f"--config.file={FILES / 'blackbox.yml'}"
     with (
         running("prometheus-node-exporter", made.node),
         running("prometheus-blackbox-exporter", made.blackbox, modules),
@@ -165,7 +166,7 @@ class Prometheus:
         found = scraping.scrape(hosts, blackbox=True, node_port=yours.node)
         text = re.sub("15[sm]", "1s", scraping.render(found, f"127.0.0.1:{yours.blackbox}"))
         (directory / "prometheus.yml").write_text(text)
-        (directory / "alerts.yml").write_text((MONITORING / "alerts.yml").read_text())
+        (directory / "alerts.yml").write_text((FILES / "alerts.yml").read_text())
 
     def api(self, path: str, **parameters: str) -> Any:
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
@@ -311,4 +312,4 @@ def test_the_files_are_made_of_an_inventory(tmp_path: Path) -> None:
     labels = {"cluster": "shop", "instance": "shop-single", "stack": "single", "host": "db1"}
     assert jobs["postgres"]["static_configs"] == [{"targets": ["192.0.2.1:9187"], "labels": labels}]
     assert {target["labels"]["host"] for target in jobs["node"]["static_configs"]} == {"db1", "db2"}
-    assert (made / "alerts.yml").read_bytes() == (MONITORING / "alerts.yml").read_bytes()
+    assert (made / "alerts.yml").read_bytes() == (FILES / "alerts.yml").read_bytes()

@@ -33,7 +33,7 @@ def clone(shop: Instance, name: str) -> Path:
 
 
 def from_there(inventory: Path, name: str, *arguments: str) -> Played:
-    return play("-i", str(inventory), f"playbooks/{name}.yml", *arguments)
+    return play("-i", str(inventory), f"playbooks/{name.replace('-', '_')}.yml", *arguments)
 
 
 def record(shop: Instance) -> Path:

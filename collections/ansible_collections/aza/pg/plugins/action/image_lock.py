@@ -11,6 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.image import base, engine, lock, records, resolve
 from ansible_collections.aza.pg.plugins.module_utils.image.render import locked_versions, packages_fingerprint
 from ansible_collections.aza.pg.plugins.module_utils.image.source import Source
+from ansible_collections.aza.pg.plugins.plugin_utils import project
 from ansible_collections.aza.pg.plugins.plugin_utils.image_action import (
     ARCHIVE_ARGUMENTS,
     CHOICE_ARGUMENTS,
@@ -50,6 +51,13 @@ class ActionModule(ImageAction):
                     "difference": [],
                 }
             self.say(f"lock: {because}; locking again")
+        if project.find().is_installed(path):
+            raise AzaError(
+                f"{path}: the lock belongs to the installed collection, which is never changed ({because}). Install a "
+                f"newer version of aza.pg, or copy {image_dir} into your project, set image_dir to the absolute path "
+                "of the copy, and run the playbook again.",
+                reason="installed_lock",
+            )
         asked = question(given, source)
         if old and because == _DIGEST:
             new = resolve.with_digest(asked, old)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -38,13 +37,13 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         try:
-            specs = load_specs(role_directories(task_vars))
+            specs = load_specs(role_directories())
         except AzaError as error:
             return {**result, "failed": True, "msg": error.msg, "reason": error.reason}
         reader = _Reader(task_vars["hostvars"], self._templar)
         hosts = {str(name): reader.host(name) for name in task_vars["hostvars"]}
         sources = sources_of(task_vars)
-        found = check_inventory(hosts, specs, contents_for(_start(task_vars)))
+        found = check_inventory(hosts, specs, contents_for())
         found += remarks(sources, hosts, specs)
         number = sum(len(host.values) for host in hosts.values())
         result |= {"changed": False, "checked": {"hosts": len(hosts), "values_of_ours": number}}
@@ -152,7 +151,3 @@ def _machine(connection: Any, address: Any, port: Any) -> str:
     """What tells whether two hosts of the inventory are the same machine. Behind one address may be several,
     told apart by their port."""
     return "local" if connection == "local" else f"{connection} {address} {port}"
-
-
-def _start(task_vars: Mapping[str, Any]) -> Path:
-    return Path(str(task_vars.get("playbook_dir", ".")))

@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
         )
         known = task_vars or {}
         try:
-            specs = load_specs(role_directories(known))
+            specs = load_specs(role_directories())
         except AzaError as error:
             return {**result, "failed": True, "msg": error.msg, "reason": error.reason}
         hosts = {

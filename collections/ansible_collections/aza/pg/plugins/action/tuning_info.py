@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates the rules of the checkout, which are on the control node only."""
+"""Evaluates the rules of the image, which are on the control node only."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import (
     parse_word,
 )
 from ansible_collections.aza.pg.plugins.module_utils.tuning.text import block, facts
+from ansible_collections.aza.pg.plugins.plugin_utils import project
 
 FLOORS = (
     "max_connections",
@@ -38,7 +39,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "floors": {"type": "dict", "default": {}, "options": {name: {"type": "int"} for name in FLOORS}},
     "rules": {"type": "path"},
 }
-CHECKOUT_RULES = Path(__file__).resolve().parents[6] / "image" / "tuning.yml"
 
 
 class ActionModule(ActionBase):
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
 
 
 def _answer(given: dict[str, Any]) -> dict[str, Any]:
-    rules = load_rules(Path(given["rules"]) if given["rules"] else CHECKOUT_RULES)
+    rules = load_rules(Path(given["rules"]) if given["rules"] else project.find().image / "tuning.yml")
     words: dict[str, Any] = {
         name: parse_word(given[name], name, choice.rows) for name, choice in rules.choices.items()
     }

@@ -18,7 +18,7 @@ options:
     elements: str
   dist_dir:
     description:
-      - Directory of the record. By default C(.cache/dist) of the checkout that the playbook belongs to.
+      - Directory of the record. By default C(dist) below the directory that P(aza.pg.project#lookup) calls V(cache).
     type: path
     vars:
       - name: image_dist_dir
@@ -44,6 +44,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.image import records
+from ansible_collections.aza.pg.plugins.plugin_utils import project
 
 
 class LookupModule(LookupBase):
@@ -52,20 +53,8 @@ class LookupModule(LookupBase):
     ) -> list[dict[str, Any]]:
         self.set_options(var_options=variables, direct=kwargs)
         given = self.get_option("dist_dir")
-        dist_dir = (
-            Path(given)
-            if given
-            else _checkout(Path(self._loader.get_basedir() if self._loader else ".")) / ".cache" / "dist"
-        )
+        dist_dir = Path(given) if given else project.find().cache / "dist"
         try:
             return [records.find(dist_dir, str(term)) for term in terms]
         except AzaError as error:
             raise AnsibleLookupError(error.msg) from error
-
-
-def _checkout(start: Path) -> Path:
-    """Return the directory with ``image/manifest.yml`` above ``start``."""
-    for directory in (start.absolute(), *start.absolute().parents):
-        if (directory / "image" / "manifest.yml").is_file():
-            return directory
-    return start

@@ -87,10 +87,10 @@ attributes:
 EXAMPLES = r"""
 - name: Build PostgreSQL's image
   aza.pg.image_build:
-    image_dir: "{{ playbook_dir }}/../image"
-    build_dir: "{{ playbook_dir }}/../image/build"
-    cache_dir: "{{ playbook_dir }}/../.cache"
-    dist_dir: "{{ playbook_dir }}/../.cache/dist"
+    image_dir: "{{ lookup('aza.pg.project', 'image') }}"
+    build_dir: "{{ lookup('aza.pg.project', 'build') }}"
+    cache_dir: "{{ lookup('aza.pg.project', 'cache') }}"
+    dist_dir: "{{ lookup('aza.pg.project', 'cache') }}/dist"
     images: [postgres]
 """
 

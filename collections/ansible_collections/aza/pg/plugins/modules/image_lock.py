@@ -83,9 +83,9 @@ attributes:
 EXAMPLES = r"""
 - name: Lock what the archives serve today
   aza.pg.image_lock:
-    image_dir: "{{ playbook_dir }}/../image"
-    cache_dir: "{{ playbook_dir }}/../.cache"
-    dist_dir: "{{ playbook_dir }}/../.cache/dist"
+    image_dir: "{{ lookup('aza.pg.project', 'image') }}"
+    cache_dir: "{{ lookup('aza.pg.project', 'cache') }}"
+    dist_dir: "{{ lookup('aza.pg.project', 'cache') }}/dist"
 """
 
 RETURN = r"""

@@ -47,8 +47,8 @@ attributes:
 EXAMPLES = r"""
 - name: Render the build context of the default flavour
   aza.pg.image_render:
-    image_dir: "{{ playbook_dir }}/../image"
-    dest: "{{ playbook_dir }}/../image/build"
+    image_dir: "{{ lookup('aza.pg.project', 'image') }}"
+    dest: "{{ lookup('aza.pg.project', 'build') }}"
 """
 
 RETURN = r"""

@@ -10,7 +10,7 @@ version_added: 0.1.0
 author: aza-pg maintainers (@aza-pg)
 description:
   - Makes the text of a C(prometheus.yml) with one target for each exporter of the inventory, and the labels C(cluster),
-    C(instance) (CLUSTER-STACK), C(stack) and C(host), on which C(docs/monitoring/alerts.yml) and the dashboards rely.
+    C(instance) (CLUSTER-STACK), C(stack) and C(host), on which C(playbooks/files/alerts.yml) and the dashboards rely.
   - Prints the targets of each job. An exporter that only its own host reaches is left out, and said.
 options:
   alertmanager:
@@ -19,7 +19,7 @@ options:
     default: ""
   blackbox_exporter:
     description:
-      - Address and port of a blackbox_exporter with the module of C(docs/monitoring/blackbox.yml). With it there is a
+      - Address and port of a blackbox_exporter with the module of C(playbooks/files/blackbox.yml). With it there is a
         target for the certificate of each server with TLS.
     type: str
     default: ""

@@ -70,7 +70,7 @@ options:
         description: The primary's C(max_locks_per_transaction).
         type: int
   rules:
-    description: The rules. Empty means C(image/tuning.yml) of this checkout.
+    description: The rules. Empty means those of the image, C(image/tuning.yml).
     type: path
 attributes:
   check_mode:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
+from ansible import context
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import unfit_sign
 
@@ -38,6 +39,15 @@ ROLES, SERVICES = "roles/", "services/"
 SHORTEST = 12
 
 
+def _is_read_as_inventory(root: Path) -> bool:
+    """Whether Ansible reads the files below ``root`` as inventories: they lie in a directory that is a source."""
+    patterns = C.config.get_config_value("INVENTORY_IGNORE_PATTERNS")
+    if any(re.search(pattern, root.name) for pattern in patterns):
+        return False
+    sources = [Path(source) for source in context.CLIARGS.get("inventory") or ()]
+    return not sources or any(source.is_dir() and root.is_relative_to(source.resolve()) for source in sources)
+
+
 class SecretStore:
     """The secrets of one cluster. With ``dry`` nothing is written and a missing secret is a new random value."""
 
@@ -48,16 +58,15 @@ class SecretStore:
                 "-i inventories/NAME, or give every password through Ansible Vault and set postgres_exporter: false.",
                 reason="no_inventory_dir",
             )
-        if not any(
-            re.search(pattern, "secrets")
-            for pattern in C.config.get_config_value("INVENTORY_IGNORE_PATTERNS")
-        ):
+        self.root = Path(inventory_dir).resolve() / "secrets"
+        if _is_read_as_inventory(self.root):
             raise AzaError(
-                "Ansible would read the secrets as hosts of the inventory, and print them. Add to the ansible.cfg in "
-                "use: [inventory] ignore_patterns = ^secrets (the one in this repository has it).",
+                f"{inventory_dir}: Ansible would read the secrets in this directory as hosts of the inventory, and "
+                "print them. Add to the ansible.cfg in use: [inventory] ignore_patterns = ^secrets (the one in the "
+                "repository of aza-pg has it). Or name the file of the hosts, not the directory: "
+                "-i INVENTORY/hosts.yml.",
                 reason="secrets_not_ignored",
             )
-        self.root = Path(inventory_dir).resolve() / "secrets"
         self.directory = self.root / cluster
         self.dry = dry
         self.created: list[str] = []

@@ -27,6 +27,7 @@ from ansible_collections.aza.pg.plugins.plugin_utils import (
     cluster,
     handed_secrets,
     instance_images,
+    project,
 )
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import InstanceSecrets, SecretStore
 from ansible_collections.aza.pg.plugins.plugin_utils.environment import Environment
@@ -119,11 +120,11 @@ class Declare:
                 "could not verify each other. Give the whole chain, the root's certificate last.",
                 reason="bad_certificate",
             )
-        start = Path(self.action.basedir)
+        directories = project.find(self.action.templar.template(self.action.task_vars.get("image_dir")))
         libraries = preload(
-            start, variables["postgres_databases"], variables["postgres_extra_preload_libraries"]
+            directories, variables["postgres_databases"], variables["postgres_extra_preload_libraries"]
         )
-        prediction = predict(variables, libraries["declared"], facts.engine, start)
+        prediction = predict(variables, libraries["declared"], facts.engine, directories)
         minimums = part.minimums(member) if member else {}
         declaration = Declaration(
             variables,

@@ -11,29 +11,27 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, load_catalog, solve
 from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents, contents_of
-from ansible_collections.aza.pg.plugins.plugin_utils.prediction import FACTS, checkout
+from ansible_collections.aza.pg.plugins.plugin_utils.project import Project, find
 
 
-def contents_for(start: Path) -> Callable[[Mapping[str, Any]], Contents | None]:
+def contents_for() -> Callable[[Mapping[str, Any]], Contents | None]:
     """A function from a host's variables to its image's contents; None where there is no catalogue.
 
-    ``start``: where the checkout is looked for, upwards. Each choice is read and solved once, for however many hosts.
+    Each choice is read and solved once, for however many hosts.
     """
-    root = checkout(start)
     catalogue = cache(load_catalog)
 
     @cache
-    def solved(image_dir: Path, source: str, flavour: str, extensions: tuple[str, ...]) -> Contents | None:
-        if not (image_dir / "manifest.yml").is_file():
+    def solved(project: Project, source: str, flavour: str, extensions: tuple[str, ...]) -> Contents | None:
+        if not (project.image / "manifest.yml").is_file():
             return None
-        catalog: Catalog = catalogue(image_dir)
-        return contents_of(catalog, solve(catalog, source, flavour, list(extensions)), _built(root))
+        catalog: Catalog = catalogue(project.image)
+        return contents_of(catalog, solve(catalog, source, flavour, list(extensions)), _built(project.facts))
 
     def contents(values: Mapping[str, Any]) -> Contents | None:
-        given = values.get("image_dir")
         chosen = values.get("image_extensions")
         return solved(
-            root / str(given) if given and Path(str(given)).is_absolute() else root / "image",
+            find(values.get("image_dir")),
             str(values.get("image_source")),
             str(values.get("image_flavour")),
             tuple(map(str, chosen)) if isinstance(chosen, list) else (),
@@ -42,10 +40,10 @@ def contents_for(start: Path) -> Callable[[Mapping[str, Any]], Contents | None]:
     return contents
 
 
-def _built(root: Path) -> list[str]:
+def _built(facts: Path) -> list[str]:
     """The entries in the image whose build context was written last: a build may have chosen more with -e."""
     try:
-        facts = json.loads((root / FACTS / "image.json").read_text(encoding="utf-8"))
-        return [str(entry["name"]) for entry in facts["extensions"]]
+        described = json.loads((facts / "image.json").read_text(encoding="utf-8"))
+        return [str(entry["name"]) for entry in described["extensions"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -62,11 +62,6 @@ class InstanceAction(ActionBase):
     def loader(self) -> Any:
         return self._loader
 
-    @property
-    def basedir(self) -> str:
-        """The directory of the playbook."""
-        return str(self._loader.get_basedir())
-
     def bring_archive(self, name: str, archive: Path) -> str:
         """Return the path of an image's archive on the target, and copy it there if the target is another machine.
 

@@ -26,11 +26,7 @@ def collect(task_vars: Mapping[str, Any], templar: Any, given: Mapping[str, Any]
     :param given: variables that a task gives itself; they win over those of the play.
     :raises AzaError: a value has the wrong type, or a required variable is missing.
     """
-    specs = {
-        name: option
-        for name, option in load_specs(role_directories(task_vars)).items()
-        if option.role == ROLE
-    }
+    specs = {name: option for name, option in load_specs(role_directories()).items() if option.role == ROLE}
     values = {name: templar.template(task_vars[name]) for name in specs if name in task_vars}
     return validated({**values, **given}, specs)
 

@@ -10,6 +10,7 @@ from typing import Any
 from ansible import constants as C  # noqa: N812, the name that Ansible's own code uses
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.aza.pg.plugins.module_utils.inventory.sources import Sources, read
+from ansible_collections.aza.pg.plugins.plugin_utils import project
 
 
 def sources_of(task_vars: Mapping[str, Any]) -> Sources:
@@ -35,8 +36,8 @@ def origins(task_vars: Mapping[str, Any], loader: Any, prefix: str) -> dict[str,
     }
 
 
-def role_directories(task_vars: Mapping[str, Any]) -> list[Path]:
-    """Where the roles are whose argument_specs say which variables there are."""
+def role_directories() -> list[Path]:
+    """Return the directories of the roles whose argument_specs declare the variables: first the collection's."""
     configured = [Path(str(path)) for path in C.config.get_config_value("DEFAULT_ROLES_PATH")]
-    beside = Path(str(task_vars.get("playbook_dir", "."))).parent / "roles"
-    return [path for path in [beside, *configured] if path.is_dir()]
+    # In a checkout, the configured one is a link to the collection's.
+    return list(dict.fromkeys(path.resolve() for path in [project.ROLES, *configured] if path.is_dir()))

@@ -20,8 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.tuning.evaluate import (
 from ansible_collections.aza.pg.plugins.module_utils.tuning.loader import load_rules
 from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import parse_cpus, parse_memory
 from ansible_collections.aza.pg.plugins.module_utils.tuning.rules import Rules
-
-FACTS = Path("image/build/postgres/rootfs/usr/local/share/aza-pg")
+from ansible_collections.aza.pg.plugins.plugin_utils.project import Project
 
 # What shared memory is made of, with PostgreSQL's own defaults; sizes in kB.
 _SHARED = {
@@ -89,20 +88,19 @@ class Prediction:
 
 
 def predict(
-    variables: Variables, libraries: Sequence[str], engine: Mapping[str, Any], start: Path
+    variables: Variables, libraries: Sequence[str], engine: Mapping[str, Any], project: Project
 ) -> Prediction:
     """Return what the container will find.
 
     :param libraries: preloaded besides those of the image.
     :param engine: facts of the host's engine.
-    :param start: the directory from which the checkout is searched upwards.
+    :param project: where the rules of the image are.
     """
-    root = checkout(start)
     memory = parse_memory(variables["postgres_memory"], "postgres_memory")
     declared = variables["postgres_cpus"]
     cpus = parse_cpus(str(declared), "postgres_cpus") if declared else int(engine["cpus"])
     # The render of the image has checked them.
-    rules = load_rules(root / "image" / "tuning.yml", checked=True)
+    rules = load_rules(project.image / "tuning.yml", checked=True)
     result = evaluate(
         rules,
         Inputs(
@@ -111,21 +109,12 @@ def predict(
             workload=variables["postgres_workload"],
             storage=variables["postgres_storage"],
             disk_mb=engine["disk_mb"] or 0,
-            preload_workers=_preload_workers(root / FACTS, libraries),
+            preload_workers=_preload_workers(project.facts, libraries),
         ),
     )
     wanted = variables["postgres_shm_size"]
     shm = megabytes("postgres_shm_size", wanted) if wanted else int(result.values["shm_size_mb"].value)
     return Prediction(memory, cpus, shm, result if variables["postgres_autotune"] else None, rules)
-
-
-def checkout(start: Path) -> Path:
-    """The directory with ``image/tuning.yml`` that ``start`` lies in, or that this collection lies in."""
-    here = Path(__file__).resolve()
-    for directory in (start.absolute(), *start.absolute().parents, *here.parents):
-        if (directory / "image" / "tuning.yml").is_file():
-            return directory
-    return start
 
 
 def _preload_workers(facts: Path, extra: Iterable[str]) -> int:

@@ -5,22 +5,20 @@ its library."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.catalog.loading import load_catalog
-from ansible_collections.aza.pg.plugins.plugin_utils.prediction import checkout
+from ansible_collections.aza.pg.plugins.plugin_utils.project import Project
 
 
-def preload(start: Path, databases: Iterable[Any], extra: Iterable[str]) -> dict[str, Any]:
+def preload(project: Project, databases: Iterable[Any], extra: Iterable[str]) -> dict[str, Any]:
     """``needed``: extension → library; ``declared``: what the inventory adds by postgres_extra_preload_libraries, and
     the libraries of declared extensions."""
     libraries = list(extra)
-    directory = checkout(start) / "image"
     declared = [name for entry in databases for name in _declared(entry)]
-    if not declared or not directory.is_dir():
+    if not declared or not project.image.is_dir():
         return {"needed": {}, "declared": libraries}
-    entries = load_catalog(directory).extensions.values()
+    entries = load_catalog(project.image).extensions.values()
     required = {
         item.created_name: item.preload
         for item in entries

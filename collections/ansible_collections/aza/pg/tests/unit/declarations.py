@@ -14,7 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.services.declaration import Declaration, Host, Tuned
 from ansible_collections.aza.pg.plugins.plugin_utils.instance_variables import validated
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 SPECS = {name: option for name, option in load_specs([ROOT / "roles"]).items() if option.role == "instance"}
 IMAGES = {
     name: {

@@ -14,9 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROLES = next(
-    parent / "roles"
-    for parent in Path(__file__).resolve().parents
-    if (parent / "roles" / "instance").is_dir()
+    parent / "roles" for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file()
 )
 SPECS = load_specs([ROLES])
 

@@ -15,7 +15,7 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import w
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 SPECS = load_specs([ROOT / "roles"])
 CATALOG = load_catalog(ROOT / "image")
 

@@ -7,9 +7,7 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.docs import rende
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs
 
 ROLES = next(
-    parent / "roles"
-    for parent in Path(__file__).resolve().parents
-    if (parent / "roles" / "instance").is_dir()
+    parent / "roles" for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file()
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 EXAMPLES = ("prod", "staging")
 # As the documentation says it: what is in these vaults is replaced by whoever uses them.
 VAULT_PASSWORD = "example"

@@ -20,7 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import Opti
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 SPECS = load_specs([ROOT / "roles"])
 CATALOG = load_catalog(ROOT / "image")
 CONTENTS = contents_of(CATALOG, solve(CATALOG, "debian", "standard"))

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs, places
 from ansible_collections.aza.pg.plugins.module_utils.objects import databases, extensions, hba, roles, schemas
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 PLACES = places(load_specs([ROOT / "roles"]))
 
 

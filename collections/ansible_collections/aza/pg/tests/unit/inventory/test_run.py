@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 PLAYBOOK = """
 - hosts: all
   gather_facts: false

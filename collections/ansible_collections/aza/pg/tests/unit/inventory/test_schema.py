@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 SPECS = load_specs([ROOT / "roles"])
 DOCUMENT = json.loads(render_schema(ROOT / "roles"))
 SCHEMA = Draft202012Validator(DOCUMENT)

@@ -22,12 +22,14 @@ from ansible_collections.aza.pg.plugins.module_utils.objects import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import hold
+from ansible_collections.aza.pg.plugins.plugin_utils import project
 from ansible_collections.aza.pg.plugins.plugin_utils.preload import preload
 from ansible_collections.aza.pg.tests.unit.objects.test_round_trip import describe
 from hypothesis import given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[7]
+PROJECT = project.find()
 
 
 def test_the_keys_and_defaults_are_those_of_the_inventory() -> None:
@@ -244,9 +246,9 @@ def test_an_extension_waits_for_the_container_that_brings_its_library() -> None:
 
 def test_the_catalogue_says_which_library_an_extension_needs() -> None:
     given_now = [{"name": "shop", "extensions": ["pg_cron"]}]
-    assert preload(ROOT, given_now, ["pg_cron"])["needed"]["pg_cron"] == "pg_cron"
-    assert "plpgsql_check" not in preload(ROOT, given_now, [])["needed"]
-    assert preload(ROOT, [{"name": "shop"}], ["x"]) == {"needed": {}, "declared": ["x"]}
+    assert preload(PROJECT, given_now, ["pg_cron"])["needed"]["pg_cron"] == "pg_cron"
+    assert "plpgsql_check" not in preload(PROJECT, given_now, [])["needed"]
+    assert preload(PROJECT, [{"name": "shop"}], ["x"]) == {"needed": {}, "declared": ["x"]}
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_the_catalogue_says_which_library_an_extension_needs() -> None:
     ],
 )
 def test_a_declared_extension_brings_its_library(database: dict[str, Any], brought: list[str]) -> None:
-    assert preload(ROOT, [database, database, "bare"], ["x"])["declared"] == brought
+    assert preload(PROJECT, [database, database, "bare"], ["x"])["declared"] == brought
 
 
 def test_the_first_plan_is_whole_before_there_is_a_server() -> None:

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.aza.pg.plugins.action import instance_summary
 from ansible_collections.aza.pg.plugins.action.instance import ARGUMENTS
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.plugin_utils import answers, instance_images
+from ansible_collections.aza.pg.plugins.plugin_utils import answers, instance_images, project
 from ansible_collections.aza.pg.plugins.plugin_utils.image_archive import config_digest
 from ansible_collections.aza.pg.plugins.plugin_utils.instance_variables import validated
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import predict
@@ -163,17 +163,17 @@ GIVEN: dict[str, Any] = {"memory": "2g", "cpus": 2.0}
 
 def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:
     engine = {"cpus": 8, "disk_mb": 100_000}
-    found = predict(declaration(**GIVEN).variables, (), engine, Path.cwd())
+    found = predict(declaration(**GIVEN).variables, (), engine, project.find())
     assert (found.memory_mb, found.cpus) == (2048, 2)
     assert found.shm_size_mb >= 64
     assert {value["name"] for value in found.to_dict()["values"]} >= {"shared_buffers", "work_mem"}
-    assert predict(declaration(**{**GIVEN, "cpus": 0}).variables, (), engine, Path.cwd()).cpus == 8
+    assert predict(declaration(**{**GIVEN, "cpus": 0}).variables, (), engine, project.find()).cpus == 8
     assert (
-        predict(declaration(**{**GIVEN, "shm_size": "1g"}).variables, (), engine, Path.cwd()).shm_size_mb
+        predict(declaration(**{**GIVEN, "shm_size": "1g"}).variables, (), engine, project.find()).shm_size_mb
         == 1024
     )
     assert (
-        predict(declaration(**{**GIVEN, "autotune": False}).variables, (), engine, Path.cwd()).to_dict()[
+        predict(declaration(**{**GIVEN, "autotune": False}).variables, (), engine, project.find()).to_dict()[
             "values"
         ]
         == []
@@ -197,14 +197,14 @@ def test_what_the_server_will_share(
     changes: dict[str, Any], declared: dict[str, Any], floor: dict[str, int], least: int
 ) -> None:
     found = predict(
-        declaration(**{**GIVEN, **changes}).variables, (), {"cpus": 8, "disk_mb": 100_000}, Path.cwd()
+        declaration(**{**GIVEN, **changes}).variables, (), {"cpus": 8, "disk_mb": 100_000}, project.find()
     )
     assert least < found.shared_mb(declared, floor) < least * 1.15
 
 
 def test_what_nobody_can_read_is_left_to_the_server() -> None:
     """It refuses such a value before anything is reserved."""
-    found = predict(declaration(**GIVEN).variables, (), {"cpus": 8, "disk_mb": 0}, Path.cwd())
+    found = predict(declaration(**GIVEN).variables, (), {"cpus": 8, "disk_mb": 0}, project.find())
     assert found.shared_mb({"shared_buffers": "much", "max_connections": "1GB"}, {}) == found.shared_mb(
         {}, {}
     )

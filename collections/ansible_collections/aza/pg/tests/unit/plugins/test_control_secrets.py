@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible import constants as C  # noqa: N812
+from ansible import context
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.plugin_utils import secret_list
 from ansible_collections.aza.pg.plugins.plugin_utils.control_secrets import (
@@ -82,6 +83,19 @@ def test_where_ansible_would_read_secrets_as_hosts_none_is_made(
 ) -> None:
     monkeypatch.setattr(C.config, "get_config_value", lambda name: [])
     with pytest.raises(AzaError, match="ignore_patterns"):
+        SecretStore(str(tmp_path), "shop")
+
+
+def test_beside_an_inventory_that_is_a_file_nothing_has_to_be_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(C.config, "get_config_value", lambda name: [])
+    hosts = tmp_path / "hosts.yml"
+    hosts.touch()
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": (str(hosts),)})
+    assert SecretStore(str(tmp_path), "shop").get("postgres_password")
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": (str(hosts), str(tmp_path.parent))})
+    with pytest.raises(AzaError, match=r"-i INVENTORY/hosts\.yml"):
         SecretStore(str(tmp_path), "shop")
 
 

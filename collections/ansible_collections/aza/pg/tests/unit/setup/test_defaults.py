@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import load_specs
 
-ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "roles" / "instance").is_dir())
+ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 SPECS = load_specs([ROOT / "roles"])
 # Derived where they are left out, in the role by a template and in the module by its action.
 DERIVED = {

@@ -7,7 +7,7 @@ in_this_container() { # COMMAND…: how a user runs it on the stopped container'
 }
 
 refuse_owner() { # NUMBER
-    refuse "$PGDATA belongs to user $1, but this server runs as user $EUID: PostgreSQL rejects another user's data" \
+    refuse "$PGDATA belongs to user $1, but this server runs as user $EUID: PostgreSQL refuses another user's data" \
         "Start the container with --user $1, or once with --user root, which gives the data to postgres (999)."
 }
 
@@ -19,7 +19,7 @@ check_data_directory() { # owner, mode, space
     [[ -w $PGDATA ]] ||
         refuse "user $EUID cannot write $PGDATA: is it mounted read-only? Mount it writable"
     if ((8#$mode & 8#027)) && chmod g-w,o-rwx "$PGDATA"; then # fsGroup of Kubernetes sets such modes
-        say "mode of $PGDATA was $mode, which PostgreSQL rejects: group write and access of others are removed"
+        say "mode of $PGDATA was $mode, which PostgreSQL refuses: group write and access of others are removed"
     fi
     # Below 1 MB the truth is in a write: some file systems report less than they have.
     if (($(stat -f -c '%a * %S' "$PGDATA") < 1048576)); then

@@ -78,7 +78,7 @@ def test_the_reason_and_the_remedy(name: str) -> None:
 # The entrypoint looks before the server does, and says it in words of its own.
 SENTENCES = {
     f"aza-pg: the file system of {DATA} is full: the server cannot start without free space": "disk_full",
-    f"aza-pg: {DATA} belongs to user 0, but this server runs as user 999: PostgreSQL rejects another user's data": (
+    f"aza-pg: {DATA} belongs to user 0, but this server runs as user 999: PostgreSQL refuses another user's data": (
         "wrong_owner"
     ),
     f"aza-pg: user 999 cannot write {DATA}: is it mounted read-only? Mount it writable": "wrong_owner",

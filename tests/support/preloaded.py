@@ -23,7 +23,7 @@ for name in (
     # By Ansible's own loader: this one reads the table of all that it ever renamed.
     "ansible_collections.ansible.builtin",
     "ansible_collections.aza.pg.plugins.action.inventory_validate",
-    "ansible_collections.aza.pg.plugins.action.stack",
+    "ansible_collections.aza.pg.plugins.action.instance",
 ):
     import_module(name)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
@@ -13,16 +12,22 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects import (
     access,
+    database_changes,
     extensions,
     locale,
     loss,
     schemas,
     session,
 )
-from ansible_collections.aza.pg.plugins.module_utils.objects.access import reowned
+from ansible_collections.aza.pg.plugins.module_utils.objects.database_changes import (
+    AttributeDetail,
+    CreationDetail,
+    DropDetail,
+    SessionSettingDetail,
+    made,
+)
 from ansible_collections.aza.pg.plugins.module_utils.objects.declared import entries, unique
-from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute, value, words
-from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
+from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     STOCK,
     databases,
@@ -32,7 +37,6 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
-from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 
 _VARIABLE = "postgres_databases"
 DEFAULTS: dict[str, Any] = {
@@ -108,15 +112,6 @@ from pg_database d where d.datname = 'template1')
 _TEMPLATES_NOW = """
 (select json_object_agg(datname, json_build_object('is_template', datistemplate, 'connects', datallowconn))
 from pg_database where datname in ('template0', 'template1'))
-"""
-_SESSIONS = """
-(select coalesce(json_object_agg(datname, who), '{}') from (
-    select datname, json_agg(said order by said) as who from (
-        select datname, concat(usename, ' from ' || coalesce(host(client_addr), 'this host'),
-            ' (' || nullif(application_name, '') || ')') as said
-        from pg_stat_activity
-        where datname is not null and backend_type = 'client backend' and application_name <> 'aza-pg') one
-    group by datname) every)
 """
 
 
@@ -366,142 +361,6 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
         )
 
 
-@dataclass(frozen=True)
-class CreationDetail(Detail):
-    """``options``: of CREATE DATABASE, the key words in lower case → their value."""
-
-    owner: str
-    options: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class DropDetail(Detail):
-    """``is_template``: whether the mark has to be removed first."""
-
-    is_template: bool
-
-
-@dataclass(frozen=True)
-class AttributeDetail(Detail):
-    """``attribute``: owner, limit, is_template or comment."""
-
-    attribute: str
-    value: str | int | bool
-
-
-@dataclass(frozen=True)
-class SessionSettingDetail(Detail):
-    """``value``: what sessions in the database get; None: what the server says."""
-
-    setting: str
-    value: str | None
-
-
-# -- apply -------------------------------------------------------------------------------------------
-
-
-def _apply(context: Any, change: Change) -> None:
-    connection, name = context.sql(), change.name
-    if change.action == "create":
-        creation = change.detail_as(CreationDetail)
-        # Nobody may be connected to what is copied, we neither.
-        if "template" in creation.options:
-            context.close(creation.options["template"])
-            connection = context.sql()
-        connection.execute(_creation(name, creation.owner, creation.options))
-    elif change.action == "drop":
-        context.close(name)
-        if change.detail_as(DropDetail).is_template:
-            execute(connection, "alter database {} is_template false", name)
-        _drop(connection, name)
-    else:
-        _alter(connection, change)
-
-
-def _creation(name: str, its_owner: str, options: Mapping[str, str]) -> Any:
-    statement = compose("create database {} owner {}", name, its_owner)
-    for key, text in options.items():
-        part = text if key == "template" else value(text)
-        statement = compose(f"{{}} {key.replace('locale provider', 'locale_provider')} {{}}", statement, part)
-    return statement
-
-
-def _drop(connection: Any, name: str) -> None:
-    try:
-        execute(connection, "drop database if exists {}", name)
-    except server.database_errors() as error:
-        if getattr(error, "sqlstate", "") != "55006":
-            raise
-        found = connection.execute(f"select {_SESSIONS}").fetchone()[0]
-        who = ", ".join(found.get(name, ())) or "a session that has just ended"
-        raise AzaError(
-            f"{who} uses the database; end these sessions, then deploy again", reason="database_in_use"
-        ) from None
-
-
-def _alter(connection: Any, change: Change) -> None:
-    name, head = change.name, compose("alter database {}", change.name)
-    if isinstance(change.detail, SessionSettingDetail):
-        session.give(connection, head, change.detail.setting, change.detail.value)
-        return
-    detail = change.detail_as(AttributeDetail)
-    if detail.attribute == "owner":
-        execute(connection, "{} owner to {}", head, str(detail.value))
-    elif detail.attribute == "limit":
-        execute(connection, "{} connection limit {}", head, words(str(int(detail.value))))
-    elif detail.attribute == "is_template":
-        execute(connection, f"{{}} is_template {'true' if detail.value else 'false'}", head)
-    else:
-        execute(connection, "comment on database {} is {}", name, value(detail.value or None))
-
-
-def _simulate(_: Desired, server: Facts, change: Change) -> Facts:
-    there, inside, name = dict(server["databases"]), dict(server["inside"]), change.name
-    if change.action == "create":
-        creation = change.detail_as(CreationDetail)
-        there[name] = made(creation.owner)
-        copied = inside.get(creation.options.get("template", ""), {})
-        inside[name] = copy.deepcopy({**STOCK, **copied, "lost": {}, "paths": {}})
-    elif change.action == "drop":
-        there.pop(name)
-        inside.pop(name, None)
-    elif isinstance(change.detail, SessionSettingDetail):
-        stored = session.after(there[name]["settings"], change.detail.setting, change.detail.value)
-        there[name] = {**there[name], "settings": stored}
-    else:
-        detail, is_now = change.detail_as(AttributeDetail), there[name]
-        acl = is_now["acl"]
-        if detail.attribute == "owner":
-            acl = reowned(acl, is_now["owner"], str(detail.value))
-        there[name] = {**is_now, "acl": acl, detail.attribute: detail.value}
-    return {**server, "databases": there, "inside": inside}
-
-
-def _is_tried(change: Change) -> bool:
-    detail = change.detail
-    return isinstance(detail, SessionSettingDetail) or (
-        isinstance(detail, CreationDetail) and bool(detail.options)
-    )
-
-
-def made(its_owner: str) -> dict[str, Any]:
-    """A database as the first start makes it. What its locale is, nobody knows yet."""
-    return {
-        "owner": its_owner,
-        "encoding": None,
-        "provider": None,
-        "locale": None,
-        "limit": -1,
-        "connects": True,
-        "is_template": False,
-        "comment": "",
-        "settings": None,
-        "acl": [["", "CONNECT"], ["", "TEMPORARY"]],
-        "collation": None,
-        "library": None,
-    }
-
-
 def _fresh(wanted: Desired) -> dict[str, Any]:
     names = {"postgres", wanted.database}
     return {
@@ -515,15 +374,15 @@ def _fresh(wanted: Desired) -> dict[str, Any]:
 KIND = Kind(
     "database",
     _plan,
-    apply=_apply,
-    simulate=_simulate,
-    is_tried=_is_tried,
+    apply=database_changes.apply,
+    simulate=database_changes.simulate,
+    is_tried=database_changes.is_tried,
     declared={"databases": normalise},
     server={
         "databases": _DATABASES,
         "template1": _TEMPLATE,
         "templates": _TEMPLATES_NOW,
-        "sessions": _SESSIONS,
+        "sessions": database_changes.SESSIONS,
     },
     asked=_asked,
     asked_inside=_asked_inside,

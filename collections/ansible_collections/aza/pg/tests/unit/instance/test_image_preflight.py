@@ -24,7 +24,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.details import (
 )
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import ContainerSpec, File
-from ansible_collections.aza.pg.plugins.module_utils.objects import databases, hba, roles
+from ansible_collections.aza.pg.plugins.module_utils.objects import database_changes, hba, roles
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
@@ -159,16 +159,27 @@ def test_a_container_that_says_nothing_is_told_as_such() -> None:
         (Change("role", "shop", "create", "sql"), False),
         (Change("role", "shop", "create", "sql", detail=roles.RoleDetail(settings={"work_mem": "x"})), True),
         (Change("role", "shop", "change", "sql", detail=roles.RoleDetail({"valid_until": "soon"})), True),
-        (Change("database", "shop", "create", "sql", detail=databases.CreationDetail("app", {})), False),
+        (
+            Change("database", "shop", "create", "sql", detail=database_changes.CreationDetail("app", {})),
+            False,
+        ),
         (
             Change(
-                "database", "shop", "create", "sql", detail=databases.CreationDetail("app", {"encoding": "x"})
+                "database",
+                "shop",
+                "create",
+                "sql",
+                detail=database_changes.CreationDetail("app", {"encoding": "x"}),
             ),
             True,
         ),
         (
             Change(
-                "database", "shop", "change", "sql", detail=databases.SessionSettingDetail("work_mem", "x")
+                "database",
+                "shop",
+                "change",
+                "sql",
+                detail=database_changes.SessionSettingDetail("work_mem", "x"),
             ),
             True,
         ),

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects import (
+    database_changes,
     databases,
     extensions,
     privileges,
@@ -164,7 +165,7 @@ def servers(draw: st.DrawFn) -> dict[str, Any]:
     for name in sorted(names):
         its_owner = draw(st.sampled_from(ROLES))
         found["databases"][name] = {
-            **databases.made(its_owner),
+            **database_changes.made(its_owner),
             "encoding": "UTF8",
             "provider": "builtin",
             "locale": "C.UTF-8",

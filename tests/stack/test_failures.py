@@ -46,9 +46,9 @@ def test_the_inventory_is_checked_before_anything(fresh: Instance) -> None:
     assert run.code != 0
     for message in (
         "The inventory has 4 mistakes",
-        "postgres_memroy: there is no such variable; did you mean 'postgres_memory'?",
+        "postgres_memroy: unknown variable; did you mean 'postgres_memory'?",
         "postgres_port: 99999 is not between 1 and 65535",
-        "image_flavuor: there is no such variable; did you mean 'image_flavour'?",
+        "image_flavuor: unknown variable; did you mean 'image_flavour'?",
         "command line: postgres_workload: 'webb' is not one of web, oltp, dw, mixed; did you mean 'web'?",
     ):
         assert message in words(run.output)

@@ -247,7 +247,7 @@ def test_a_check_comes_in_as_a_client_does(pooled: Instance) -> None:
     assert run.code == 0, run.output
     message = " ".join(run.output.split())
     assert re.search(r"green pool aza_monitor reaches postgres[^;]* as itself under TLS", message), run.output
-    assert "a wrong password is refused" in message, run.output
+    assert "a wrong password is rejected" in message, run.output
 
 
 def test_a_setting_is_read_without_disconnecting_anybody(pooled: Instance) -> None:

@@ -197,7 +197,7 @@ def test_all_is_well(bouncer: Pool, check: Any) -> None:
     assert not result["changed"]
     message = {item["what"]: item["message"] for item in result["findings"]}
     assert message["pool"].startswith("shop reaches shop and postgres as itself under TLS")
-    assert message["pool password"] == "a wrong password is refused"
+    assert message["pool password"] == "a wrong password is rejected"
     facts = result["facts"]
     assert facts["databases"]["shop"]["servers"] == 2, (
         "the statement was used on a server that had not prepared it"
@@ -278,7 +278,7 @@ def test_a_door_for_everybody_in_the_clear(bouncer: Pool, check: Any) -> None:
     bouncer.again(more=bouncer.forced, hba="host all all all trust", tls="disable")
     result = check(sslmode="prefer", databases=["other"])
     assert tells(result, "pool password", "red", "lets shop in with a wrong password")
-    assert tells(result, "pool tls", "red", "shop reaches other in the clear")
+    assert tells(result, "pool tls", "red", "shop reaches other without TLS")
 
 
 def test_clients_that_wait(bouncer: Pool, check: Any) -> None:

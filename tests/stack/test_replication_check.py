@@ -278,7 +278,7 @@ def test_a_stopped_replica_and_then_without_its_slot(net: Network) -> None:
     found = Checked(net)
     assert found.tells("db2", "server", "red", "No such file or directory")
     assert found.tells("db2", "slot", "red", "slot shop_db2 on db1 is not in use; it keeps")
-    assert found.tells("", "primary", "green", "db1, and nobody else")
+    assert found.tells("", "primary", "green", "db1 is the only primary")
 
     net.sql("db1", "select pg_drop_replication_slot('shop_db2')")
     docker("start", net.full("db2"))
@@ -299,17 +299,17 @@ def test_a_promoted_replica_makes_two_primaries(net: Network) -> None:
     # The old one goes: what is left is a cluster with one primary, that of the promotion.
     docker("stop", "--time", "20", net.full("db1"))
     found = Checked(net)
-    assert found.tells("", "primary", "green", "db2, and nobody else")
+    assert found.tells("", "primary", "green", "db2 is the only primary")
     assert found.tells("db1", "server", "red", "")
 
 
 def test_without_any_server_everything_is_said(net: Network, tmp_path: Path) -> None:
     docker("stop", "--time", "20", net.full("db2"))
     found = Checked(net)
-    assert found.tells("", "primary", "red", "nobody accepts writes: db1 and db2 could not be asked")
+    assert found.tells("", "primary", "red", "no member accepts writes: db1 and db2 could not be checked")
 
     code, output, report = play(net, tmp_path)
     assert code != 0
     assert "unreachable=1" not in output, "the hosts are there, their servers are not"
     assert report["clusters"][0]["state"] == "red"
-    assert "nobody accepts writes: db1 and db2 could not be asked" in " ".join(output.split())
+    assert "no member accepts writes: db1 and db2 could not be checked" in " ".join(output.split())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS and the exporter as clients see them: verified, rotated while they are connected, and never in the clear."""
+"""TLS and the exporter as clients see them: verified, rotated while they are connected, and never without TLS."""
 
 from __future__ import annotations
 

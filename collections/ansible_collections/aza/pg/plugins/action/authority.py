@@ -38,10 +38,10 @@ class ActionModule(InstanceAction):
         return {"changed": changed, "stage": rotation.stage}
 
     def _may_switch(self, rotation: authority.Rotation) -> None:
-        """:raises AzaError: none was begun, or somebody could not verify what it signs."""
+        """:raises AzaError: none was begun, or a member could not verify its signatures."""
         if rotation.stage == authority.ALONE:
             raise AzaError(
-                "No authority is on its way. Begin with it: ansible-playbook playbooks/certificates.yml "
+                "No rotation of the authority is in progress. Begin one: ansible-playbook playbooks/certificates.yml "
                 "-e authority=begin. Nothing was changed.",
                 reason="no_rotation",
             )
@@ -55,7 +55,7 @@ class ActionModule(InstanceAction):
         if rotation.stage == authority.BEGUN and without and not rotation.expired:
             raise AzaError(
                 f"{', '.join(without)}: unreachable, or without the new authority among those that are trusted; "
-                "replicas could not reconnect. Bring it to all members first: ansible-playbook "
+                "replicas could not reconnect. Deploy it to all members first: ansible-playbook "
                 "playbooks/certificates.yml -e authority=begin. Nothing was changed.",
                 reason="authority_not_trusted",
                 hosts=without,
@@ -71,7 +71,8 @@ class ActionModule(InstanceAction):
         ]
         if missing:
             self.say(
-                f"the old authority stays trusted, because {', '.join(missing)} may still use a certificate of it: run "
+                f"the old authority stays trusted, because {', '.join(missing)} can still use a certificate that "
+                "it signed: run "
                 "this again for all hosts"
             )
         return not missing

@@ -139,7 +139,7 @@ def instances(
 def _unseen(known: Mapping[str, Any]) -> dict[str, Any]:
     """Why a look at the host failed, where it did."""
     message = (known.get("instance_host") or {}).get("msg")
-    return {"error": f"it could not be looked at: {message}"} if message else {}
+    return {"error": f"it could not be checked: {message}"} if message else {}
 
 
 def _bare(result: Any) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class ActionModule(InstanceAction):
         certificate = bundle.facts if bundle else {}
         return {
             "changed": result["changed"] or bool(secrets.created) or (bundle is not None and bundle.made),
-            "certificate": {**certificate, "told": tls.told(certificate)},
+            "certificate": {**certificate, "summary": tls.summary(certificate)},
             "connection": {
                 "host": address,
                 "port": wanted.port,

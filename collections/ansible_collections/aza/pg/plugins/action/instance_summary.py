@@ -65,20 +65,20 @@ def _lines(deployed: Mapping[str, Any], instance: str, host: str) -> Iterator[st
     yield from _tuning(deployed["tuning"])
     if deployed["held"]:
         yield ""
-        yield "Not everything was carried out. These changes wait:"
+        yield "Some changes were not applied. They are pending:"
         for change in deployed["held"]:
-            yield f"  {change['text']}  (it waits for {change['waits_for']})"
+            yield f"  {change['text']}  (pending: {change['waits_for']})"
     yield ""
-    yield "Next      ansible-playbook check.yml     is everything as declared?"
+    yield "Next      ansible-playbook check.yml     check for drift and failures"
     yield "          ansible-playbook stop.yml      stop it and keep the data"
     yield "          docs/runbooks/                 settings, extensions, start and stop"
 
 
 def _tuning(tuning: Mapping[str, Any]) -> Iterator[str]:
     if not tuning["values"]:
-        yield "Not tuned (postgres_autotune: false): PostgreSQL has its stock values."
+        yield "Not tuned (postgres_autotune: false): PostgreSQL uses its built-in defaults."
         return
-    budget = f"{tuning['budget_mb']} MB of it are planned for"
+    budget = f"{tuning['budget_mb']} MB of it are budgeted"
     yield f"Tuned to {tuning['memory_mb']} MB of memory ({budget}) and {tuning['cpus']} processors:"
     own = tuning["own"]
     found = {value["name"]: value for value in tuning["values"] if value["name"] not in own}
@@ -86,7 +86,7 @@ def _tuning(tuning: Mapping[str, Any]) -> Iterator[str]:
         if name in found:
             yield f"  {name:<22}{found[name]['value']:<9}{found[name]['rule']}"
     more = len(found) - sum(name in found for name in _HEADLINES)
-    yield f"  and {more} more. Your own values win: postgres_settings in the inventory."
+    yield f"  and {more} more. Your own values override them: postgres_settings in the inventory."
     replaced = [f"{value['name']} {own[value['name']]}" for value in tuning["values"] if value["name"] in own]
     if replaced:
         yield f"  Not tuned, because postgres_settings has them: {', '.join(replaced)}"

@@ -149,5 +149,5 @@ def _piecewise(raw: Any, templar: Any, depth: int = 0) -> Any:
 
 def _machine(connection: Any, address: Any, port: Any) -> str:
     """What tells whether two hosts of the inventory are the same machine. Behind one address may be several,
-    told apart by their port."""
+    distinguished by their port."""
     return "local" if connection == "local" else f"{connection} {address} {port}"

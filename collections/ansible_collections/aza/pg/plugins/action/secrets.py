@@ -70,7 +70,7 @@ class ActionModule(InstanceAction):
         if unused and self._first_of(self._hosts()) and unused not in clusters | set(others):
             raise AzaError(
                 f"remove_unused: there is no cluster '{unused}'{did_you_mean(unused, clusters | set(others))} Give the "
-                "name of the cluster whose unused secrets are to go. Nothing was removed.",
+                "name of the cluster whose unused secrets to remove. Nothing was removed.",
                 reason="not_confirmed",
             )
 

@@ -42,7 +42,7 @@ class ActionModule(InstanceAction):
         found, owner = readback.unseal(answer["sealed"], key), answer["environment"].get("environment", "")
         if not found:
             raise AzaError(
-                f"{self.host} holds no secret of {cluster}: it was never deployed there, or its files were removed.",
+                f"{self.host} holds no secret of {cluster}: it is not deployed there, or its files were removed.",
                 reason="not_deployed",
             )
         environment = Environment(inventory, dry=True)
@@ -78,7 +78,7 @@ class ActionModule(InstanceAction):
         if pem.lacks_key:
             self.say(
                 f"{store.root}/ca/ca.key cannot be read back, since it is on no host. Certificates stay valid. Before "
-                "the first one has to be renewed, begin a new authority: docs/runbooks/rotate-the-authority.md"
+                "the first one expires, begin a new authority: docs/runbooks/rotate-the-authority.md"
             )
         return {"changed": bool(fetched), "fetched": fetched, "different": different, "lost": lost}
 

@@ -63,14 +63,14 @@ class CallbackModule(CallbackBase):
         self._stopped.set()
 
     def _tick(self, interval: int) -> None:
-        seen, told = self._running, 0
+        seen, reported = self._running, 0
         while not self._stopped.wait(1):
             name, started = running = self._running
             if running != seen:
-                seen, told = running, 0
+                seen, reported = running, 0
             elapsed = int(time.monotonic() - started)
-            if name and elapsed >= told + interval:
-                told = elapsed
+            if name and elapsed >= reported + interval:
+                reported = elapsed
                 # Straight to the terminal: Ansible forks its workers, and a lock of its display that this thread
                 # held at that moment would never be released in the child.
                 os.write(sys.stdout.fileno(), f"        ... {plain(name)}: {elapsed} s\n".encode())

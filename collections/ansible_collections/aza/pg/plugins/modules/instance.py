@@ -141,7 +141,7 @@ ready_seconds:
 certificate:
   description:
     - Names, expiry (C(expires), in seconds since 1970) and fingerprint of the server's certificate.
-    - C(told) says it in a sentence.
+    - C(summary) is a sentence with both.
   returned: state present
   type: dict
 role:

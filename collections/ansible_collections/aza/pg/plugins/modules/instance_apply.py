@@ -37,7 +37,7 @@ options:
     type: dict
     default: {}
   allow:
-    description: Which effects somebody has permitted.
+    description: The effects that are permitted.
     type: list
     elements: str
     choices: [restart, recreate]
@@ -222,7 +222,7 @@ def make_plan(given: dict[str, Any], wanted: Desired, found: Observed) -> Plan:
         return whole
     if not found.files:
         if set(only) == {ownership.KIND}:
-            return Plan()  # it belongs to nobody yet
+            return Plan()  # it has no owner yet
         raise AzaError(f"{wanted.instance} was never deployed here. Deploy it first.", reason="not_deployed")
     return Plan(
         tuple(
@@ -276,7 +276,8 @@ def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, s
 
 
 def awaited(plan: Plan, archives: Mapping[str, str]) -> list[str]:
-    """Services whose image has to come from the control node first. Copying takes long, so nobody brings it unasked."""
+    """Services whose image has to come from the control node first. Copying takes long, so it is done only if "
+    "needed."""
     loads = [change for change in plan.changes if change.kind == "image" and change.action == "load"]
     services = [change.detail_as(ServiceDetail).service for change in loads]
     return [service for service in services if service not in archives]

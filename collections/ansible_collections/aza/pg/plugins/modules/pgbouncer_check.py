@@ -178,7 +178,7 @@ def main() -> None:
     )
     given = module.params
     try:
-        told = proof.logins(
+        answer = proof.logins(
             pool.Door(given["host"], given["port"], given["sslmode"], given["sslrootcert"], given["timeout"]),
             pool.Client(given["user"], given["password"]),
             given["databases"],
@@ -187,7 +187,7 @@ def main() -> None:
         )
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
-    module.exit_json(changed=False, **plain_data(told))
+    module.exit_json(changed=False, **plain_data(answer))
 
 
 if __name__ == "__main__":

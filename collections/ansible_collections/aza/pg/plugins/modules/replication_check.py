@@ -12,7 +12,7 @@ description:
   - Asks the server behind the instance's Unix socket for its role, timeline, positions in the WAL, the standbys that
     it feeds, the server that feeds it, its slots, and the settings that replication depends on. Without a password.
   - Run it on all members of a cluster in one task. With the same O(sentinel) on all of them, the primary writes one
-    row, and each replica waits until the row is there. Who is primary is asked, not told.
+    row, and each replica waits until the row is there. Which member is primary is observed, not configured.
   - It judges nothing, since one member does not know the others. M(aza.pg.findings_table) does, by
     O(aza.pg.findings_table#module:clusters).
   - It never fails because a server does not answer; RV(error) then says why.
@@ -75,12 +75,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 error:
-  description: Why the server could not be asked. Empty when it was.
+  description: Why the server could not be checked. Empty when it was.
   returned: always
   type: str
 facts:
   description:
-    - What the server said. Empty when it could not be asked. Sizes are bytes, times seconds.
+    - What the server said. Empty when it could not be checked. Sizes are bytes, times seconds.
   returned: always
   type: dict
   contains:
@@ -164,10 +164,10 @@ def main() -> None:
     if module.check_mode:
         given["sentinel"] = ""
     try:
-        told, made = proof.replication(**given)
+        answer, made = proof.replication(**given)
     except AzaError as error:
         module.fail_json(**{"msg": error.msg, "reason": error.reason, **error.details})
-    module.exit_json(changed=made, **plain_data(told))
+    module.exit_json(changed=made, **plain_data(answer))
 
 
 if __name__ == "__main__":

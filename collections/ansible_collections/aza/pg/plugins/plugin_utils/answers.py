@@ -25,4 +25,4 @@ def complaint(answer: Mapping[str, Any]) -> str:
         lines = [line.strip() for line in str(answer.get(stream, "")).splitlines() if line.strip()]
         if lines:
             return f"the host did not run the module: {lines[-1][:_LONGEST]}"
-    return "the host did not run the module, and said nothing"
+    return "the host did not run the module and returned no output"

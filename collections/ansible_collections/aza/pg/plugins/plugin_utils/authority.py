@@ -57,13 +57,13 @@ class Rotation:
         """
         if not self.trust.exists():
             raise AzaError(
-                f"{self.folder} has no ca.crt, so there is no authority to replace. A deploy makes the first one. If "
+                f"{self.folder} has no ca.crt, so there is no authority to replace. A deploy creates the first one. If "
                 "the hosts have one, read it back: ansible-playbook secrets.yml -e fetch=true. Nothing was changed.",
                 reason="no_authority",
             )
         if self.stage == SWITCHED:
             raise AzaError(
-                f"{self.trust} holds the authority before this one still. Finish that rotation first: "
+                f"{self.trust} still holds the previous authority. Finish that rotation first: "
                 "ansible-playbook playbooks/certificates.yml -e authority=finish. Nothing was changed.",
                 reason="rotation_under_way",
             )

@@ -82,32 +82,32 @@ class Certificates:
         self.open_file = open_file
         self.dry = dry
 
-    def server(self, wish: CertificateRequest) -> Bundle:
+    def server(self, request: CertificateRequest) -> Bundle:
         """The server's certificate: the operator's own, the one that is kept, or a new one."""
-        if wish.certificate:
-            return self._own(wish)
-        authority = self._authority(wish)
-        path = self.directory / f"{wish.host}.pem"
+        if request.certificate:
+            return self._own(request)
+        authority = self._authority(request)
+        path = self.directory / f"{request.host}.pem"
         kept = private(path) if path.exists() else ""
-        why = self._why_renew(kept, wish, authority) if kept else ""
+        why = self._why_renew(kept, request, authority) if kept else ""
         if kept and not why:
-            return self._bundle(kept, authority, wish)
-        pem = self._issue(wish, authority)
+            return self._bundle(kept, authority, request)
+        pem = self._issue(request, authority)
         if not self.dry:
             self._prepare()
             temporary = path.with_name(f".{path.name}.{random.token_hex(4)}")
             write_new(temporary, pem)
             temporary.replace(path)
-        return self._bundle(pem, authority, wish, why=why, made=True)
+        return self._bundle(pem, authority, request, why=why, made=True)
 
     def _prepare(self) -> None:
         prepare(self.root, self.directory.parent, self.directory)
 
     # -- the environment's own -----------------------------------------------------------------------
 
-    def _authority(self, wish: CertificateRequest) -> Authority:
-        if wish.ca_certificate:
-            return self._given_authority(wish)
+    def _authority(self, request: CertificateRequest) -> Authority:
+        if request.ca_certificate:
+            return self._given_authority(request)
         folder = self.root / "ca"
         if not (folder / "ca.key").exists() and not (folder / "ca.crt").exists():
             made, key_pem = new_authority(self.root, self.now)
@@ -149,17 +149,17 @@ class Certificates:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _issue(self, wish: CertificateRequest, authority: Authority) -> str:
+    def _issue(self, request: CertificateRequest, authority: Authority) -> str:
         if authority.key is None:
             folder = Path(authority.path).parent
             raise AzaError(
-                f"{wish.host} needs a new certificate, and the authority in {folder} cannot sign it: ca.key is "
-                "missing, or ca.crt has expired. Bring the key back from where it is kept, or begin a new authority: "
+                f"{request.host} needs a new certificate, and the authority in {folder} cannot sign it: ca.key is "
+                "missing, or ca.crt has expired. Restore the key from your backup, or begin a new authority: "
                 "docs/runbooks/rotate-the-authority.md.",
                 reason="no_authority_key",
             )
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wish.host[:64])])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, request.host[:64])])
         issuer = authority.certificate
         start = self.now - _MARGIN
         end = min(start + timedelta(days=tls.DAYS), issuer.not_valid_after_utc)
@@ -168,7 +168,7 @@ class Certificates:
             x509.CertificateBuilder(issuer.subject, subject, key.public_key(), x509.random_serial_number())
             .not_valid_before(start)
             .not_valid_after(end)
-            .add_extension(x509.SubjectAlternativeName(_general_names(wish.names)), critical=False)
+            .add_extension(x509.SubjectAlternativeName(_general_names(request.names)), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -178,25 +178,25 @@ class Certificates:
         )
         return _key_pem(key) + as_pem(certificate) + as_pem(issuer)
 
-    def _why_renew(self, kept: str, wish: CertificateRequest, authority: Authority) -> str:
+    def _why_renew(self, kept: str, request: CertificateRequest, authority: Authority) -> str:
         try:
-            first = load(wish.host, kept)[0]
-            matches = load_key(wish.host, kept).public_key() == first.public_key()
+            first = load(request.host, kept)[0]
+            matches = load_key(request.host, kept).public_key() == first.public_key()
         except AzaError:
-            return "the one that was kept is damaged"
+            return "the stored one is damaged"
         if not matches:
-            return "the one that was kept is damaged"
+            return "the stored one is damaged"
         why = tls.why_renew(
             self.now.timestamp(),
             first.not_valid_after_utc.timestamp(),
             _names(first),
-            wish.names,
+            request.names,
             _signed_by(first, authority.certificate),
         )
-        return why or ("it was asked for" if wish.renew else "")
+        return why or ("it was requested" if request.renew else "")
 
     def _bundle(
-        self, pem: str, authority: Authority, wish: CertificateRequest, why: str = "", made: bool = False
+        self, pem: str, authority: Authority, request: CertificateRequest, why: str = "", made: bool = False
     ) -> Bundle:
         facts = tls.read(pem.encode()) | {
             "why": why,
@@ -204,7 +204,7 @@ class Certificates:
             "missing": [],
             "ca_expires": authority.certificate.not_valid_after_utc.timestamp(),
             "root": tls.authority(pem.encode()).get("root", ""),
-            "names": list(wish.names),
+            "names": list(request.names),
         }
         return Bundle(pem, facts, authority.path, made, _trusted(authority), authority.new)
 
@@ -213,11 +213,11 @@ class Certificates:
     def _read(self, variable: str, given: str) -> str:
         return given if "-----BEGIN" in given else self.open_file(given)
 
-    def _given_authority(self, wish: CertificateRequest) -> Authority:
+    def _given_authority(self, request: CertificateRequest) -> Authority:
         variable = "postgres_tls_ca_certificate"
-        chain = self._read(variable, wish.ca_certificate)
-        key = load_key("postgres_tls_ca_key", self._read("postgres_tls_ca_key", wish.ca_key))
-        path = "" if "-----BEGIN" in wish.ca_certificate else wish.ca_certificate
+        chain = self._read(variable, request.ca_certificate)
+        key = load_key("postgres_tls_ca_key", self._read("postgres_tls_ca_key", request.ca_key))
+        path = "" if "-----BEGIN" in request.ca_certificate else request.ca_certificate
         if not path:
             # A client verifies with a file; it is public.
             path = str(self.directory / "ca.crt")
@@ -239,22 +239,22 @@ class Certificates:
             may_sign = False
         problem = ""
         if authority.key is not None and authority.key.public_key() != certificate.public_key():
-            problem = "the key does not belong to the certificate; give the pair that was made together"
+            problem = "the key does not belong to the certificate; set a matching pair"
         elif not may_sign:
             problem = (
                 "this certificate may not sign others; give that of an authority (basicConstraints CA:TRUE)"
             )
         elif certificate.not_valid_after_utc <= self.now:
-            problem = f"the authority expired on {_date(certificate)}; have a new one"
+            problem = f"the authority expired on {_date(certificate)}; get a new one"
         if problem:
             raise AzaError(f"{where}: {problem}.", reason="bad_certificate")
         return authority
 
-    def _own(self, wish: CertificateRequest) -> Bundle:
+    def _own(self, request: CertificateRequest) -> Bundle:
         variable = "postgres_tls_certificate"
-        text = self._read(variable, wish.certificate)
+        text = self._read(variable, request.certificate)
         chain = load(variable, text)
-        key = load_key("postgres_tls_key", self._read("postgres_tls_key", wish.key))
+        key = load_key("postgres_tls_key", self._read("postgres_tls_key", request.key))
         first = chain[0]
         problem = ""
         if key.public_key() != first.public_key():
@@ -272,9 +272,9 @@ class Certificates:
         pem = _key_pem(key) + "".join(map(as_pem, chain))
         has = _names(first)
         facts = tls.read(pem.encode()) | {
-            "why": "it was asked for" if wish.renew else "",
+            "why": "it was requested" if request.renew else "",
             "own": True,
-            "missing": [name for name in wish.expected if not tls.covers(has, name)],
+            "missing": [name for name in request.expected if not tls.covers(has, name)],
             "ca_expires": None,
             "root": tls.authority(pem.encode()).get("root", ""),
             "names": list(has),
@@ -284,7 +284,7 @@ class Certificates:
             pem,
             facts,
             # A certificate of a public authority is verified with what the client's system trusts.
-            wish.certificate if own_root and "-----BEGIN" not in wish.certificate else "system",
+            request.certificate if own_root and "-----BEGIN" not in request.certificate else "system",
             authority=as_pem(chain[-1]) if chain[-1].issuer == chain[-1].subject else "",
         )
 
@@ -412,7 +412,7 @@ def _key_pem(key: CertificateIssuerPrivateKeyTypes) -> str:
 
 
 def private(path: Path) -> str:
-    """The text of a file that is nobody else's to read; it is made so where it is not."""
+    """Return the text of a file, after making it readable only for its owner."""
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     return path.read_text(encoding="utf-8")

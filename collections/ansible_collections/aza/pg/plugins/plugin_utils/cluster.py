@@ -34,7 +34,7 @@ def members(
     not_primary: Collection[str] = (),
 ) -> list[Member]:
     """All members, in the inventory's order. ``look``: what was seen of the host ``me`` just now; ``not_primary``: who
-    does not write, says the operator, although nobody can look."""
+    accepts no writes, as the operator has made sure, although it is unreachable."""
     hostvars = task_vars["hostvars"]
     elsewhere = _results(task_vars.get(_LOOKS_ELSEWHERE))
     found = []
@@ -120,7 +120,7 @@ def declared(hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 def address(host: str, values: Mapping[str, Any]) -> str:
     """Where the other members reach it.
 
-    :raises AzaError: it is no IP address, and pg_hba.conf can name a member by nothing else.
+    :raises AzaError: it is not an IP address, which pg_hba.conf requires.
     """
     given = values.get("postgres_address")
     found = str(given or values.get("ansible_host") or host)
@@ -128,7 +128,8 @@ def address(host: str, values: Mapping[str, Any]) -> str:
         return str(ipaddress.ip_address(found))
     except ValueError:
         raise AzaError(
-            f"{host}: postgres_address is '{found}', which is no IP address; members of a cluster know each other by "
+            f"{host}: postgres_address is '{found}', which is not an IP address; members of a cluster know each "
+            "other by "
             "theirs. Set postgres_address to the address at which the other members reach this host.",
             reason="bad_address",
         ) from None
@@ -149,7 +150,7 @@ def environments(task_vars: Mapping[str, Any], cluster: str, me: str) -> dict[st
 
 
 def trusts(task_vars: Mapping[str, Any], host: str) -> list[str]:
-    """Return the authorities by which a member verifies the others; empty if it was not looked at."""
+    """Return the authorities by which a member verifies the others; empty if it was not checked."""
     values = task_vars["hostvars"][host]
     looks = (_results(values.get(_LOOKS_ELSEWHERE)).get(host), values.get(_LOOK_AGAIN), values.get(_LOOK))
     return next((list(look["trusts"]) for look in looks if look and look.get("trusts")), [])
@@ -212,7 +213,7 @@ class Part:
         )
 
     def refuse_start(self) -> None:
-        """:raises AzaError: the server would be a second primary, or nobody can tell whether it would."""
+        """:raises AzaError: the server would be a second primary, or could be one."""
         if self.given["stack"] != "single":
             found = self._members()
             self._refuse(guard.start(self.host, found, self.given["start_primary"]), found)

@@ -54,7 +54,7 @@ class SecretStore:
     def __init__(self, inventory_dir: str | None, cluster: str, dry: bool = False) -> None:
         if not inventory_dir:
             raise AzaError(
-                "This inventory is no directory on the control node, so there is no place for its secrets. Use "
+                "This inventory is not a directory on the control node, so its secrets cannot be stored. Use "
                 "-i inventories/NAME, or give every password through Ansible Vault and set postgres_exporter: false.",
                 reason="no_inventory_dir",
             )
@@ -71,7 +71,7 @@ class SecretStore:
         self.dry = dry
         self.created: list[str] = []
         # Values that a check mode thinks of: the plan is the same as with those that a real run would make.
-        self._foretold: dict[str, str] = {}
+        self._predicted: dict[str, str] = {}
 
     def path(self, name: str) -> Path:
         """``roles/NAME`` and ``NAME``; a role's name may hold what a file's may not."""
@@ -83,8 +83,8 @@ class SecretStore:
 
     def get(self, name: str) -> str:
         """The secret of that name, the next one if there is one; made now if there is none."""
-        if name in self._foretold:
-            return self._foretold[name]
+        if name in self._predicted:
+            return self._predicted[name]
         # Another host of the cluster may put it into its place at this moment.
         with contextlib.suppress(FileNotFoundError):
             return self._read(self.next_path(name))
@@ -92,12 +92,12 @@ class SecretStore:
         if not path.exists():
             self.created.append(name)
             if self.dry:
-                return self._foretold.setdefault(name, random_value())
+                return self._predicted.setdefault(name, random_value())
             self._write_new(path, random_value())
         return self._read(path)
 
     def has(self, name: str) -> bool:
-        return name in self._foretold or any(
+        return name in self._predicted or any(
             path.exists() for path in (self.next_path(name), self.path(name))
         )
 
@@ -115,7 +115,7 @@ class SecretStore:
     def renew(self, name: str) -> None:
         """Have a new value for it. One that was begun and is not everywhere yet goes on."""
         if self.dry:
-            self._foretold[name] = random_value()
+            self._predicted[name] = random_value()
         elif not self.next_path(name).exists():
             self._write_new(self.next_path(name), random_value())
 
@@ -231,7 +231,7 @@ def check_secret(name: str, value: str, where: str) -> None:
     if len(value) < SHORTEST or unfit_sign(value):
         raise AzaError(
             f"{where}: {name} must be one line of at least {SHORTEST} characters, without control characters. "
-            "Remove the file to have one made.",
+            "Remove the file to have one generated.",
             reason="bad_secret",
         )
 
@@ -287,7 +287,7 @@ class InstanceSecrets:
         self.kept[name] = self.store.get(name)
         return self.kept[name]
 
-    def foretell(self, names: Iterable[str]) -> None:
+    def predict(self, names: Iterable[str]) -> None:
         """In check mode: these would have got a new value before."""
         for name in names if self.store.dry else ():
             self.store.renew(name)
@@ -316,7 +316,7 @@ def role_of(name: str, administrator: str) -> str:
         return ""
     if name.startswith(ROLES) and name != ROLES:
         return name[len(ROLES) :]
-    raise ValueError(f"the secret {name} is not the password of a role, and not of a service")
+    raise ValueError(f"the secret {name} is not the password of a role or a service")
 
 
 def inventory_passwords(password: str, roles: Iterable[object]) -> dict[str, str]:

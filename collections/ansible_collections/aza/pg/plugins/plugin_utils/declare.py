@@ -92,7 +92,7 @@ class Declare:
             lambda: SecretStore(self.inventory, self.cluster, self.dry),
         )
         if self.options["rotating"] and self.action.check_mode:
-            found.foretell(self.options["rotating"])
+            found.predict(self.options["rotating"])
         return found
 
     @property

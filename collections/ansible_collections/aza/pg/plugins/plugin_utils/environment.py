@@ -61,7 +61,7 @@ class Environment:
         return hashlib.sha256(authority).hexdigest()[:32]
 
     def claim(self, **more: Any) -> Claim:
-        """Return what a host is told. ``more``: further fields of ``Claim``."""
+        """Return the claim for a host. ``more``: further fields of ``Claim``."""
         return Claim(
             environment=self.identity,
             fresh=self.fresh,

@@ -24,7 +24,7 @@ _REPEAT_SECONDS = 10
 
 
 class InstanceAction(ActionBase):
-    """An action that turns AzaError into a failed result, and has the target's modules at hand."""
+    """An action that turns AzaError into a failed result, and runs modules on the host."""
 
     _requires_connection = True
     task_vars: dict[str, Any]
@@ -88,7 +88,7 @@ class InstanceAction(ActionBase):
         )
         if answers.silent(answer):
             raise AnsibleConnectionFailure(
-                f"{answers.complaint(answer)}. Start the host, or correct how it is reached."
+                f"{answers.complaint(answer)}. Start the host, or correct its connection variables."
             )
         if answer.get("failed"):
             details = {
@@ -104,7 +104,7 @@ class InstanceAction(ActionBase):
     def wait_until_ready(self, desired: Mapping[str, Any], timeout: float, created: bool) -> float:
         """Ask the host stage by stage, in short calls, and say which one we wait for. Returns the seconds.
 
-        ``timeout``: seconds, counted anew whenever a step that may take hours has come further.
+        ``timeout``: seconds, counted again whenever a step that can take hours makes progress.
         """
         start = moved = time.monotonic()
         shown, shown_at, progress = "", start, ""
@@ -147,9 +147,9 @@ class InstanceAction(ActionBase):
 
 
 def who() -> str:
-    """The person and the control node, for somebody else who has to wait for this run."""
+    """Return the user and the control node, for another run that has to wait."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
-        name = "somebody"  # a user without a name, in a container
+        name = "unknown"  # a user without a name, in a container
     return f"{name}@{socket.gethostname()}"

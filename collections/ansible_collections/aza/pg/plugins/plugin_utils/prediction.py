@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the container will find and tune itself to, told before it exists: by the rules that the image carries."""
+"""Predict the settings to which a container tunes itself, by the rules of its image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Prediction:
         return self.result.settings if self.result is not None else {}
 
     def setting(self, name: str, stock: int) -> int:
-        """What the server will have, unless somebody sets it; ``stock``: PostgreSQL's own default."""
+        """What the server will use unless it is set; ``stock``: PostgreSQL's own default."""
         return int(self.result.values[name].value) if self.result is not None else stock
 
     def shared_mb(self, declared: Mapping[str, Any], minimums: Mapping[str, int]) -> int:

@@ -18,8 +18,8 @@ _INTRODUCTION = """\
 <!-- Generated from image/manifest.yml and image/extensions/*.yml by `make docs`; never edited. -->
 # Extensions
 
-What an image can carry. `image_flavour` chooses a set, `image_extensions` adds to it by name; whatever an entry
-requires comes along. One file an entry: `image/extensions/NAME.yml`.
+The extensions that an image can contain. `image_flavour` chooses a set, `image_extensions` adds to it by name. Required
+entries are added automatically. Each entry is one file: `image/extensions/NAME.yml`.
 
 Four kinds, kept apart: an **extension** is created with `CREATE EXTENSION`; a **module** is a library that is only
 loaded; a **tool** is a program or an output plugin; a **schema** is SQL that is loaded as it is.
@@ -29,7 +29,7 @@ Preload: **default** is loaded by every image that has it, until `POSTGRES_SHARE
 more, or does it in every session, when it is preloaded. The library's name stands beside it when it differs.
 Created: the first start creates it in the default database.
 """
-_HEAD = ("Name", "Kind", "Flavours", "Preload", "Created", "Requires", "Comes from", "What it is for")
+_HEAD = ("Name", "Kind", "Flavours", "Preload", "Created", "Requires", "Comes from", "Purpose")
 
 
 def render_extensions_page(catalog: Catalog, source: str = "debian") -> str:
@@ -41,14 +41,14 @@ def render_extensions_page(catalog: Catalog, source: str = "debian") -> str:
         "## Flavours\n",
         f"As built from {catalog.manifest.archives[source]} (`image_source: {source}`).\n",
         *_flavours(catalog, selections),
-        "\n## What the images can have\n",
+        "\n## Available extensions\n",
         *_table(
             _HEAD, (_row(e, there[e.name], source) for e in catalog.extensions.values() if there[e.name])
         ),
-        "\n## What this source cannot give\n",
+        "\n## Not available from this source\n",
         "The catalogue knows how these are built; no image that is built from this source has them.\n",
-        *_table(("Name", "Kind", "Requires", "Source", "What it is for"), _elsewhere(catalog, there)),
-        "\n## Good to know\n",
+        *_table(("Name", "Kind", "Requires", "Source", "Purpose"), _elsewhere(catalog, there)),
+        "\n## Notes\n",
         *(
             f"- **{entry.name}**: {' '.join(_known(entry))}"
             for entry in catalog.extensions.values()

@@ -28,9 +28,7 @@ class _StrictLoader(SafeLoader):
         for key_node, _value in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key}' is given twice", problem_mark=key_node.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"duplicate key '{key}'", problem_mark=key_node.start_mark)
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
@@ -82,7 +80,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
         yield f"{at}{_show(value)} is not of type {wanted}"
     elif error.validator == "enum" and isinstance(rule, list):
         known = [str(choice) for choice in rule]
-        yield f"{at}{_show(value)} is none of {', '.join(known)}{did_you_mean(str(value), known)}"
+        yield f"{at}{_show(value)} is not one of {', '.join(known)}{did_you_mean(str(value), known)}"
     elif error.validator == "pattern":
         yield f"{at}{_show(value)} does not have the form {rule}"
     else:

@@ -179,7 +179,7 @@ def _between(entries: Mapping[str, Extension]) -> Iterator[str]:
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
-            yield f"{what} goes in a circle: {' → '.join(error.args[1])}"
+            yield f"{what} is circular: {' → '.join(error.args[1])}"
 
 
 def contradictions(entry: Extension, entries: Mapping[str, Extension]) -> Iterator[str]:
@@ -203,14 +203,14 @@ def _manifest(manifest: Manifest, names: Collection[str]) -> Iterator[str]:
                 yield f"{key}.extensions: '{name}' is not in the catalogue{did_you_mean(name, names)}"
         if flavour.extends and flavour.extends not in manifest.flavours:
             hint = did_you_mean(flavour.extends, manifest.flavours)
-            yield f"{key}.extends: '{flavour.extends}' is no flavour{hint}"
+            yield f"{key}.extends: '{flavour.extends}' is not a flavour{hint}"
     graph = {
         name: [flavour.extends] if flavour.extends else [] for name, flavour in manifest.flavours.items()
     }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        yield f"flavours: extends goes in a circle: {' → '.join(error.args[1])}"
+        yield f"flavours: extends is circular: {' → '.join(error.args[1])}"
     known = ", ".join(manifest.archives)
     for image in manifest.images.values():
         for archive in image.packages:

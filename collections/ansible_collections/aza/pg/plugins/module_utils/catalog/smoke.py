@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan the proof that every entry of an image works: which servers, which databases, which steps.
 
-Pure: whoever runs the plan brings a way to start a server and to run a program in it. Each entry gets its own
+Pure: the caller provides a way to start a server and to run a program in it. Each entry gets its own
 database, so that one cannot lean on what another created. One server serves all entries whose libraries and
 settings go together; what conflicts gets another server.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a flavour and a choice to what exactly an image gets, in which order.
 
-A flavour is a wish ("as far as the source has it"): what the source cannot give is left out, with the reason.
+A flavour is a selection "as far as the source has it": entries that the source lacks are left out, with the reason.
 A name that the user typed is an order: what cannot be had is an error. The same input always gives the same
 result.
 """

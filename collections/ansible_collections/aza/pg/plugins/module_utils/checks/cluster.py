@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster as it was declared beside what its members said: who is primary, who streams from whom. Pure.
+"""A cluster as it is declared, with the facts of its members: which is primary, which streams from which. Pure.
 
 Facts are what ``aza.pg.replication_check`` returned of a member, or the reason why there are none. Every value in them
 may be missing: a check that stumbles over a half-dead server is of no use.
@@ -17,15 +17,15 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.words import lsn, ma
 from ansible_collections.aza.pg.plugins.module_utils.model.names import STANDBY_MINIMUMS
 
 PRIMARY, REPLICA = "primary", "replica"
-NOT_LOOKED_AT = "it was not looked at"
-NOT_ASKED = "it was not asked: --limit leaves it out"
+NOT_LOOKED_AT = "it was not checked"
+NOT_ASKED = "it was not checked: --limit excludes it"
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Member:
     """``slot``: its physical slot on the server that it streams from, which is also the name that it streams under.
-    ``upstream``: the member that this is; empty for the primary, whoever that is. ``delay``: seconds."""
+    ``upstream``: the member that this is; empty for the primary. ``delay``: seconds."""
 
     role: str = PRIMARY
     slot: str = ""
@@ -88,11 +88,11 @@ class View:
         self._facts = facts
 
     def facts(self, name: str) -> Facts:
-        """Empty where the member could not be asked."""
+        """Empty where the member could not be checked."""
         return mapping(self._facts.get(name))
 
     def reason(self, name: str) -> str:
-        """Why the member could not be asked."""
+        """Why the member could not be checked."""
         return "" if self.facts(name) else text(self._facts.get(name)) or NOT_LOOKED_AT
 
     def role(self, name: str) -> str:
@@ -118,7 +118,7 @@ class View:
         return [name for name in self.declared.members if self.role(name) == REPLICA]
 
     def upstream(self, name: str) -> str:
-        """The member that it should stream from. Who names the primary means whoever is primary now."""
+        """The member that it should stream from. The primary's name stands for the current primary."""
         wanted = self.declared.members[name].upstream
         if wanted in ("", self.declared_primary) or wanted not in self.declared.members:
             wanted = self.primary or self.declared_primary
@@ -179,8 +179,11 @@ class View:
         return min(known, default=number(mine.get("replay_bytes")) if own == "replay_lsn" else None)
 
     def seconds_behind(self, name: str) -> float | None:
-        """A replica can only tell the age of what it replayed last, and that grows while nobody writes. Once it has
-        replayed the row of this check it is exact; until then the smaller of it and what its upstream measured."""
+        """Return how far a replica is behind.
+
+        A replica only knows the age of the last transaction that it replayed, which grows while there are no writes. Once
+        it has replayed the row of this check it is exact; until then the smaller of it and what its upstream measured.
+        """
         own = number(self.facts(name).get("replay_seconds"))
         if mapping(self.facts(name).get("sentinel")).get("seen"):
             return own

@@ -146,7 +146,7 @@ def _write(connection: Any, token: str) -> tuple[dict[str, Any], bool]:
 
 def _wait(connection: Any, token: str, timeout: float, delay: float) -> dict[str, Any]:
     """Look until the row is here. ``age``: seconds since it was written, by the clocks of both hosts; unknown where the
-    row was here at the first look, because nobody saw it come."""
+    row was here at the first look, because its arrival was not observed."""
     if delay:
         return {"seen": False, "skipped": f"it is delayed by {delay:g} s on purpose"}
     start, first = time.monotonic(), True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the pool let in whom it should, as themselves, and hold what was declared? Findings in plain sentences. Pure."""
+"""Findings about PgBouncer: logins, the role that the server sees, settings, databases, load. Pure."""
 
 from __future__ import annotations
 
@@ -54,9 +54,8 @@ def _logins(declared: Declared, facts: Mapping[str, Any]) -> Iterator[Finding]:
             well.append(str(name))
     if well:
         under = " under TLS" if declared.tls else ""
-        message = (
-            f"{client} reaches {listed(well)} as itself{under}; prepared statements outlive their transaction"
-        )
+        message = f"{client} reaches {listed(well)} with its own role{under}"
+        message += "; prepared statements outlive their transaction"
         yield Finding("pool", "green", message)
 
 
@@ -64,16 +63,14 @@ def _login(declared: Declared, client: str, name: str, found: Mapping[str, Any])
     if found.get("error") or not found:
         message = f"{client} does not reach {name}: {found.get('error') or 'nothing was tried'}"
         yield Finding(
-            "pool", "red", message, "PgBouncer's log says why: its server, its auth_query, or the password"
+            "pool", "red", message, "read PgBouncer's log: its server, its auth_query, or the password"
         )
         return
     if found.get("session_user") != client:
-        message = (
-            f"in {name} the server takes {client} for {found.get('session_user')}: all rights are that role's"
-        )
-        yield Finding("pool", "red", message, f"take user= out of the line of {name} in pgbouncer.ini")
+        message = f"in {name} the server sees {client} as {found.get('session_user')}: its privileges are that role's"
+        yield Finding("pool", "red", message, f"remove user= from the line of {name} in pgbouncer.ini")
     if declared.tls and not found.get("tls"):
-        message = f"{client} reaches {name} in the clear"
+        message = f"{client} reaches {name} without TLS"
         yield Finding(
             "pool tls",
             "red",
@@ -96,14 +93,14 @@ def _wrong_password(facts: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "pool password",
             "red",
-            f"PgBouncer lets {text(facts.get('client'))} in with a wrong password",
+            f"PgBouncer admits {text(facts.get('client'))} with a wrong password",
             "auth_type must be scram-sha-256 (or hba with it), never trust or any",
         )
     elif any(words in message.lower() for words in _REFUSALS):
-        yield Finding("pool password", "green", "a wrong password is refused")
+        yield Finding("pool password", "green", "a wrong password is rejected")
     else:
-        unclear = f"whether a wrong password is refused could not be seen: {message}"
-        yield Finding("pool password", "yellow", unclear, "see above why nobody gets in")
+        unclear = f"whether a wrong password is rejected is unknown: {message}"
+        yield Finding("pool password", "yellow", unclear, "see the findings about logins")
 
 
 def _console(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
@@ -112,7 +109,7 @@ def _console(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
     if found.get("error"):
         message = f"its console does not answer: {found['error']}"
         yield Finding(
-            "pool console", "red", message, "see whether PgBouncer runs, and who may use its socket"
+            "pool console", "red", message, "check that PgBouncer runs, and the permissions of its socket"
         )
         return
     yield from _config(declared, mapping(found.get("config")))
@@ -128,7 +125,7 @@ def _config(declared: Declared, is_now: Mapping[str, Any]) -> Iterator[Finding]:
     ]
     yield from (Finding("pool settings", "red", message, _DEPLOY) for message in differ)
     if declared.config and not differ:
-        yield Finding("pool settings", "green", f"all {len(declared.config)} settings are as declared")
+        yield Finding("pool settings", "green", f"all {len(declared.config)} settings match the inventory")
 
 
 def _databases(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
@@ -142,8 +139,10 @@ def _databases(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding
         yield Finding("pool databases", "green", f"{listed(declared.databases)}: as declared")
     undeclared = sorted(set(is_now) - set(declared.databases) - {CONSOLE, "*"})
     if declared.databases and undeclared:
-        message = f"nobody declared {listed(undeclared)}"
-        yield Finding("pool databases", "yellow", message, "declare what is used; a deploy removes the rest")
+        message = f"not declared: {listed(undeclared)}"
+        yield Finding(
+            "pool databases", "yellow", message, "declare the ones in use; a deploy removes the others"
+        )
 
 
 def _database(
@@ -156,7 +155,7 @@ def _database(
         yield f"every client of {name} becomes {is_now['force_user']} on the server", _DEPLOY
     for word, remedy in (("paused", "RESUME"), ("disabled", "ENABLE")):
         if str(is_now.get(word) or "0") != "0":
-            yield f"{name} is {word}: its clients wait or are refused", f"on its console: {remedy} {name}"
+            yield f"{name} is {word}: its clients wait or are rejected", f"on its console: {remedy} {name}"
     for key, value in wanted.items():
         live = is_now.get(key)
         if not same("" if live is None else str(live), str(value)):
@@ -174,7 +173,7 @@ def _load(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
             "red",
             f"{waiting:.0f} clients wait for a server, one for {duration(longest)} ({worst.get('database')} as "
             f"{worst.get('user')})",
-            "see which transactions hold the pool (pg_stat_activity: idle in transaction), or enlarge it",
+            "find the transactions that hold the pool (pg_stat_activity: idle in transaction), or enlarge it",
         )
     else:
         yield Finding(
@@ -187,7 +186,7 @@ def _load(declared: Declared, found: Mapping[str, Any]) -> Iterator[Finding]:
     message = f"{clients:.0f} of {most:.0f} clients"
     if clients > most * declared.clients_share:
         yield Finding(
-            "pool clients", "yellow", f"{message}: the next ones are soon refused", "raise max_client_conn"
+            "pool clients", "yellow", f"{message}: the limit is almost reached", "raise max_client_conn"
         )
     else:
         yield Finding("pool clients", "green", message)

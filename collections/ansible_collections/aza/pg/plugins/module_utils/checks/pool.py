@@ -32,7 +32,7 @@ _ME = "select session_user::pg_catalog.text, pg_catalog.pg_backend_pid()"
 # Who leaves in the middle of a transaction takes the server's connection along. Others would wait in the pool of each
 # database, until there are more than the role may have.
 _TAKE_ALONG = "begin"
-# In a smaller pool somebody else, as the health check, may have the second connection for as long as he likes.
+# In a smaller pool another client, for example the health check, can hold the second connection.
 _ENOUGH_FOR_TWO = 3
 _PREPARED = f"{_ME}, 'prepared'"
 

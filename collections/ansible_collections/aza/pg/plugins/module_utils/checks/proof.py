@@ -46,7 +46,7 @@ def prove(
     wanted: Desired, data_path: str, secrets: Mapping[str, str], mark: str, delay: float
 ) -> dict[str, dict[str, Any]]:
     """Both for one instance. ``mark``: the row's text, new for each run and the same for all members; empty for none.
-    Without the monitoring role there is nobody to log in as.
+    Without the monitoring role there is no role to log in with.
 
     :raises AzaError: this host has no psycopg.
     """

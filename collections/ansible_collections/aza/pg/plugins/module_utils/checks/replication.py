@@ -52,7 +52,7 @@ def _of_a_member(view: View, name: str) -> Iterator[Finding]:
     if view.reason(name) == NOT_ASKED:
         yield Finding("server", "yellow", NOT_ASKED, _WHOLE)
     elif view.reason(name):
-        yield Finding("server", "red", view.reason(name), "bring it back; the other members go on without it")
+        yield Finding("server", "red", view.reason(name), "start the host; the other members keep running")
     else:
         yield from _role(view, name)
     if view.role(name) == REPLICA:
@@ -69,31 +69,32 @@ def _of_a_member(view: View, name: str) -> Iterator[Finding]:
 
 def _one_primary(view: View) -> Iterator[Finding]:
     if view.primary:
-        yield Finding("primary", "green", f"{view.primary}, and nobody else")
+        yield Finding("primary", "green", f"{view.primary} is the only primary")
     elif view.primaries:
         yield Finding(
             "primary",
             "red",
             f"{listed(view.primaries)} are primaries at the same time: each accepts writes that the other never sees",
-            "decide which one is right, stop the other at once, save what only it has, and clone it anew",
+            "decide which one to keep, stop the other at once, save the data that only it has, and copy it again",
         )
     elif any(view.reason(name) == NOT_ASKED for name in view.declared.members):
-        yield Finding("primary", "yellow", "it is none of those that were asked", _WHOLE)
+        yield Finding("primary", "yellow", "it is not one of the members that were checked", _WHOLE)
     else:
         silent = [name for name in view.declared.members if view.reason(name)]
         yield Finding(
             "primary",
             "red",
-            "nobody accepts writes: "
-            + (f"{listed(silent)} could not be asked" if silent else "every member is a standby"),
-            f"bring {view.declared_primary or 'the primary'} back, or promote the replica that has received most",
+            "no member accepts writes: "
+            + (f"{listed(silent)} could not be checked" if silent else "every member is a standby"),
+            f"bring {view.declared_primary or 'the primary'} back, or promote the replica that has received the "
+            "most WAL",
         )
 
 
 def _role(view: View, name: str) -> Iterator[Finding]:
     wanted, is_now = view.declared.members[name].role, view.role(name)
     if not is_now:
-        yield Finding("role", "red", "it does not say whether it is a primary or a standby", "read its log")
+        yield Finding("role", "red", "it is unknown whether it is a primary or a standby", "read its log")
     elif wanted == is_now:
         yield Finding("role", "green", f"{is_now}, as declared")
     elif is_now == PRIMARY:
@@ -101,16 +102,16 @@ def _role(view: View, name: str) -> Iterator[Finding]:
         yield Finding(
             "role",
             "yellow",
-            "it was promoted: it is a primary, and the inventory says replica",
-            f"if that was meant, make {name} the primary{f' and {old} a replica' if old else ''} in the inventory",
+            "it was promoted: it is a primary, but the inventory declares a replica",
+            f"if this is intended, make {name} the primary{f' and {old} a replica' if old else ''} in the inventory",
         )
     else:
         now = f"; the primary is {view.primary}" if view.primary else ""
         yield Finding(
             "role",
             "yellow",
-            f"it is a standby, and the inventory says primary{now}",
-            f"if that was meant, make {view.primary or 'the new primary'} the primary and {name} a replica in the "
+            f"it is a standby, but the inventory declares a primary{now}",
+            f"if this is intended, make {view.primary or 'the new primary'} the primary and {name} a replica in the "
             "inventory",
         )
 
@@ -127,24 +128,27 @@ def _streaming(view: View, name: str) -> Iterator[Finding]:
             "streaming",
             "red",
             f"{is_now} from {upstream or 'its upstream'}",
-            "its log says why: the upstream is gone, refuses it (pg_hba.conf, password, certificate) or has no slot",
+            "read its log: the upstream is down, rejects it (pg_hba.conf, password, certificate) or has no slot",
         )
     elif upstream and not view.facts(upstream):
-        message = f"from {where or 'somewhere'}; whether that is {upstream} could not be asked"
+        message = f"from {where or 'somewhere'}; whether that is {upstream} could not be checked"
         helps = _WHOLE if view.reason(upstream) == NOT_ASKED else f"bring {upstream} back"
         yield Finding("streaming", "yellow", message, helps)
     elif not upstream or view.source(name) != upstream:
-        other = view.source(name) or where or "a server that is no member"
+        other = view.source(name) or where or "a server outside of the cluster"
         yield Finding(
             "streaming",
             "red",
-            f"from {other}, declared is {upstream or 'nobody'}",
-            "correct its upstream in the inventory, or deploy it to follow what the inventory says",
+            f"from {other}, declared is {upstream or 'none'}",
+            "correct its upstream in the inventory, or deploy it to stream from the declared upstream",
         )
     elif view.sender(upstream, name).get("state") != "streaming":
         state = view.sender(upstream, name).get("state")
         yield Finding(
-            "streaming", "yellow", f"{upstream} says '{state}': it catches up", "wait, and check again"
+            "streaming",
+            "yellow",
+            f"{upstream} reports the state '{state}': it is catching up",
+            "wait, and check again",
         )
     else:
         yield Finding("streaming", "green", f"from {upstream}")
@@ -162,16 +166,19 @@ def _slot(view: View, name: str) -> Iterator[Finding]:
         yield Finding("slot", "red", message, "deploy to restore it")
     elif not found:
         message = (
-            f"{upstream} has no slot {wanted}: WAL that this replica still needs may be removed any time"
+            f"{upstream} has no slot {wanted}: WAL that this replica still needs can be removed at any time"
         )
         yield Finding(
-            "slot", "red", message, "a deploy makes it; a replica that has missed WAL is cloned anew"
+            "slot", "red", message, "deploy to create it; a replica that has missed WAL must be copied again"
         )
     elif found.get("wal_status") in _LOSING:
-        gone = "is gone" if found["wal_status"] == "lost" else "goes with the next checkpoint"
-        message = f"the WAL that slot {wanted} on {upstream} stands for {gone}"
+        gone = "is gone" if found["wal_status"] == "lost" else "is removed at the next checkpoint"
+        message = f"the WAL of slot {wanted} on {upstream} {gone}"
         yield Finding(
-            "slot", "red", message, "clone the replica anew; max_slot_wal_keep_size says how much is kept"
+            "slot",
+            "red",
+            message,
+            "copy the replica again; max_slot_wal_keep_size limits how much WAL is kept",
         )
     elif not found.get("active"):
         message = f"slot {wanted} on {upstream} is not in use; {keeps}"
@@ -180,19 +187,17 @@ def _slot(view: View, name: str) -> Iterator[Finding]:
         )
     elif found.get("wal_status") == "extended":
         message = f"slot {wanted} on {upstream}: {keeps}, more than max_wal_size"
-        yield Finding("slot", "yellow", message, "see why the replica is behind")
+        yield Finding("slot", "yellow", message, "find out why the replica lags")
     else:
         yield Finding("slot", "green", f"{wanted} on {upstream}; {keeps}")
 
 
 def _strays(view: View, name: str) -> Iterator[Finding]:
-    """A slot of nobody whose WAL goes. That it is there at all, the check of the instance says."""
+    """An unmanaged slot whose WAL is removed. The check of the instance reports that it exists."""
     for row in undeclared_slots(view, name):
         if row.get("wal_status") in _LOSING:
             slot = row.get("name")
-            message = (
-                f"nobody declared the physical slot {slot}, and what it stands for is {row['wal_status']}"
-            )
+            message = f"the physical slot {slot} is not declared, and its WAL is {row['wal_status']}"
             yield Finding("slots", "red", message, f'drop it with postgres_allow_loss: ["slot {slot}"]')
 
 
@@ -224,8 +229,8 @@ def _lag(view: View, name: str) -> Iterator[Finding]:
     yield Finding(
         "lag",
         "red",
-        f"{message}; well is {allowed}",
-        "see what slows it: its disk, the network, or a query that its replay waits for (pg_stat_activity)",
+        f"{message}; the limit is {allowed}",
+        "find the cause: its disk, the network, or a query that blocks its replay (pg_stat_activity)",
     )
 
 
@@ -242,7 +247,7 @@ def _identity(view: View, name: str) -> Iterator[Finding]:
             "timeline",
             "red",
             f"{message}{identifiers[1]}",
-            "save what is in it, remove it, and clone it anew",
+            "save its data, remove it, and copy it again",
         )
     elif None in timelines:
         yield Finding("timeline", "yellow", "it could not be compared", f"look at {name} and {other}")
@@ -252,7 +257,7 @@ def _identity(view: View, name: str) -> Iterator[Finding]:
             "timeline",
             "red",
             message,
-            "it follows by itself when it streams; if its log says that it has forked off, clone it anew",
+            "it follows automatically when it streams; if its log reports a forked timeline, copy it again",
         )
     else:
         yield Finding("timeline", "green", f"{timelines[0]:.0f}, as on {other}")
@@ -271,8 +276,8 @@ def _parameters(view: View, name: str) -> Iterator[Finding]:
         yield Finding(
             "parameters",
             "red",
-            f"less than the primary has: {', '.join(less)}. Its replay stops there, or it refuses to start",
-            "restart it: its floor is taken from the primary at each start",
+            f"less than the primary has: {', '.join(less)}. Its replay stops, or it does not start",
+            "restart it: at each start it takes the primary's values as minimums",
         )
     elif set(mine) & set(needed):
         yield Finding("parameters", "green", "none is below the primary's")
@@ -290,8 +295,8 @@ def _tls(view: View, name: str) -> Iterator[Finding]:
         yield Finding(
             "tls",
             "red",
-            f"it streams from {view.source(name)} in the clear",
-            "its pg_hba line must be hostssl, and sslmode in primary_conninfo verify-full: a deploy does both",
+            f"it streams from {view.source(name)} without TLS",
+            "its pg_hba rule must be hostssl, and sslmode in primary_conninfo verify-full: deploy to set both",
         )
 
 
@@ -305,9 +310,7 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
             yield Finding("sentinel", "red", message, own_schema.REMEDY)
         if mine.get("error"):
             message = f"a row could not be written: {mine['error']}"
-            yield Finding(
-                "sentinel", "red", message, "see the server's log; without writes nothing replicates"
-            )
+            yield Finding("sentinel", "red", message, "read the server's log")
         return
     written = mapping(view.facts(view.primary).get("sentinel")) if view.primary else {}
     waited = number(mine.get("seconds")) or 0
@@ -316,13 +319,13 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
     elif mine.get("seen"):
         age = number(mine.get("age"))
         if age is None:
-            message = f"a row written on {view.primary or 'the primary'} was here when it was looked for"
+            message = f"a row written on {view.primary or 'the primary'} was on the replica at the first look"
             yield Finding("sentinel", "green", message)
             return
         took = max(age, 0)
         well = took <= view.declared.sentinel_seconds + view.delay(name)
-        message = f"a row written on {view.primary or 'the primary'} was here {duration(took)} later"
-        slow = "look at the replica's disk and network, and whether the clocks of both hosts agree"
+        message = f"a row written on {view.primary or 'the primary'} arrived {duration(took)} later"
+        slow = "check the replica's disk and network, and the clocks of both hosts"
         yield Finding("sentinel", "green" if well else "yellow", message, "" if well else slow)
     elif not written.get("written") or view.facts(name).get("replay_paused"):
         return  # nothing was written, or it is not replayed, which is said above
@@ -335,10 +338,8 @@ def _sentinel(view: View, name: str) -> Iterator[Finding]:
             "check again with at least as many forks as the cluster has members",
         )
     else:
-        message = f"a row written on {view.primary} was not here after {duration(waited)}"
-        yield Finding(
-            "sentinel", "red", message, "see above whether it streams, and whether its replay waits"
-        )
+        message = f"a row written on {view.primary} had not arrived after {duration(waited)}"
+        yield Finding("sentinel", "red", message, "check the findings about its streaming and its replay")
 
 
 def _synchronous(view: View) -> Iterator[Finding]:
@@ -358,7 +359,7 @@ def _synchronous(view: View) -> Iterator[Finding]:
         message = f"synchronous_commit is {commit}: commits do not wait for a replica"
         yield Finding("synchronous", "yellow", message, "remove synchronous_commit from postgres_settings")
     spare = len(view.confirming) - is_now.count
-    there = listed(view.confirming) or "nobody"
+    there = listed(view.confirming) or "none"
     if is_now.count and spare < 0:
         yield Finding(
             "synchronous",
@@ -369,7 +370,7 @@ def _synchronous(view: View) -> Iterator[Finding]:
     elif is_now.count and not spare:
         message = f"{waits}; connected: {there}. When one more fails, writes block"
         yield Finding(
-            "synchronous", "yellow", message, "have one more synchronous replica than commits wait for"
+            "synchronous", "yellow", message, "add a synchronous replica: one more than commits wait for"
         )
     elif is_now.count and is_now.count == wanted:
         yield Finding("synchronous", "green", f"{waits}; connected: {there}")
@@ -380,11 +381,14 @@ def _images(view: View) -> Iterator[Finding]:
     if len(found) > 1:
         message = "; ".join(f"{listed(names)}: {short(image)}" for image, names in found.items())
         yield Finding(
-            "images", "yellow", f"the members run different images: {message}", "deploy those that are behind"
+            "images",
+            "yellow",
+            f"the members run different images: {message}",
+            "deploy the members with the older image",
         )
     elif found:
         (image,) = found
-        yield Finding("images", "green", f"every member that answers runs {short(image)}")
+        yield Finding("images", "green", f"every reachable member runs {short(image)}")
 
 
 def _retention(view: View, name: str) -> Iterator[Finding]:
@@ -395,11 +399,9 @@ def _retention(view: View, name: str) -> Iterator[Finding]:
     if not slots or most is None:
         return
     if most < 0:
-        message = (
-            "max_slot_wal_keep_size is unlimited: a replica that stays away fills the disk of this server"
-        )
+        message = "max_slot_wal_keep_size is unlimited: a disconnected replica fills the disk of this server"
         yield Finding(
-            "retention", "yellow", message, "set max_slot_wal_keep_size below what is free on the disk"
+            "retention", "yellow", message, "set max_slot_wal_keep_size below the free space of the disk"
         )
         return
     kept = max(number(row.get("retained_bytes")) or 0 for row in slots)
@@ -411,8 +413,8 @@ def _retention(view: View, name: str) -> Iterator[Finding]:
         yield Finding(
             "retention",
             "yellow",
-            f"{message}; free are {size(free)}: the disk can be full before the limit is reached",
+            f"{message}; {size(free)} are free: the disk can be full before the limit is reached",
             "lower max_slot_wal_keep_size, or give the data a larger disk",
         )
     else:
-        yield Finding("retention", "green", f"{message}; free are {size(free)}")
+        yield Finding("retention", "green", f"{message}; {size(free)} are free")

@@ -94,7 +94,7 @@ def _read_config() -> Mapping[str, Any] | None:
         config = json.loads(CONFIG.read_text(encoding="utf-8") or "{}")
     except (OSError, ValueError) as err:
         raise AzaError(
-            f"{CONFIG} cannot be read as JSON: {err}; mend or remove it", reason="engine_config"
+            f"{CONFIG} cannot be read as JSON: {err}; correct or remove it", reason="engine_config"
         ) from err
     return config if isinstance(config, dict) else {}
 
@@ -152,9 +152,7 @@ class Applier:
         trouble = self._update()
         if "is expired" in trouble and suite in trouble:
             # A frozen copy of the archive: its signature holds, its date does not.
-            self.warn(
-                f"the archive's list of {suite} is out of date (a frozen mirror?); it is used all the same"
-            )
+            self.warn(f"the archive's list of {suite} is out of date (a frozen mirror?); it is used anyway")
             _write(SOURCE, apt.render_source(own, suite, keys, check_valid_until=False))
             self._update()
 
@@ -169,7 +167,7 @@ class Applier:
         if done.returncode != 0:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
             raise AzaError(
-                f"apt-get could not {' '.join(argv)}; its last words:\n{tail}",
+                f"apt-get could not {' '.join(argv)}; its last output:\n{tail}",
                 reason="engine_install",
                 rc=done.returncode,
             )
@@ -211,7 +209,7 @@ class Applier:
         while not condition():
             if time.monotonic() > deadline:
                 raise AzaError(
-                    f"the Docker Engine {failure} within {self.timeout:.0f} s; its last words:\n{self._last_words()}",
+                    f"the Docker Engine {failure} within {self.timeout:.0f} s; its last output:\n{self._last_words()}",
                     reason="engine_start",
                 )
             time.sleep(0.1)

@@ -2,7 +2,7 @@
 """From the engine and the machine that are there to the steps that are missing. Pure.
 
 An engine that runs and suffices is used as it is. Configuration is ours to write only where we install the engine
-and find none, or where somebody said so.
+and find none, or as configured.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _refuse_unless_ours(
     needed = NEEDED.format(minimum=wanted.minimum_version)
     if not engine.local:
         raise AzaError(
-            f"{needed}, and the one at {engine.endpoint} (DOCKER_HOST or the docker context) does not do: "
+            f"{needed}, and the one at {engine.endpoint} (DOCKER_HOST or the docker context) does not meet them: "
             f"{engine.error or ' and '.join(lacks)}; start or upgrade it there, or unset it to use this machine's own",
             reason="engine_remote",
         )

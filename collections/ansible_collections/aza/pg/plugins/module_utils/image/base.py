@@ -42,7 +42,7 @@ _DOCKERFILE = 'FROM scratch\nARG TARGETARCH\nADD rootfs-${TARGETARCH}.tar /\nCMD
 
 @dataclass(frozen=True)
 class BaseContext:
-    """What ``docker buildx build --build-context`` is told, and the base's digest for the image's label."""
+    """Return the argument of ``docker buildx build --build-context``, and the base's digest for the image's label."""
 
     argument: str
     digest: str
@@ -281,7 +281,7 @@ def _build_layout(
     )
     if code:
         raise AzaError(
-            f"the base cannot be packed: {'; '.join(tail[-3:])} (log: {log})",
+            f"the base cannot be archived: {'; '.join(tail[-3:])} (log: {log})",
             reason="bootstrap_failed",
             log=str(log),
         )

@@ -191,7 +191,7 @@ def execute(order: Order, planned: Plan, say: Callable[[str], None]) -> tuple[di
                     records.store(order.dist_dir, {task.image: done[task.image]})
     for task in planned.tasks:
         if task.action == "load":
-            progress.step(f"{task.image}: into the engine")
+            progress.step(f"{task.image}: loading into the Docker Engine")
             engine.load(Path(done[task.image]["archive"]))
     return done, notices
 
@@ -276,7 +276,7 @@ def _build(
         return _classic_record(order, task, archive, time.monotonic() - started)
     add_docker_manifest(partial, task.tag)
     partial.rename(archive)
-    progress.step(f"{task.image}: into the engine")
+    progress.step(f"{task.image}: loading into the Docker Engine")
     engine.load(archive)
     digest, layers = describe(archive)
     return {
@@ -314,7 +314,7 @@ def _classic_record(order: Order, task: Task, archive: Path, seconds: float) -> 
     code, _, errors = output(["docker", "save", "--output", str(archive), task.tag], timeout=1800)
     if code or not found:
         raise AzaError(
-            f"the engine does not give the image {task.tag} out: {errors.strip()}", reason="save_failed"
+            f"the Docker Engine cannot export the image {task.tag}: {errors.strip()}", reason="save_failed"
         )
     return {
         **_record(order, task, archive, seconds),

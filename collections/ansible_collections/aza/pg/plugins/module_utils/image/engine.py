@@ -20,7 +20,8 @@ def require() -> bool:
     if code or info.get("ServerErrors"):
         problem = "; ".join(info.get("ServerErrors") or []) or errors.strip()
         raise AzaError(
-            f"no Docker Engine answers ({problem}): start one, give this account access to it (group docker), or let "
+            f"no Docker Engine is reachable ({problem}): start one, give this account access to it (group "
+            "docker), or let "
             "the role docker_engine install it as root",
             reason="engine_missing",
         )
@@ -54,4 +55,4 @@ def load(archive: Path) -> None:
     """Put the image of an archive into the engine's store."""
     code, _, errors = output(["docker", "load", "--quiet", "--input", str(archive)], timeout=1800)
     if code:
-        raise AzaError(f"the engine does not take {archive}: {errors.strip()}", reason="load_failed")
+        raise AzaError(f"the Docker Engine cannot load {archive}: {errors.strip()}", reason="load_failed")

@@ -267,7 +267,7 @@ class Difference:
 
 
 def compare(old: Lock | None, new: Lock) -> Difference:
-    """Return what ``new`` changes; equal changes on several architectures are told once."""
+    """Return what ``new`` changes; equal changes on several architectures are listed once."""
     added: dict[str, list[str]] = {}
     removed: dict[str, list[str]] = {}
     changed: dict[str, list[str]] = {}
@@ -294,13 +294,13 @@ def compare(old: Lock | None, new: Lock) -> Difference:
         base.append(f"suite {old.suite} → {new.suite}")
     everywhere = len(new.architectures)
 
-    def told(found: Mapping[str, list[str]]) -> list[str]:
+    def texts(found: Mapping[str, list[str]]) -> list[str]:
         return [
             text if len(names) == everywhere else f"{text} ({', '.join(names)})"
             for text, names in found.items()
         ]
 
-    return Difference(added=told(added), removed=told(removed), changed=told(changed), base=base)
+    return Difference(added=texts(added), removed=texts(removed), changed=texts(changed), base=base)
 
 
 def carried_over(old: Lock | None, new: Lock) -> Lock:

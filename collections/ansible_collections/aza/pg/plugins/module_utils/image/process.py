@@ -39,7 +39,7 @@ class Progress:
     """Tell a person what a long step does: at once when it changes, and again after every silence.
 
     :param say: prints one line.
-    :param silence: seconds after which the current step is told again, with the time it has taken so far.
+    :param silence: seconds after which the current step is reported again, with its duration.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Progress:
     ) -> None:
         self._say, self._silence, self._clock = say, silence, clock
         self._text = self._detail = ""
-        self._since = self._told = clock()
+        self._since = self._reported = clock()
 
     def step(self, text: str) -> None:
         """A new step begins, or the same goes on."""
@@ -56,17 +56,17 @@ class Progress:
             self._tell(text)
 
     def detail(self, text: str) -> None:
-        """What the step is at; told only after a silence."""
+        """Set the current detail, reported only after a silence."""
         self._detail = text if len(text) <= 70 else text[:69] + "…"
 
     def tick(self) -> None:
         """Called at least every second while something runs."""
-        if self._text and self._clock() - self._told >= self._silence:
+        if self._text and self._clock() - self._reported >= self._silence:
             elapsed = f"{self._clock() - self._since:.0f} s"
             self._tell(" · ".join(part for part in (self._text, elapsed, self._detail) if part))
 
     def _tell(self, line: str) -> None:
-        self._told = self._clock()
+        self._reported = self._clock()
         self._say(line)
 
 

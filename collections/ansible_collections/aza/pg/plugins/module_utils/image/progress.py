@@ -20,8 +20,8 @@ _GONE = re.compile(r"(?:E:|Err:).*?/(?P<name>[a-z0-9][a-z0-9+.-]+)_(?P<version>[
 class BuildEvents:
     """The state of one build, fed line by line.
 
-    :param step: told what the build is doing, in a few words, whenever that changes.
-    :param detail: told each line that the step prints.
+    :param step: called with the current step whenever it changes.
+    :param detail: called with each line that the step prints.
     """
 
     def __init__(self, step: Callable[[str], None], detail: Callable[[str], None]) -> None:

@@ -19,7 +19,7 @@ def path_of(dist_dir: Path) -> Path:
 
 
 def read(dist_dir: Path) -> dict[str, Record]:
-    """Return all records; none when nothing has been built. A damaged file counts as none: a build makes it anew."""
+    """Return all records; none if nothing has been built. A damaged file counts as none: a build writes it again."""
     try:
         found = json.loads(path_of(dist_dir).read_text(encoding="utf-8"))
     except (OSError, ValueError):

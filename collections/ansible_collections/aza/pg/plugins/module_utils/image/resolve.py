@@ -108,7 +108,7 @@ def with_rootfs(question: Question, lock: Lock, say: Callable[[str], None]) -> L
 
 
 def with_digest(question: Question, lock: Lock) -> Lock:
-    """Return the lock with the base image's digest, when a registry can be reached; nothing else is asked anew."""
+    """Return the lock with the base image's digest, when a registry can be reached; nothing else is resolved again."""
     return replace(lock, digest=base.registry_digest(question.base_image or question.source.base.image))
 
 

@@ -137,7 +137,7 @@ def _missing(wanted: Desired, names: Iterable[str]) -> AzaError:
     )
     renewal = "begin a new authority (docs/runbooks/rotate-the-authority.md)" if "ca" in listed else ""
     ways = "; ".join(
-        filter(None, (f"copy them into {claim.secrets} from where they are kept", _FETCH, rotation, renewal))
+        filter(None, (f"restore them into {claim.secrets} from your backup", _FETCH, rotation, renewal))
     )
     return AzaError(
         f"{wanted.instance}: this control node lacks {', '.join(listed)} in {claim.secrets}, and the instance has "

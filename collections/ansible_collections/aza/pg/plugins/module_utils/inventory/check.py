@@ -36,7 +36,7 @@ _MEANING = {
     "raw": "a value",
 }
 _TEXT = ("str", "path")
-QUOTES = "put it in quotes, because YAML turns what looks like a number, a date or a truth into one (0123 becomes 83)"
+QUOTES = "put it in quotes, because YAML converts text that looks like a number, a date or a boolean (0123 becomes 83)"
 Path = tuple[str, ...]
 
 
@@ -98,7 +98,7 @@ def check_host(
         if option is not None:
             found += [Problem(host, path, text) for path, text in check_value((name,), value, option)]
         elif name.startswith(PREFIXES):
-            found.append(Problem(host, (name,), f"there is no such variable{hint(name, tuple(specs))}"))
+            found.append(Problem(host, (name,), f"unknown variable{hint(name, tuple(specs))}"))
     if "postgres_cluster" in values:
         message = {problem.path for problem in found}
         chosen = {
@@ -163,7 +163,7 @@ def _parts(path: Path, value: Any, option: Option) -> Iterator[tuple[Path, str]]
 
 
 def _unresolved(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
-    """What cannot be had, in a dictionary whose keys nobody declares."""
+    """Return problems in a dictionary with free keys."""
     if isinstance(value, Unresolved):
         yield path, f"the value cannot be resolved: {value.why}"
     elif isinstance(value, (dict, list)):

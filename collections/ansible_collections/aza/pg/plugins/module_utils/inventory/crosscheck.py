@@ -80,7 +80,7 @@ def contradictions(
 
 def _asks_for_the_image(chosen: Mapping[str, Any], databases: Declared) -> bool:
     """Reading the catalogue takes a moment: only who speaks of what is in the image waits for it."""
-    if "postgres_image" in chosen:  # somebody's own: only its server knows what it holds
+    if "postgres_image" in chosen:  # the user's own: only its server knows its contents
         return False
     return any(
         chosen.get(name) for name in ("postgres_extra_preload_libraries", "image_extensions", "image_flavour")
@@ -113,7 +113,7 @@ def _access(values: Mapping[str, Any]) -> Iterator[Said]:
     if not loopback and not values.get("postgres_allow_from") and not values.get("postgres_hba"):
         yield (
             ("postgres_publish_address",),
-            f"'{published(values)}' can be reached by other machines: say which may come in with postgres_allow_from "
+            f"'{published(values)}' can be reached by other machines: set the allowed clients with postgres_allow_from "
             "(a list of networks) or postgres_hba",
         )
 
@@ -128,11 +128,11 @@ def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
     if own in given and authority in given:
         yield (
             (authority,),
-            f"{own} is given too, so this authority would sign nothing; give one of the two",
+            f"{own} is set as well, so this authority would sign nothing; set one of the two",
         )
     if not truth(values.get("postgres_tls")):
         for name in sorted(given):
-            yield (name,), "postgres_tls is false, so it would not be used; leave one of the two out"
+            yield (name,), "postgres_tls is false, so it would not be used; remove one of the two"
 
 
 def _ports(values: Mapping[str, Any]) -> Iterator[Said]:
@@ -178,9 +178,9 @@ def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
     above: dict[str, set[str]] = {}
     for name, (place, entry) in roles.present.items():
         if text(entry.get("password")) and truth(entry.get("passwordless")):
-            yield (*place, "passwordless"), "a password is given too; leave one of the two out"
+            yield (*place, "passwordless"), "a password is set as well; remove one of the two"
         if text(entry.get("reassign_to")):
-            yield (*place, "reassign_to"), "counts only with state: absent; the role is present"
+            yield (*place, "reassign_to"), "has an effect only with state: absent; the role is present"
         memberships = entries((*place, "member_of"), entry.get("member_of"), key="role")
         above[name] = set()
         for where, membership in memberships:
@@ -202,7 +202,7 @@ def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
         declared = next(name for name in circle if name in roles.present)
         yield (
             (*roles.present[declared][0], "member_of"),
-            f"the memberships go in a circle: {' → '.join(circle)}; PostgreSQL rejects that",
+            f"circular memberships: {' → '.join(circle)}; PostgreSQL rejects that",
         )
 
 
@@ -216,7 +216,7 @@ def _databases(databases: Declared, roles: Declared, made: str) -> Iterator[Said
             why = (
                 "is postgres_database, which a deploy creates"
                 if name == made
-                else "is what administration needs"
+                else "is required for administration"
             )
             yield databases.absent[name][0], f"'{name}' {why}; it cannot be absent"
     for place, entry in databases.present.values():

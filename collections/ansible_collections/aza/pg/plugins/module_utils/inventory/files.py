@@ -40,7 +40,7 @@ def remarks(sources: Sources, hosts: Mapping[str, Host], specs: Mapping[str, Opt
                     yield Problem(
                         host,
                         remark.path,
-                        f"this {what} can be read by whoever reads the file; encrypt it (ansible-vault encrypt_string)"
+                        f"this {what} is readable in the file; encrypt it (ansible-vault encrypt_string)"
                         f"{', leave it out to have one made' if what == 'password' else ''}, or allow it with "
                         f"{_ALLOWED}: true",
                         remark.place,
@@ -69,8 +69,8 @@ def _misread(turned: Turned, known: Mapping[str, Option]) -> str:
 
 
 def _option(path: tuple[str, ...], known: Mapping[str, Option]) -> tuple[Option | None, bool]:
-    """The variable or key that the place belongs to, and whether the place is inside its value, under a key that nobody
-    declares."""
+    """The variable or key that the place belongs to, and whether the place is inside its value, under a key that is
+    not declared."""
     for depth in range(len(path), 0, -1):
         if option := known.get(_where(path[:depth])):
             return option, depth < len(path)

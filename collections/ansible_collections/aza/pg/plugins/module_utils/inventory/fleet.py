@@ -130,7 +130,7 @@ def _addresses(members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
             yield (
                 member.host,
                 ("postgres_address",),
-                f"is missing, and '{address}' is no IP address; members of a cluster know each other by theirs: set it "
+                f"is missing, and '{address}' is not an IP address; members of a cluster use IP addresses: set it "
                 "to the address at which the other members reach this host",
             )
         other = seen.setdefault((address, text(member.values.get("postgres_port"))), member)
@@ -151,7 +151,8 @@ def _slots(members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]:
             yield (
                 member.host,
                 ("postgres_cluster",),
-                f"the slot of this host would be called '{slot_name(member.host)}', as that of {other}; rename one of "
+                f"the slot of this host would have the name '{slot_name(member.host)}', as that of {other}; "
+                "rename one of "
                 "the hosts in the inventory",
             )
 
@@ -162,7 +163,7 @@ def _upstreams(cluster: str, members: Sequence[Instance]) -> Iterator[tuple[str,
     for host, upstream in follows.items():
         if upstream and upstream not in follows:
             hint = did_you_mean(upstream, list(follows))
-            yield host, (variable,), f"'{upstream}' is no member of the cluster '{cluster}'{hint}"
+            yield host, (variable,), f"'{upstream}' is not a member of the cluster '{cluster}'{hint}"
         passed, at = {host}, upstream
         while at in follows and at not in passed:
             passed.add(at)
@@ -171,7 +172,7 @@ def _upstreams(cluster: str, members: Sequence[Instance]) -> Iterator[tuple[str,
             yield (
                 host,
                 (variable,),
-                "the replicas follow each other in a circle; one of them must follow the primary",
+                "the replicas stream from each other in a circle; one of them must stream from the primary",
             )
 
 
@@ -197,5 +198,6 @@ def _synchronous(members: Sequence[Instance]) -> Iterator[tuple[str, Path, str]]
         yield (
             first,
             (variable,),
-            f"{given[first]} replicas are to have each transaction and {len(able)} can: no write would ever end",
+            f"{given[first]} replicas must confirm each transaction and only {len(able)} can: no write would ever "
+            "return",
         )

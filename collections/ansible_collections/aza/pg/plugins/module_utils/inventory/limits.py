@@ -118,7 +118,7 @@ def _settings(value: Any, normalise: Callable[[Any], Any] = pg.normalise) -> str
         normalise(value)
     except AzaError as error:
         return "is wrong: " + error.msg.partition(": ")[2].rstrip(".")
-    wrong = [f"'{name}' is a list of something else than values" for name in value if _nested(value[name])]
+    wrong = [f"'{name}' is a list, but not of plain values" for name in value if _nested(value[name])]
     wrong += [f"'{name}' holds a line break" for name in value if "\n" in pg.canonical(value[name])]
     return "is wrong: " + "; ".join(wrong) if wrong else ""
 
@@ -149,13 +149,13 @@ def _entry(value: Any) -> str:
 
 
 def _schema_name(value: Any) -> str:
-    reserved = "begins with pg_, which PostgreSQL keeps for itself"
+    reserved = "begins with pg_, which PostgreSQL reserves"
     return _name(value) or (reserved if str(value).startswith("pg_") else "")
 
 
 def _role_name(value: Any) -> str:
     if value in ("public", "none"):
-        return "is a word that PostgreSQL keeps for itself; no role can have that name"
+        return "is a word that PostgreSQL reserves; no role can have that name"
     return _schema_name(value)
 
 
@@ -182,7 +182,7 @@ def _moment(value: Any) -> str:
         if found and datetime.date(int(found[1]), int(found[2]), int(found[3])):
             return ""
     except ValueError as error:
-        return f"is no date ({error})"
+        return f"is not a date ({error})"
     return "is not a time; write 2027-01-31 or 2027-01-31 18:00+00"
 
 

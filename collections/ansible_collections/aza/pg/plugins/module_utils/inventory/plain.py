@@ -44,7 +44,7 @@ def plain(value: Any, failures: Failures = (), above: tuple[int, ...] = ()) -> A
         return str(value) if value.isascii() else value.encode(errors="replace").decode()
     if isinstance(value, int):
         number = int(value)
-        return number if number.bit_length() <= _LONGEST_NUMBER else Unresolved("it is too large a number")
+        return number if number.bit_length() <= _LONGEST_NUMBER else Unresolved("the number is too large")
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else Unresolved("it is not a number that can be written")
     if id(value) in above:

@@ -56,7 +56,7 @@ class Sources:
 
     found: dict[Scope, list[Positions]] = field(default_factory=dict)
     twice: list[Remark] = field(default_factory=list)
-    # Values that look like secrets and can be read by whoever reads the file. The values themselves are not kept.
+    # Values that look like secrets and are readable in the file. The values themselves are not kept.
     plain: list[Remark] = field(default_factory=list)
     turned: list[Turned] = field(default_factory=list)
 

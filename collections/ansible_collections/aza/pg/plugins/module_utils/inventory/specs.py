@@ -71,7 +71,7 @@ def load_specs(role_directories: Iterable[Path]) -> dict[str, Option]:
             try:
                 document = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader) or {}
             except yaml.YAMLError as error:
-                raise AzaError(f"{path} is no YAML: {error}", reason="bad_argument_specs") from None
+                raise AzaError(f"{path} is not valid YAML: {error}", reason="bad_argument_specs") from None
             role = path.parent.parent.name
             for entry in (document.get("argument_specs") or {}).values():
                 for name, option in (entry.get("options") or {}).items():

@@ -96,7 +96,7 @@ class Desired:
         return next((item for item in self.services if item.name == name), None)
 
     def owner(self, item: File, host: tuple[Any, Any]) -> tuple[Any, Any]:
-        """The user and group that a file belongs to. ``host``: those of whoever deploys."""
+        """The user and group that a file belongs to. ``host``: those of the user that deploys."""
         service = self.service(item.owner)
         return (service.uid, service.gid) if service else host
 

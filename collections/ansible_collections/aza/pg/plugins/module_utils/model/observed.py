@@ -88,9 +88,9 @@ class Observed:
     # PostgreSQL's major version of the data and of the server's image; empty if unknown.
     data_major: str = ""
     image_major: str = ""
-    # What pg_control of a standby keeps of what it may not have less of; where nobody asked, nothing.
+    # The minimum settings in pg_control of a standby; empty if they were not read.
     control: Mapping[str, int] = field(default_factory=dict)
-    # Fingerprint of the certificate that clients are shown; empty where that could not be asked.
+    # Fingerprint of the certificate that clients are shown; empty where that could not be checked.
     certificate_in_use: str = ""
     # Service → what it reports about itself, if it runs and answers (``Service.observe``), and what a check probed.
     reports: Mapping[str, Any] = field(default_factory=dict)

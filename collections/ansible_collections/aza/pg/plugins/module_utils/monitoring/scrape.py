@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Prometheus scrapes, told from an inventory. Pure.
+"""The scrape configuration of Prometheus for an inventory. Pure.
 
-One target for each exporter, with the labels that alert rules and dashboards rely on. What nobody but its host reaches
-is no target of a Prometheus elsewhere: that is said in words instead.
+One target for each exporter, with the labels that alert rules and dashboards rely on. An exporter that only
+its host can reach is not a target of a Prometheus on another host: it is reported instead.
 """
 
 from __future__ import annotations

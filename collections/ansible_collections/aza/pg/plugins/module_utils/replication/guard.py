@@ -26,7 +26,8 @@ def deploy(
     if len(live) > 1:
         which = ", ".join(f"{it.host} (timeline {(it.facts or {}).get('timeline')})" for it in live)
         yield (
-            f"two servers of the cluster write: {which}. Their data diverges with every transaction. Stop the one "
+            f"two servers of the cluster are primaries: {which}. Their data diverges with every transaction. Stop "
+            "the one "
             "that you want to discard (stop.yml --limit HOST), and deploy again"
         )
         return
@@ -45,7 +46,7 @@ def start(host: str, members: Sequence[Member], chosen: str = "") -> Iterator[st
     if me.writes:
         return
     if not me.has_data:
-        yield f"{host} holds no data, so a start could make an empty server. Deploy it"
+        yield f"{host} holds no data, so starting it could create an empty server. Deploy it"
     elif me.may_write:
         yield from _second_primary(me, others, chosen)
 
@@ -85,7 +86,7 @@ def _named(members: Sequence[Member]) -> str:
 def _ways_out(unknown: Sequence[Member]) -> str:
     names = ",".join(member.host for member in unknown)
     return (
-        "Bring it up, or take it out of the inventory if its host is gone for good. If you have made sure that it does "
+        "Start it, or remove it from the inventory if its host no longer exists. If you have made sure that it does "
         f"not write and will not, add -e not_primary={names}"
     )
 
@@ -95,16 +96,16 @@ def _second_primary(me: Member, others: Sequence[Member], chosen: str) -> Iterat
     live = _live(others)
     if live:
         yield (
-            f"{me.host} has a primary's data and does not run ({me.why}), and {live[0].host} writes: started, it would "
-            f"be a second primary. Remove its data (remove.yml --limit {me.host} -e confirm=CLUSTER -e "
-            "remove_data=CLUSTER) and deploy it as a replica"
+            f"{me.host} has a primary's data and does not run ({me.why}), and {live[0].host} is the primary: if "
+            f"started, it would be a second primary. Remove its data (remove.yml --limit {me.host} "
+            "-e confirm=CLUSTER -e remove_data=CLUSTER) and deploy it as a replica"
         )
         return
     unknown = _unknown(others)
     if unknown:
         yield (
-            f"{me.host} has a primary's data and does not run ({me.why}), and whether another member is the primary "
-            f"now cannot be known: {_named(unknown)}. {_ways_out(unknown)}"
+            f"{me.host} has a primary's data and does not run ({me.why}), and it is unknown whether another "
+            f"member is the primary: {_named(unknown)}. {_ways_out(unknown)}"
         )
     if chosen == me.host:
         return
@@ -112,8 +113,9 @@ def _second_primary(me: Member, others: Sequence[Member], chosen: str) -> Iterat
     if rivals:
         which = ", ".join(f"{it.host} ({it.place}; {it.why})" for it in (me, *rivals))
         yield (
-            f"{me.host} and {', '.join(it.host for it in rivals)} have a primary's data and none of them writes: "
-            f"{which}. The highest timeline was promoted last; which one is right, only you know. Start that one "
+            f"{me.host} and {', '.join(it.host for it in rivals)} have a primary's data and none of them runs as "
+            "a primary: "
+            f"{which}. The highest timeline was promoted last. Decide which one to keep and start it "
             "(start.yml --limit HOST -e start_primary=HOST), and deploy again"
         )
     newer = [other for other in others if other not in rivals and _is_newer(other, me)]
@@ -121,7 +123,7 @@ def _second_primary(me: Member, others: Sequence[Member], chosen: str) -> Iterat
         which = ", ".join(f"{it.host} ({it.place})" for it in newer)
         yield (
             f"{me.host} has a primary's data ({me.place}), and another server was promoted since: {which}. Start that "
-            "one's primary, or promote it. If this data is right all the same, add "
+            "one's primary, or promote it. If you want to keep this data, add "
             f"-e start_primary={me.host}"
         )
 
@@ -138,7 +140,7 @@ def _other_clusters(me: Member, others: Sequence[Member]) -> Iterator[str]:
         if mine and theirs and mine != theirs:
             yield (
                 f"{me.host} and {other.host} hold data of different clusters (system identifiers {mine} and {theirs}); "
-                "one of them is declared in the wrong cluster, or has to lose its data first"
+                "correct the declared cluster of one of them, or remove its data first"
             )
 
 
@@ -146,11 +148,12 @@ def _without_a_primary(me: Member, others: Sequence[Member], primary_planned: bo
     with_data, unknown = [other for other in others if other.has_data], _unknown(others)
     if with_data:
         yield (
-            f"no member of the cluster writes, and there is data elsewhere: {_named(with_data)}. Start its primary, or "
+            f"no member of the cluster is a primary, and other members have data: {_named(with_data)}. Start its "
+            "primary, or "
             "promote a standby, and deploy again"
         )
     elif unknown:
-        yield f"whether there is a primary cannot be known: {_named(unknown)}. {_ways_out(unknown)}"
+        yield f"it is unknown whether there is a primary: {_named(unknown)}. {_ways_out(unknown)}"
     elif me.stack == REPLICA and not primary_planned:
         yield "there is no primary yet: deploy that first (deploy-primary.yml), or everything (deploy.yml)"
 
@@ -170,17 +173,18 @@ def remove_data(host: str, members: Sequence[Member], cluster: str, accepted: st
         return
     if me.writes:
         yield (
-            f"{host} is the primary of {cluster}, and not alone: {_named([*with_data, *unknown])}. Remove the data of "
+            f"{host} is the primary of {cluster}, and other members have or may have data: "
+            f"{_named([*with_data, *unknown])}. Remove the data of "
             "its replicas first, or promote one of them"
         )
         return
     if accepted == host:
         return
     best = _best(me, others)
-    accept = f"Save what you need. To remove it all the same, add -e accept_loss={host}"
+    accept = f"Save what you need. To remove it anyway, add -e accept_loss={host}"
     if best is None:
         yield (
-            f"whether another member has everything that {host} holds ({me.place}) cannot be known, because none is "
+            f"it is unknown whether another member has all data of {host} ({me.place}), because none is "
             f"known to be the primary: {', '.join(map(_described, [*with_data, *unknown]))}. Start, promote or "
             f"bring up one. {accept}"
         )
@@ -205,7 +209,7 @@ def _best(me: Member, others: Sequence[Member]) -> Member | None:
 def _lost(me: Member, best: Member, accept: str) -> Iterator[str]:
     mine, its = me.facts or {}, best.facts or {}
     if mine.get("system_identifier") and mine["system_identifier"] != its.get("system_identifier"):
-        yield f"{me.host} holds data of another cluster than {best.host}, which therefore has none of it. {accept}"
+        yield f"{me.host} holds data of another cluster than {best.host}, which has none of it. {accept}"
         return
     standby = mine.get("in_recovery") if mine.get("answers") else mine.get("standby")
     same = mine.get("timeline") and mine.get("timeline") == its.get("timeline")
@@ -216,7 +220,7 @@ def _lost(me: Member, best: Member, accept: str) -> Iterator[str]:
     lost = None if same and standby is not True else positions.missing(mine, its)
     between = f"{me.host}: {me.place}; {best.host}: {best.place}"
     if lost is None:
-        yield f"whether {best.host} has everything that {me.host} holds cannot be seen ({between}). {accept}"
+        yield f"whether {best.host} has everything that {me.host} holds is unknown ({between}). {accept}"
     elif lost:
         yield (
             f"{me.host} holds {_size(lost)} of WAL that {best.host} lacks ({between}): the transactions in it would "
@@ -224,7 +228,7 @@ def _lost(me: Member, best: Member, accept: str) -> Iterator[str]:
         )
     elif not mine.get("exact") or (standby is True and me.delay and not mine.get("answers")):
         yield (
-            f"{me.host} may hold transactions that {best.host} lacks: its server was not shut down in order, and only "
+            f"{me.host} may hold transactions that {best.host} lacks: its server was not shut down cleanly, and only "
             f"its last checkpoint is known ({between}). {accept}"
         )
 

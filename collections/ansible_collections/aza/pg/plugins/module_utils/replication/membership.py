@@ -76,4 +76,4 @@ def _why(state: str, error: str, unreadable: str) -> str:
         message = f"its container is {state}"
     else:
         message = "its server does not run"
-    return f"{message}; whose data it has cannot be seen: {unreadable}" if unreadable else message
+    return f"{message}; the origin of its data is unknown: {unreadable}" if unreadable else message

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who follows whom in a cluster: what is declared, what the live servers say, and what that means for one member. Pure.
+"""The topology of a cluster: what is declared, what the servers report, and what follows for one member. Pure.
 
 The inventory says what should be; who is the primary is asked from the servers. A deploy therefore never demotes a
 server, never copies over data and never starts a second primary: it follows the live one, and says what is declared.
@@ -27,7 +27,7 @@ _CA_INSIDE = "/etc/aza-pg/tls/ca.crt"
 ROLES: tuple[Mapping[str, Any], ...] = (
     {"name": REPLICATOR, "replication": True, "comment": "the replicas of aza-pg"},
 )
-# How long an unused slot may be: whoever was away for longer is copied anew. A limit by size stands beside it
+# How long a slot may be unused: a replica that was down for longer is copied again. There is also a limit by size
 # (max_slot_wal_keep_size, tuned to the disk).
 _SLOT_DAYS = 7
 # A standby whose network was cut notices in a quarter of a minute, instead of in hours.
@@ -45,7 +45,7 @@ def slot_name(host: str) -> str:
 
 @dataclass(frozen=True)
 class Member:
-    """One host of a cluster as it is declared, and what a look at it said (``host.member_facts``), None where nobody
+    """One host of a cluster as it is declared, with its facts (``host.member_facts``), None if they were not
     could look; ``error`` says why then."""
 
     host: str
@@ -57,7 +57,7 @@ class Member:
     upstream: str = ""
     facts: Mapping[str, Any] | None = None
     error: str = ""
-    # The operator has made sure that it does not write and will not, although nobody can look (``not_primary``).
+    # The operator has made sure that it accepts no writes, although it is unreachable (``not_primary``).
     vouched: bool = False
 
     @property
@@ -80,7 +80,7 @@ class Member:
 
     @property
     def may_write(self) -> bool:
-        """Whether its data is a primary's, running or not; also where that cannot be told."""
+        """Whether its data is a primary's, running or not, or may be."""
         if not self.known:
             return not self.vouched
         facts = self.facts or {}
@@ -98,7 +98,7 @@ class Member:
     def why(self) -> str:
         message = self.error or str((self.facts or {}).get("error") or "")
         if message or not self.known:
-            return message or "it was not looked at"
+            return message or "it was not checked"
         return "a standby" if (self.facts or {}).get("in_recovery") else "its server answers"
 
 
@@ -122,7 +122,7 @@ class Role:
 
 
 def primary_of(members: Sequence[Member]) -> Member | None:
-    """The member that writes, or would if it ran. Where nobody has data, the declared one is about to."""
+    """The primary, running or not. If no member has data, the declared one."""
     live = [member for member in members if member.writes]
     able = live or [member for member in members if member.known and member.may_write]
     if len(able) == 1:
@@ -161,7 +161,8 @@ def _upstream(member: Member, primary: Member, members: Sequence[Member]) -> Mem
 def _notes(me: Member, primary: Member, members: Sequence[Member]) -> Iterator[str]:
     if primary is me and me.stack == REPLICA:
         yield (
-            f"{me.host} is the primary now, the inventory says replica: it was promoted. It stays what it is; declare "
+            f"{me.host} was promoted and is the primary, but the inventory declares a replica. It remains the "
+            "primary; declare "
             "postgres_stack: primary for it, and replica for the other"
         )
     if primary is not me and me.stack == PRIMARY:
@@ -172,7 +173,7 @@ def _notes(me: Member, primary: Member, members: Sequence[Member]) -> Iterator[s
     unknown = [member for member in members if not member.known and not member.vouched]
     if me.writes and unknown:
         which = ", ".join(f"{member.host} ({member.why})" for member in unknown)
-        yield f"{me.host} writes, and whether another member writes as well cannot be known: {which}"
+        yield f"{me.host} is a primary, and it is unknown whether another member is one as well: {which}"
 
 
 # -- what it may not have less of ----------------------------------------------------------------------

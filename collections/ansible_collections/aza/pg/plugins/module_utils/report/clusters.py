@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster as a report shows it: its members in a line each, who feeds whom, and its pools. Pure."""
+"""A cluster in a report: one line per member, the topology, and its pools. Pure."""
 
 from __future__ import annotations
 

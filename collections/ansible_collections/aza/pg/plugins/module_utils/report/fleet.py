@@ -64,7 +64,7 @@ def instance(host: str, name: str, result: Mapping[str, Any], cluster: Cluster |
         plain(host),
         plain(name),
         tuple(sorted(message, key=lambda item: SEVERITIES.index(item.state)))
-        or (Finding("host", "red", "it was not looked at: the run ended before"),),
+        or (Finding("host", "red", "it was not checked: the run ended before"),),
         plain(result.get("version", "")).split(" ")[0],
         plain(plan["summary"]) if plan and (plan["changes"] or plan["held"]) else "",
         plan,

@@ -21,8 +21,8 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _SIGNS = {"red": "✕", "yellow": "!", "green": "✓"}
 _VERDICTS = {
     "red": "Drift or failures found",
-    "yellow": "Everything works as declared; some items are pending or need attention",
-    "green": "Everything is as declared, and works",
+    "yellow": "Everything works and matches the inventory; some items are pending or need attention",
+    "green": "Everything works and matches the inventory",
 }
 
 

@@ -18,7 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.server import pinned, scram
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
 
-# A removal that was cut off leaves a database behind that nobody can connect to (its limit is then -2).
+# An interrupted removal leaves a database that accepts no connections (its limit is then -2).
 _DATABASES = "select datname, datallowconn and datconnlimit <> -2 from pg_database"
 _TAKES_NONE = "it takes no connections"
 _VERIFIERS = "select rolname, rolpassword from pg_authid where rolname = any(%s)"

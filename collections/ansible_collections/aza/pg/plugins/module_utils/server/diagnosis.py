@@ -69,7 +69,7 @@ def diagnose(state: Mapping[str, Any], log: Sequence[str], place: Place) -> Diag
     if found:
         return found
     if state.get("OOMKilled"):
-        remedy = "Give it more with postgres_memory, or lower what your own settings take (work_mem, max_connections)."
+        remedy = "Give it more with postgres_memory, or lower your own settings of memory (work_mem, max_connections)."
         return Diagnosis(
             "oom_killed", "it was OOM-killed: the memory limit of the container was reached", remedy
         )
@@ -102,13 +102,13 @@ def engine(message: str) -> Diagnosis | None:
         return Diagnosis(
             "no_network",
             "the network of the containers was removed",
-            "Deploy with postgres_allow_recreate: true, which makes it again.",
+            "Deploy with postgres_allow_recreate: true to create it again.",
         )
     if re.search(
         r"error while creating mount source path|bind source path does not exist|invalid mount", message
     ):
         return Diagnosis(
-            "no_mount", f"a directory that it mounts is missing: {message}", "Deploy, which makes it again."
+            "no_mount", f"a directory that it mounts is missing: {message}", "Deploy to create it again."
         )
     return None
 
@@ -142,7 +142,7 @@ def _preload(line: _Line) -> Diagnosis:
     return Diagnosis(
         "bad_preload",
         f"shared_preload_libraries has {what}, which this image cannot load",
-        "Take it out of postgres_extra_preload_libraries, or build the image with the extension that brings it. If "
+        "Take it out of postgres_extra_preload_libraries, or build the image with the extension that has it. If "
         f"ALTER SYSTEM set it, remove the line from {_AUTOMATIC} and start the server: {fix}",
     )
 
@@ -189,7 +189,7 @@ def _bad_setting(file: str, message: str, place: Place) -> Diagnosis:
             else "/^NAME /d"
         )
         fix = place.command("sed", "-i", line, path)
-        remedy = f"ALTER SYSTEM, or somebody's edit, wrote that line. Remove it and start the server: {fix}"
+        remedy = f"ALTER SYSTEM, or a manual edit, wrote that line. Remove it and start the server: {fix}"
     elif file.endswith("/" + pg.NAME_OF_FILE):
         remedy = "Correct postgres_settings and deploy."
     elif file:
@@ -263,7 +263,7 @@ def _recovery(line: _Line) -> Diagnosis:
     fix = line.place.command("rm", f"{line.place.data}/recovery.signal")
     return Diagnosis(
         "recovery",
-        f"a recovery is asked for that cannot be done: {line.text}",
+        f"a requested recovery is not possible: {line.text}",
         "Correct restore_command and recovery_target… of the restore. If no recovery is wanted, remove the file "
         f"recovery.signal: {fix}",
     )
@@ -271,7 +271,7 @@ def _recovery(line: _Line) -> Diagnosis:
 
 _MEMORY = _stated(
     "no_memory",
-    "it does not get the memory that it asks for",
+    "it cannot allocate its memory",
     "Raise postgres_memory, lower shared_buffers of postgres_settings, or reserve huge pages (postgres_huge_pages) if "
     "huge_pages is on.",
 )
@@ -288,7 +288,7 @@ _ACCESS = _stated(
 )
 _DIVERGED = _stated(
     "diverged",
-    "its data is not of its primary's history",
+    "its data does not belong to its primary's history",
     "Remove the data of this replica and deploy it again, which copies the primary.",
 )
 

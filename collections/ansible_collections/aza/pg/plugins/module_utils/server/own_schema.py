@@ -61,7 +61,7 @@ _TABLE = {
     "others": 0,
     "writers": 0,
 }
-REMEDY = f"look at it, then drop it: DROP SCHEMA {SCHEMA} CASCADE in the database postgres"
+REMEDY = f"inspect it, then drop it: DROP SCHEMA {SCHEMA} CASCADE in the database postgres"
 
 
 def distrust(schema: Mapping[str, Any] | None) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Only superusers may set these at the start of a session. Others need not: without such a privilege nobody can set
-# them for another role, and what a trigger runs has the rights of the session.
+# Only superusers may set these at the start of a session. For others this is not needed: without such a privilege no
+# role can set them for another role, and what a trigger runs has the rights of the session.
 _SUPERUSER: Mapping[str, str] = {
     "session_preload_libraries": "",
     # Also those that fire at login. ``server.for_changes`` switches them on where extensions need them.

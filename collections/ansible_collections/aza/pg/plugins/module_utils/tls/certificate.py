@@ -87,8 +87,8 @@ def date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
 
 
-def told(facts: Mapping[str, Any]) -> str:
-    """Until when and for whom, for people. ``facts``: of ``Desired``'s certificate; none without TLS."""
+def summary(facts: Mapping[str, Any]) -> str:
+    """Return expiry and names, for people. ``facts``: of ``Desired``'s certificate; none without TLS."""
     if not facts:
         return "no TLS (postgres_tls is false)"
     root = "your own" if facts["own"] else f"authority valid until {date(facts['ca_expires'])}"
@@ -98,7 +98,7 @@ def told(facts: Mapping[str, Any]) -> str:
 def why_renew(
     now: float, expires: float, certified: Iterable[str], wanted: Iterable[str], same_authority: bool
 ) -> str:
-    """Why a certificate of ours has to be made anew; empty when it is good."""
+    """Return why our certificate must be renewed; empty if it is valid."""
     has, needs = set(certified), set(wanted)
     if not same_authority:
         return "another authority signs now"
@@ -219,7 +219,7 @@ def replaced(before: str, after: str) -> str:
     if not (one or two):
         return ""
     if one.get("fingerprint") == two.get("fingerprint"):
-        return "the certificates that follow the first one are others"
+        return "the chain after the first certificate differs"
     return f"another certificate: {_said(one)} → {_said(two)}"
 
 
@@ -234,7 +234,7 @@ def change(item: File, wanted: Desired, is_now: Mapping[str, Any] | None, effect
     before = f"expires {date(there['expires'])}" if there else ""
     why = str(facts.get("why", ""))
     if is_now is not None and not why:
-        why = "the file on the host is another one"
+        why = "the file on the host differs"
     return Change(
         KIND,
         "server" if item.path == PATH else item.reader,
@@ -259,7 +259,7 @@ def problems(wanted: Desired, found: Observed) -> Iterator[str]:
         return
     expires = float((there.get("certificate") or {}).get("expires") or 0)
     if expires and expires <= float(found.host.get("time") or 0):
-        return  # nobody accepts the old one either
+        return  # no client accepts the old one either
     if wanted.certificate.get("replace") or new in fingerprints(str(trusted.get("text", "")).encode()):
         return
     yield (
@@ -275,7 +275,7 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     if not facts or not there:
         return
     remedy = (
-        "give postgres_tls_certificate its successor and deploy"
+        "set postgres_tls_certificate to the new certificate and deploy"
         if facts.get("own")
         else "ansible-playbook playbooks/certificates.yml -e renew=true"
     )
@@ -283,15 +283,17 @@ def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
     ends = expiry(now, there["expires"])
     if ends:
         state = "red" if there["expires"] <= now else "yellow"
-        yield Finding(KIND, state, f"{ends} ({until}); clients that verify it stay outside then", remedy)
+        yield Finding(
+            KIND, state, f"{ends} ({until}); clients that verify it cannot connect afterwards", remedy
+        )
     ca = facts.get("ca_expires")
     if ca and expiry(now, ca):
         message = f"the authority that signs it: {expiry(now, ca)} ({date(ca)})"
         yield Finding(KIND, "yellow", message, "docs/runbooks/rotate-the-authority.md says how")
     in_use = found.certificate_in_use
     if in_use and in_use != there["fingerprint"]:
-        message = "the server shows clients another certificate than the one in its file"
-        yield Finding(KIND, "red", message, "deploy, which reloads it; its log says why it refused the file")
+        message = "the server presents another certificate than the one in its file"
+        yield Finding(KIND, "red", message, "deploy to reload it; its log says why it rejected the file")
     missing = facts.get("missing") or ()
     if missing:
         message = f"clients that verify it cannot use {', '.join(missing)}: your certificate does not name it"

@@ -15,7 +15,7 @@ from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoad
 def load_rules(path: Path, checked: bool = False) -> Rules:
     """Return the rules in a file, checked against ``tuning.schema.json`` beside it and against themselves.
 
-    ``checked``: somebody has held it against the schema before; that takes longer than reading it.
+    ``checked``: it was validated against the schema before; that takes longer than reading it.
     """
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)

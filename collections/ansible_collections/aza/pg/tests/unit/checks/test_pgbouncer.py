@@ -77,9 +77,9 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
         at("databases", "shop", session_user="pooler"),
         "pool",
         "red",
-        "in shop the server takes shop for pooler",
+        "in shop the server sees shop as pooler",
     ),
-    "in the clear": (at("databases", "shop", tls=False), "pool tls", "red", "shop reaches shop in the clear"),
+    "without TLS": (at("databases", "shop", tls=False), "pool tls", "red", "shop reaches shop without TLS"),
     "not prepared": (
         at("databases", "shop", prepared=False, prepared_error="gone"),
         "pool prepared",
@@ -90,13 +90,13 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
         at(wrong_password={"refused": False}),
         "pool password",
         "red",
-        "lets shop in with a wrong password",
+        "admits shop with a wrong password",
     ),
     "unclear": (
         at("wrong_password", message="connection refused"),
         "pool password",
         "yellow",
-        "could not be seen: connection refused",
+        "is unknown: connection refused",
     ),
     "no console": (at(console={"error": "gone"}), "pool console", "red", "its console does not answer: gone"),
     "another setting": (
@@ -125,7 +125,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str, str, str]] = {
         "red",
         "does not know shop",
     ),
-    "undeclared": (at(*SHOP, name="crm"), "pool databases", "yellow", "nobody declared crm"),
+    "undeclared": (at(*SHOP, name="crm"), "pool databases", "yellow", "not declared: crm"),
     "waiting": (
         at("console", "pools", 0, cl_waiting=3, maxwait=4),
         "pool queue",

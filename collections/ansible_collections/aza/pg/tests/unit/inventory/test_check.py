@@ -105,7 +105,7 @@ def test_a_good_inventory_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("postgres_memroy", "2g", "there is no such variable; did you mean 'postgres_memory'?"),
+        ("postgres_memroy", "2g", "unknown variable; did you mean 'postgres_memory'?"),
         ("postgres_port", 70000, "70000 is not between 1 and 65535"),
         ("postgres_port", "http", "'http' is text; expected a whole number"),
         ("postgres_port", True, "True is true or false; expected a whole number"),
@@ -125,7 +125,7 @@ def test_a_good_inventory_has_no_problem() -> None:
         ("postgres_settings", {"port": 1}, "use postgres_port"),
         ("postgres_database", "x" * 64, "1 to 63 bytes"),
         ("postgres_user", "pg_me", "begins with pg_"),
-        ("postgres_user", "public", "keeps for itself"),
+        ("postgres_user", "public", "reserves"),
         ("postgres_stop_grace_period", "soon", "is not a duration"),
         ("postgres_publish_address", "localhost", "is not an IP address"),
         ("postgres_base_dir", "relative", "is not an absolute path"),

@@ -84,7 +84,7 @@ REPLICATED = {"name": "x", "state": "absent"}
         (
             {"postgres_roles": [{"name": "a", "member_of": ["b"]}, {"name": "b", "member_of": ["a"]}]},
             "postgres_roles[0].member_of",
-            "the memberships go in a circle: a → b → a",
+            "circular memberships: a → b → a",
         ),
         (
             {"postgres_roles": [{"name": "a", "state": "absent", "reassign_to": "b"}]},
@@ -110,15 +110,15 @@ REPLICATED = {"name": "x", "state": "absent"}
         (
             {"postgres_roles": [{"name": "a", "password": "twelve letters", "passwordless": True}]},
             "postgres_roles[0].passwordless",
-            "a password is given too",
+            "a password is set as well",
         ),
         (
             {"postgres_user": "boss", "postgres_roles": [{"name": "boss", "state": "absent"}]},
             "postgres_roles[0]",
             "administrator",
         ),
-        (roles("public"), "postgres_roles[0].name", "keeps for itself"),
-        (roles("none"), "postgres_roles[0].name", "keeps for itself"),
+        (roles("public"), "postgres_roles[0].name", "reserves"),
+        (roles("none"), "postgres_roles[0].name", "reserves"),
         (roles("pg_me"), "postgres_roles[0].name", "begins with pg_"),
         # databases
         (
@@ -453,7 +453,7 @@ def test_what_two_hosts_can_both_have(given: list[dict[str, Any]]) -> None:
         ([member("replica")], "db0 postgres_stack: the cluster 'a' has no primary"),
         (
             [member("primary"), member("replica", machine="db.example.org")],
-            "db1 postgres_address: is missing, and 'db.example.org' is no IP address; members",
+            "db1 postgres_address: is missing, and 'db.example.org' is not an IP address; members",
         ),
         (
             [member("primary"), member("replica", postgres_address="db.example.org")],
@@ -465,7 +465,7 @@ def test_what_two_hosts_can_both_have(given: list[dict[str, Any]]) -> None:
         ),
         (
             [member("primary"), member("replica", postgres_replicate_from="db9")],
-            "db1 postgres_replicate_from: 'db9' is no member of the cluster 'a'",
+            "db1 postgres_replicate_from: 'db9' is not a member of the cluster 'a'",
         ),
         (
             [
@@ -473,7 +473,7 @@ def test_what_two_hosts_can_both_have(given: list[dict[str, Any]]) -> None:
                 member("replica", postgres_replicate_from="db2"),
                 member("replica", postgres_replicate_from="db1"),
             ],
-            "db1 postgres_replicate_from: the replicas follow each other in a circle",
+            "db1 postgres_replicate_from: the replicas stream from each other in a circle",
         ),
         (
             [member("primary", postgres_synchronous_replicas=1), member("replica")],
@@ -484,7 +484,7 @@ def test_what_two_hosts_can_both_have(given: list[dict[str, Any]]) -> None:
                 member("primary", postgres_synchronous_replicas=1),
                 member("replica", postgres_synchronous_replicas=1, postgres_replay_delay="1h"),
             ],
-            "db0 postgres_synchronous_replicas: 1 replicas are to have each transaction and 0 can",
+            "db0 postgres_synchronous_replicas: 1 replicas must confirm each transaction and only 0 can",
         ),
     ],
 )

@@ -113,7 +113,7 @@ def test_all_problems_at_once_with_file_line_and_key(inventory: Path) -> None:
     assert code != 0
     there = "prod/group_vars/all.yml"
     plain = (
-        "this password can be read by whoever reads the file; encrypt it (ansible-vault encrypt_string), leave it out "
+        "this password is readable in the file; encrypt it (ansible-vault encrypt_string), leave it out "
         "to have one made, or allow it with postgres_allow_plain_passwords: true"
     )
     assert lines == [
@@ -155,9 +155,7 @@ def test_numbers_that_are_read_as_others_than_the_written_ones(inventory: Path) 
         "postgres_databases: [{name: 0x10}]\n",
     )
     there, quotes = "prod/group_vars/all.yml", "put it in quotes"
-    because = (
-        f"{quotes}, because YAML turns what looks like a number, a date or a truth into one (0123 becomes 83)"
-    )
+    because = f"{quotes}, because YAML converts text that looks like a number, a date or a boolean (0123 becomes 83)"
     mend = "write the number that is meant, without leading zeros"
     assert check(inventory)[1] == [
         f"{there}:2: postgres_port: 05432 is read by YAML as 2842; {mend}",

@@ -233,7 +233,7 @@ SILENT = {"failed": True, "msg": "No start of json char found", "module_stdout":
     ("answer", "silent", "message"),
     [
         ({**SILENT, "module_stderr": "a warning\nNo such container: db1\n"}, True, "No such container: db1"),
-        ({**SILENT, "module_stderr": ""}, True, "said nothing"),
+        ({**SILENT, "module_stderr": ""}, True, "returned no output"),
         ({**SILENT, "module_stderr": "", "module_stdout": "Welcome!\nno shell\n"}, False, "no shell"),
         ({"failed": True, "msg": "no psycopg", "reason": "no_psycopg"}, False, "no psycopg"),
         ({"failed": True}, False, "did not answer"),

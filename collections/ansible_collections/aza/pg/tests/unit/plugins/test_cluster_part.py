@@ -94,11 +94,11 @@ def test_a_misspelt_name_is_refused_and_not_ignored(given: dict[str, Any]) -> No
         _carry_out(asked, "remove" if "remove_data" in given else "start")
 
 
-def test_a_look_elsewhere_counts() -> None:
+def test_facts_of_members_outside_the_play_count() -> None:
     """Of a run that is limited to one host."""
     elsewhere = {"results": [{"item": "db2", "member": live(2)}, {"item": "db3", **UNREACHABLE}]}
     asked = part("db1", {}, db1={**seen(down()), "instance_elsewhere": elsewhere}, db2={}, db3={})
-    with pytest.raises(AzaError, match="db2 writes") as raised:
+    with pytest.raises(AzaError, match="db2 is the primary") as raised:
         asked.refuse_start()
     assert "db3" not in raised.value.msg
 

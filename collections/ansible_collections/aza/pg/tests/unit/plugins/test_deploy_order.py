@@ -75,5 +75,5 @@ def test_what_grows_goes_first_when_it_may_be_restarted(
 
 def test_an_address_that_is_none_is_said_in_words() -> None:
     found = {**cluster(WRITER, STANDBY, postgres_address="db.example.org"), "inventory_hostname": "one"}
-    with pytest.raises(AnsibleLookupError, match=r"'db\.example\.org', which is no IP address"):
+    with pytest.raises(AnsibleLookupError, match=r"'db\.example\.org', which is not an IP address"):
         LookupModule().run([], found)

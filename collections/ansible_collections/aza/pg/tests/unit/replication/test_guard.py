@@ -40,7 +40,7 @@ def down(
 
 
 # Whose directory nobody may read: perhaps a primary's.
-CLOSED = {"data": True, "answers": False, "standby": None, "error": "cannot be seen"}
+CLOSED = {"data": True, "answers": False, "standby": None, "error": "is unknown"}
 ANY = st.sampled_from(
     [
         EMPTY,
@@ -217,10 +217,10 @@ def test_a_stopped_primarys_data_is_kept_while_no_primary_is_known(
         (down(1, "0/180"), live(2), "128 bytes of WAL that db2 lacks"),
         (down(1, "0/80"), live(2, exact=True), ""),
         # It crashed: what came after its last checkpoint nobody has seen.
-        (down(1, "0/100", exact=False), live(2), "was not shut down in order"),
+        (down(1, "0/100", exact=False), live(2), "was not shut down cleanly"),
         # On one timeline two primaries went apart without a trace.
-        (down(1, "0/100"), live(1), "cannot be seen"),
-        (down(1, lsn=""), live(2), "cannot be seen"),
+        (down(1, "0/100"), live(1), "is unknown"),
+        (down(1, lsn=""), live(2), "is unknown"),
         (down(1, "0/100", system_identifier="8"), live(2), "another cluster"),
         # A standby: what it has its primary wrote, whenever the two were looked at.
         (live(1, "0/900", standby=True), live(1, "0/500"), ""),

@@ -53,7 +53,7 @@ def test_after_a_promotion_nothing_is_demoted() -> None:
     assert [message(member.host, members) for member in members] == ["", "", ""]
     two = replication.role("db2", members)
     assert not two.standby and [it.host for it in two.downstream] == ["db1", "db3"]
-    assert "db2 is the primary now, the inventory says replica" in two.notes[0]
+    assert "db2 was promoted and is the primary, but the inventory declares a replica" in two.notes[0]
     one = replication.role("db1", members)
     assert one.standby and "the inventory says that db1 is the primary, and db2 is" in one.notes[0]
 
@@ -62,23 +62,31 @@ def test_a_primary_is_deployed_beside_members_that_are_away_and_they_are_named()
     members = cluster(PRIMARY, None, STANDBY)
     assert [message(host, members) for host in ("db1", "db3")] == ["", ""]
     (note,) = replication.role("db1", members).notes
-    assert "db2 (it was not looked at)" in note
+    assert "db2 (it was not checked)" in note
     assert replication.role("db3", members).notes == ()
 
 
 @pytest.mark.parametrize(
     ("host", "facts", "words"),
     [
-        ("db1", (PRIMARY, PRIMARY), "two servers of the cluster write: db1 (timeline 1), db2 (timeline 1)"),
+        (
+            "db1",
+            (PRIMARY, PRIMARY),
+            "two servers of the cluster are primaries: db1 (timeline 1), db2 (timeline 1)",
+        ),
         ("db1", (DOWN, PRIMARY), "started, it would be a second primary"),
-        ("db1", (EMPTY, STANDBY), "no member of the cluster writes, and there is data elsewhere: db2"),
-        ("db1", (EMPTY, DOWN), "there is data elsewhere: db2 (its server does not run)"),
-        ("db1", (EMPTY, None), "whether there is a primary cannot be known: db2"),
-        ("db2", (None, STANDBY), "cannot be known: db1 (it was not looked at)"),
-        ("db1", (DOWN, None), "whether another member is the primary now cannot be known: db2"),
-        ("db2", (DOWN, STANDBY), "there is data elsewhere: db1"),
-        ("db1", (DOWN, DOWN), "db1 and db2 have a primary's data and none of them writes"),
-        ("db2", (DOWN, DOWN), "db2 and db1 have a primary's data and none of them writes"),
+        ("db1", (EMPTY, STANDBY), "no member of the cluster is a primary, and other members have data: db2"),
+        ("db1", (EMPTY, DOWN), "other members have data: db2 (its server does not run)"),
+        ("db1", (EMPTY, None), "it is unknown whether there is a primary: db2"),
+        ("db2", (None, STANDBY), "it is unknown whether there is a primary: db1 (it was not checked)"),
+        (
+            "db1",
+            (DOWN, None),
+            "it is unknown whether another member is the primary: db2",
+        ),
+        ("db2", (DOWN, STANDBY), "other members have data: db1"),
+        ("db1", (DOWN, DOWN), "db1 and db2 have a primary's data and none of them runs as a primary"),
+        ("db2", (DOWN, DOWN), "db2 and db1 have a primary's data and none of them runs as a primary"),
         ("db2", (PRIMARY, {**STANDBY, "system_identifier": "8"}), "data of different clusters"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_line_for_each_member() -> None:
         "  db3     ? (declared replica)  –         –          –      –                red",
     ]
     assert any(
-        line.startswith("  green   primary") and line.endswith("db0, and nobody else") for line in lines
+        line.startswith("  green   primary") and line.endswith("db0 is the only primary") for line in lines
     )
     assert lines[-1].startswith("fleet: 1 cluster, 5 instances: 2 red, 1 yellow, 2 green; findings: ")
     named = [line for line in lines if re.match(r"\S+ on \S+, PostgreSQL", line)]
@@ -167,7 +167,7 @@ def test_the_action_takes_what_the_checks_left() -> None:
     one = findings_table.cluster(given_now, list(known), known)
     assert {member.host: member.state for member in one.members} == {"db0": "green", "db1": "red"}
     found = {item.host: item for item in findings_table.instances(list(known), known, [one])}
-    assert next(item.message for item in found["db1"].of("red")) == "it was not looked at"
+    assert next(item.message for item in found["db1"].of("red")) == "it was not checked"
 
 
 @pytest.mark.parametrize("left_out", ["db0", "db1", "db2"])
@@ -184,7 +184,7 @@ def test_who_is_left_out_by_limit_is_not_red(left_out: str) -> None:
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        ({}, "it was not looked at"),
+        ({}, "it was not checked"),
         ({"facts": {}, "error": "its server does not answer: no"}, "its server does not answer: no"),
         ({"unreachable": True, "msg": "ssh: no route"}, "it cannot be reached: ssh: no route"),
         ({"failed": True, "msg": "no psycopg"}, "no psycopg"),

@@ -66,7 +66,7 @@ def test_worst_first_and_counted() -> None:
 def test_a_host_that_left_nothing_is_red() -> None:
     (found,) = [one for one in fleet().instances if one.host == "db3"]
     assert [(item.state, item.message) for item in found.findings] == [
-        ("red", "it was not looked at: the run ended before")
+        ("red", "it was not checked: the run ended before")
     ]
 
 
@@ -186,6 +186,6 @@ def test_why_a_host_was_not_looked_at() -> None:
     }
     found = {item.host: item.findings[0].message for item in findings_table.instances(list(known), known)}
     assert found == {
-        "db1": "it could not be looked at: no such container",
-        "db2": "it was not looked at: the run ended before",
+        "db1": "it could not be checked: no such container",
+        "db2": "it was not checked: the run ended before",
     }

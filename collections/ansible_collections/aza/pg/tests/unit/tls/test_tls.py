@@ -135,7 +135,7 @@ def test_it_is_renewed_before_its_end(root: Path, days: int, why: str) -> None:
     [
         (replace(WISH, names=(*NAMES, "shop.example.org")), "its names change: with shop.example.org"),
         (replace(WISH, names=NAMES[1:]), "its names change: without db1.example.org"),
-        (replace(WISH, renew=True), "it was asked for"),
+        (replace(WISH, renew=True), "it was requested"),
     ],
 )
 def test_other_reasons(root: Path, wish: CertificateRequest, why: str) -> None:
@@ -153,7 +153,7 @@ def test_another_authority(root: Path) -> None:
 def test_what_was_kept_is_damaged(root: Path) -> None:
     control_node(root).server(WISH)
     (root / "shop/tls/db1.pem").write_text("x")
-    assert control_node(root).server(WISH).facts["why"] == "the one that was kept is damaged"
+    assert control_node(root).server(WISH).facts["why"] == "the stored one is damaged"
 
 
 def test_it_does_not_outlive_its_authority(root: Path) -> None:
@@ -321,7 +321,7 @@ def test_the_plan_shows_until_when(root: Path) -> None:
         "certificate server  expires 2027-12-25 → 2028-12-29  because it expires in 26 days  reload"
     ]
     assert lines(describe(first), there(first, matches=False)) == [
-        "certificate server  expires 2027-12-25 → 2027-12-25  because the file on the host is another one  reload"
+        "certificate server  expires 2027-12-25 → 2027-12-25  because the file on the host differs  reload"
     ]
 
 
@@ -368,11 +368,11 @@ def test_without_tls_there_is_no_key_on_the_host(root: Path) -> None:
 
 def test_a_certificate_in_words() -> None:
     facts = {"own": False, "expires": 1798243200.0, "ca_expires": 2110752000.0, "names": ("db1", "10.0.0.1")}
-    assert tls.told(facts) == (
+    assert tls.summary(facts) == (
         "certificate valid until 2026-12-26 for db1, 10.0.0.1; authority valid until 2036-11-20"
     )
-    assert tls.told({**facts, "own": True}).endswith("; your own")
-    assert tls.told({}) == "no TLS (postgres_tls is false)"
+    assert tls.summary({**facts, "own": True}).endswith("; your own")
+    assert tls.summary({}) == "no TLS (postgres_tls is false)"
 
 
 def test_another_authority_is_said_by_fingerprint_and_date(root: Path) -> None:
@@ -381,5 +381,5 @@ def test_another_authority_is_said_by_fingerprint_and_date(root: Path) -> None:
     for text in (one, two):
         assert tls.read(text.encode())["fingerprint"][:12] in message
     assert "valid until 20" in message and "BEGIN" not in message and len(message) < 120
-    assert "others" in tls.replaced(one, one + two)
+    assert "differs" in tls.replaced(one, one + two)
     assert tls.replaced("work_mem = 1", "work_mem = 2") == ""

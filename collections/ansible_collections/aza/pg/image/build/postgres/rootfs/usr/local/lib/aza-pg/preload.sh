@@ -93,7 +93,7 @@ preload_check() { # LIBRARY KNOWN…
     done
     misconfigured "the library '$library' is to be preloaded, but this image does not have it ($REPLY.so)" \
         "It has: ${known[*]:-none}. Correct POSTGRES_SHARED_PRELOAD_LIBRARIES or POSTGRES_EXTRA_PRELOAD_LIBRARIES," \
-        "or build the image with the extension that brings it."
+        "or build the image with the extension that has it."
 }
 
 # ALTER SYSTEM SET shared_preload_libraries = '' writes a list with one empty name ('""'), which no server can load.

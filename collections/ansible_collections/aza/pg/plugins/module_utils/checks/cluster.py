@@ -181,8 +181,9 @@ class View:
     def seconds_behind(self, name: str) -> float | None:
         """Return how far a replica is behind.
 
-        A replica only knows the age of the last transaction that it replayed, which grows while there are no writes. Once
-        it has replayed the row of this check it is exact; until then the smaller of it and what its upstream measured.
+        A replica only knows the age of the last transaction that it replayed, which grows while there are no writes.
+        Once it has replayed the row of this check it is exact; until then the smaller of it and what its upstream
+        measured.
         """
         own = number(self.facts(name).get("replay_seconds"))
         if mapping(self.facts(name).get("sentinel")).get("seen"):

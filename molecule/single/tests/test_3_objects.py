@@ -120,7 +120,9 @@ def test_exporter_sees_the_server(instance: Instance) -> None:
     assert rights == "f|{pg_monitor}"
 
 
-def test_declaration_is_changed_as_predicted(instances: Instances, shop: Instance, playbook: Playbook) -> None:
+def test_declaration_is_changed_as_predicted(
+    instances: Instances, shop: Instance, playbook: Playbook
+) -> None:
     identity = shop.identity()
     wish = {
         "postgres_roles": [

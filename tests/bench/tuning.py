@@ -226,7 +226,7 @@ def kept(megabytes: int) -> Iterator[None]:
     if not megabytes:
         yield
         return
-    seen = huge_pages.look()
+    seen = huge_pages.of_host()
     huge_pages.ask_kernel(seen["kernel"] + -(-megabytes * 1024 // seen["size_kb"]))
     try:
         yield

@@ -16,7 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 
 from stack.instance import ROOT, Instance
 
-PERMITTED = huge_pages.look()["permitted"]
+PERMITTED = huge_pages.of_host()["permitted"]
 # Nothing here can stand in for the kernel, and another machine's is not ours to change.
 needs_permission = pytest.mark.skipif(not PERMITTED, reason="this machine's kernel takes no orders from us")
 READ_ONLY = (
@@ -34,14 +34,14 @@ def kernel() -> int:
 
 
 def reserved(instance: Instance) -> int:
-    seen = huge_pages.look()
+    seen = huge_pages.of_host()
     return huge_pages.parse(seen["text"], seen["kernel"]).of(f"{instance.cluster}-single")
 
 
 @pytest.fixture(scope="module")
 def before() -> Iterator[int]:
     """How many pages the machine had. It has them again when the tests are done, however they end."""
-    number, text = kernel(), huge_pages.look()["text"]
+    number, text = kernel(), huge_pages.of_host()["text"]
     yield number
     if PERMITTED:
         huge_pages.ask_kernel(number)
@@ -168,4 +168,4 @@ def test_a_removal_gives_them_back(instance: Instance, before: int) -> None:
     )
     assert run.code == 0, run.output
     assert (reserved(instance), kernel()) == (0, before)
-    assert huge_pages.PATH.exists() is bool(huge_pages.look()["text"])
+    assert huge_pages.PATH.exists() is bool(huge_pages.of_host()["text"])

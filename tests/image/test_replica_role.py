@@ -48,10 +48,10 @@ def stopped_facts(box: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a deploy learns of a stopped server from its volume. It is what pg_controldata says, for root, who may read
     the directory, as for a user who may only ask the engine."""
     (mount,) = [item for item in box.container.attrs["Mounts"] if item["Type"] == "volume"]
-    found = data_volume.look(Docker(), mount["Name"], box.name)
+    found = data_volume.observe(Docker(), mount["Name"], box.name)
     with monkeypatch.context() as patch:
         patch.setattr(data_volume._Directory, "__init__", _closed)
-        assert data_volume.look(Docker(), mount["Name"], box.name) == found
+        assert data_volume.observe(Docker(), mount["Name"], box.name) == found
     command = [
         "run",
         "--rm",

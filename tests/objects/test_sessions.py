@@ -86,7 +86,7 @@ def test_nothing_of_a_users_runs_with_more_rights_than_the_users(pg: Server) -> 
     pg.converge(wanted)
     assert pg.findings(wanted)
     assert check(pg, wanted)["findings"]
-    assert member.look(pg.baseline.socket_dir, "postgres", secrets.token_hex(4))[0]["sentinel"]["written"]
+    assert member.observe(pg.baseline.socket_dir, "postgres", secrets.token_hex(4))[0]["sentinel"]["written"]
     assert ready.probe(replace(wanted, database="shop"), pg.docker).ready
     service = wanted.service(exporter.PostgresExporter.name)
     assert service
@@ -278,7 +278,7 @@ def test_a_password_is_in_no_log_and_no_statistics(pg: Server) -> None:
 
 def test_what_lies_under_the_toolkits_name_is_not_trusted(pg: Server) -> None:
     """A table of the right name with a trigger, or a view, of somebody who may create schemas."""
-    assert member.look(pg.baseline.socket_dir, "postgres", "first")[0]["sentinel"]["written"]
+    assert member.observe(pg.baseline.socket_dir, "postgres", "first")[0]["sentinel"]["written"]
     for damage in (
         "create trigger t before insert on aza_pg.sentinel execute function public.f()",
         "alter table aza_pg.sentinel add check (public.g(token)) not valid",
@@ -305,11 +305,11 @@ def test_what_lies_under_the_toolkits_name_is_not_trusted(pg: Server) -> None:
                 end $$;
             """
         )
-        assert member.look(pg.baseline.socket_dir, "postgres", "again")[0]["sentinel"]["written"]
+        assert member.observe(pg.baseline.socket_dir, "postgres", "again")[0]["sentinel"]["written"]
         if "set role" in damage:
             pg.execute("grant create, usage on schema aza_pg to shop")
         pg.execute(damage)
-        message = member.look(pg.baseline.socket_dir, "postgres", "more")[0]["sentinel"]
+        message = member.observe(pg.baseline.socket_dir, "postgres", "more")[0]["sentinel"]
         assert not message["written"] and message["untrusted"], damage
     pg.execute("drop schema aza_pg cascade; drop function public.f(), public.g(text); drop role shop")
 
@@ -334,7 +334,7 @@ def test_nothing_waits_for_a_replica_that_is_not_there(pg: Server) -> None:
     )
     try:
         pg.converge(wanted)
-        assert member.look(pg.baseline.socket_dir, "postgres", "x")[0]["sentinel"]["written"]
+        assert member.observe(pg.baseline.socket_dir, "postgres", "x")[0]["sentinel"]["written"]
     finally:
         pg.settle(pg.baseline)
 

@@ -87,7 +87,7 @@ class Checked:
 
         def look(name: str) -> Any:
             try:
-                facts, _ = member.look(
+                facts, _ = member.observe(
                     str(net.socket(name)),
                     users.get(name, "postgres"),
                     token,
@@ -209,7 +209,7 @@ def test_a_playbook_prints_judges_and_draws_it(net: Network, tmp_path: Path) -> 
 def test_a_member_at_a_time(net: Network) -> None:
     """With too few forks the replica has gone before the row is written; that is not taken for a fault of it."""
     looked = {
-        name: member.look(str(net.socket(name)), "postgres", "one after the other", 0.2)[0]
+        name: member.observe(str(net.socket(name)), "postgres", "one after the other", 0.2)[0]
         for name in ("db2", "db1")
     }
     message = [item for item in judge(DECLARED, looked)["db2"] if item.what == "sentinel"]

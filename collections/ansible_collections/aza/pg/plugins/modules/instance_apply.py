@@ -178,12 +178,12 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import apply as ap
 from ansible_collections.aza.pg.plugins.module_utils.instance import deploy_lock as lock
 from ansible_collections.aza.pg.plugins.module_utils.instance import (
     findings,
+    image_preflight,
     location,
     ownership,
     preflight,
     verbs,
 )
-from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight as trial
 from ansible_collections.aza.pg.plugins.module_utils.instance import plan as planning
 from ansible_collections.aza.pg.plugins.module_utils.instance import readiness as ready
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
@@ -244,7 +244,7 @@ def refuse_primary(why: str, wanted: Desired, found: Observed, plan: Plan, docke
         # Only here, because few plans start a server.
         from ansible_collections.aza.pg.plugins.module_utils.host import data_volume
 
-        volume = data_volume.look(docker, wanted.volume, wanted.container)
+        volume = data_volume.observe(docker, wanted.volume, wanted.container)
         data_volume.refuse_primary(volume, wanted.standby, why)
 
 
@@ -283,29 +283,29 @@ def awaited(plan: Plan, archives: Mapping[str, str]) -> list[str]:
     return [service for service in services if service not in archives]
 
 
-def look(given: dict[str, Any], wanted: Desired, docker: Docker, settings: Iterable[str] = ()) -> Observed:
+def gather(given: dict[str, Any], wanted: Desired, docker: Docker, settings: Iterable[str] = ()) -> Observed:
     """Return what is observed. ``settings``: further settings of the server to read."""
-    return trial.with_locales(wanted, observe(wanted, docker, given["secrets"], settings), docker)
+    return image_preflight.with_locales(wanted, observe(wanted, docker, given["secrets"], settings), docker)
 
 
-def look_again(given: dict[str, Any], wanted: Desired, docker: Docker) -> Observed:
+def gather_again(given: dict[str, Any], wanted: Desired, docker: Docker) -> Observed:
     """Return what is observed now. If a restart is allowed, it includes what smaller values of a standby wait for."""
-    found = look(given, wanted, docker)
-    return standby.look(wanted, found, docker) if given["allow"] else found
+    found = gather(given, wanted, docker)
+    return standby.observe_minimums(wanted, found, docker) if given["allow"] else found
 
 
 def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     given = module.params
-    found = look(given, wanted, docker)
+    found = gather(given, wanted, docker)
     only_plan = module.check_mode or given["phase"] == "plan"
     if given["state"] in ("present", "started") and (found.running or not only_plan):
         server.require_psycopg()
     if given["allow"] and given["state"] == "present" and not only_plan:
         found = standby.replayed(wanted, found, docker)
     plan = make_plan(given, wanted, found)
-    tries = given["state"] == "present" and trial.needed(plan)
+    tries = given["state"] == "present" and image_preflight.needed(plan)
     if tries and found.image:
-        trial.check(wanted, found, docker)
+        image_preflight.check(wanted, found, docker)
     result: dict[str, Any] = {
         "changed": bool(plan),
         "plan": plan.to_dict(),
@@ -325,7 +325,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     if plan and not only_plan:
         with lock.held(wanted, given["who"]):
             # Somebody else may have worked here before the lock was ours.
-            found = look_again(given, wanted, docker)
+            found = gather_again(given, wanted, docker)
             plan = make_plan(given, wanted, found)
             refuse_primary(given["no_primary"], wanted, found, plan, docker)
             context = Context(wanted, docker, given["secrets"], given["archives"])
@@ -334,8 +334,10 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
                 # What can be tried only once the image is here is tried before anything else is done with it.
                 images = tuple(change for change in plan.changes if change.kind == "image")
                 result["done"] += applying.apply(Plan(images), context)
-                preflight.refuse(wanted, look_again(given, wanted, docker))
-                trial.check(wanted, found, docker, "Nothing was changed except that the image was loaded")
+                preflight.refuse(wanted, gather_again(given, wanted, docker))
+                image_preflight.check(
+                    wanted, found, docker, "Nothing was changed except that the image was loaded"
+                )
                 plan = Plan(tuple(change for change in plan.changes if change not in images), plan.held)
             result["done"] += applying.apply(plan, context)
             if given["state"] == "absent":
@@ -353,7 +355,7 @@ def settle(given: dict[str, Any], wanted: Desired, docker: Docker, created: bool
         result["ready"] = ready.wait(wanted, docker, given["settle"], created).ready
         result["waited"] = time.monotonic() - start
         if result["ready"]:
-            found = look_again(given, wanted, docker)
+            found = gather_again(given, wanted, docker)
             # The control node read its clock before all this.
             plan = make_plan({**given, "clock": 0}, wanted, found)
             if found.server and not plan:
@@ -367,7 +369,7 @@ def settle(given: dict[str, Any], wanted: Desired, docker: Docker, created: bool
 def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[str, Any]:
     """One look for everything. What keeps a plan from being made is a finding, and the rest is judged all the same."""
     given = module.params
-    found = look(given, wanted, docker, [value["name"] for value in given["tuned"]])
+    found = gather(given, wanted, docker, [value["name"] for value in given["tuned"]])
     if found.running:
         server.require_psycopg()
     probes = {item.name: item.probe(wanted, found) for item in SERVICES if wanted.service(item.name)}
@@ -375,8 +377,8 @@ def run_check(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
     plan, problems = None, []
     try:
         plan = make_plan(given, wanted, found)
-        if found.image and trial.needed(plan):
-            trial.check(wanted, found, docker)
+        if found.image and image_preflight.needed(plan):
+            image_preflight.check(wanted, found, docker)
     except AzaError as error:
         problems.append(findings.failure(error))
         if error.reason in ownership.REASONS:

@@ -92,11 +92,11 @@ def lines(store: SecretStore, listed: list[Entry], removed: set[str], rotating: 
     yield f"secrets of {store.directory.name} in {store.directory}"
     width = max(len(entry.name) for entry in listed)
     for entry in listed:
-        message = [f"  {entry.name:<{width}}", *_words(entry, entry.name in removed, entry.name in rotating)]
+        message = [f"  {entry.name:<{width}}", *_notes(entry, entry.name in removed, entry.name in rotating)]
         yield "  ".join(message)
 
 
-def _words(entry: Entry, removed: bool, rotating: bool) -> Iterator[str]:
+def _notes(entry: Entry, removed: bool, rotating: bool) -> Iterator[str]:
     yield entry.used_by or ("the inventory gives it" if entry.given else "nothing uses it")
     if removed:
         yield "removed"

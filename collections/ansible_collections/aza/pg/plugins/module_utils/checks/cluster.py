@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.checks.words import lsn, mapping, number, rows, text
+from ansible_collections.aza.pg.plugins.module_utils.checks.amounts import lsn, mapping, number, rows, text
 from ansible_collections.aza.pg.plugins.module_utils.model.names import STANDBY_MINIMUMS
 
 PRIMARY, REPLICA = "primary", "replica"

@@ -96,7 +96,7 @@ returning extract(epoch from s.at)::float8, s.lsn::text
 _READ = "select extract(epoch from clock_timestamp() - at)::float8 from aza_pg.sentinel where token = %s"
 
 
-def look(
+def observe(
     socket_dir: str, user: str, token: str = "", timeout: float = 5, delay: float = 0, data_path: str = ""
 ) -> tuple[dict[str, Any], bool]:
     """The facts of the member behind the socket, and whether the sentinel's table had to be made.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.checks.words import (
+from ansible_collections.aza.pg.plugins.module_utils.checks.amounts import (
     count,
     duration,
     listed,

@@ -102,7 +102,7 @@ class Console:
     port: int = 6432
 
 
-def look(door: Door, client: Client, databases: Iterable[str], console: Console) -> dict[str, Any]:
+def observe(door: Door, client: Client, databases: Iterable[str], console: Console) -> dict[str, Any]:
     server.require_psycopg()
     facts: dict[str, Any] = {"client": client.user}
     facts["console"] = _guarded(lambda: ask(console)) if console.socket_dir else {}
@@ -121,10 +121,10 @@ def _guarded(work: Any) -> dict[str, Any]:
     try:
         return dict(work())
     except server.database_errors() as error:
-        return {"error": _said(error)}
+        return {"error": _message_of(error)}
 
 
-def _said(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
@@ -157,7 +157,7 @@ def _prepared(door: Door, client: Client, database: str, connection: Any, pool_s
             _, after, _ = _in_transaction(connection, _PREPARED)
         return {"prepared": True, "servers": len({before, after})}
     except server.database_errors() as error:
-        return {"prepared": False, "prepared_error": _said(error)}
+        return {"prepared": False, "prepared_error": _message_of(error)}
 
 
 def _in_transaction(connection: Any, query: str) -> Any:
@@ -171,7 +171,7 @@ def try_wrong_password(door: Door, client: Client, database: str) -> dict[str, A
         with door.login(database, client.user, secrets.token_hex(16)):
             return {"refused": False}
     except server.database_errors() as error:
-        return {"refused": True, "message": _said(error)}
+        return {"refused": True, "message": _message_of(error)}
 
 
 def ask(console: Console) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def replication(sentinel: str, timeout: float, image: str, **asked: Any) -> tupl
     """``facts`` of a member or the ``error`` why there are none, and whether something was made. The arguments are
     those of ``aza.pg.replication_check``."""
     try:
-        facts, made = member.look(token=sentinel, timeout=timeout, **asked)
+        facts, made = member.observe(token=sentinel, timeout=timeout, **asked)
     except server.ServerError as error:
         return {"facts": {}, "error": f"its server does not answer: {error}"}, False
     return {"facts": {**facts, "image": image}, "error": ""}, made
@@ -38,7 +38,7 @@ def logins(
     declared: pgbouncer.Declared,
 ) -> dict[str, Any]:
     """``facts`` and ``findings`` of a PgBouncer."""
-    facts = pool.look(door, client, databases, console)
+    facts = pool.observe(door, client, databases, console)
     return {"facts": facts, "findings": [item.to_dict() for item in pgbouncer.judge(declared, facts)]}
 
 

@@ -5,6 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ansible_collections.aza.pg.plugins.module_utils.checks.amounts import (
+    duration,
+    listed,
+    mapping,
+    number,
+    rows,
+    size,
+    text,
+)
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import (
     NOT_ASKED,
     PRIMARY,
@@ -13,15 +22,6 @@ from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import (
     Facts,
     View,
     undeclared_slots,
-)
-from ansible_collections.aza.pg.plugins.module_utils.checks.words import (
-    duration,
-    listed,
-    mapping,
-    number,
-    rows,
-    size,
-    text,
 )
 from ansible_collections.aza.pg.plugins.module_utils.model.service import short
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding

@@ -103,7 +103,7 @@ class _Container:
                 return
 
 
-def look(docker: Docker, volume: str, container: str) -> dict[str, Any]:
+def observe(docker: Docker, volume: str, container: str) -> dict[str, Any]:
     """Return what the other members of a cluster must know of a server that does not answer.
 
     ``data``: whether it holds any. With data ``standby``: whether that is a standby's, None if it is unknown;

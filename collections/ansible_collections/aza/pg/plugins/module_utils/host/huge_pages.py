@@ -69,7 +69,7 @@ def parse(text: str, kernel: int) -> Reservation:
     return Reservation(max(others, kernel - sum(instances.values())), instances)
 
 
-def look() -> dict[str, Any]:
+def of_host() -> dict[str, Any]:
     """What the host has: ``size_kb`` of a page, ``kernel`` pages in all, the file's ``text`` and when it was
     ``modified``, memory that is ``available_mb``, and whether this user may ask for more (``permitted``)."""
     lines = (line.partition(":") for line in _MEMINFO.read_text(encoding="ascii").splitlines())
@@ -92,7 +92,7 @@ def look() -> dict[str, Any]:
 
 def observe(wanted: Desired) -> dict[str, Any]:
     """The same where it matters to an instance: it should have some, or has some."""
-    seen = look()
+    seen = of_host()
     return seen if wanted.huge_pages_mb or parse(seen["text"], 0).of(wanted.instance) else {}
 
 

@@ -84,7 +84,7 @@ def _apply(plan: Plan, context: Context, watch: waits.Watch) -> list[str]:
             for service in registry.SERVICES:
                 service.objects_changed(context.wanted)
     except server.failures() as error:
-        message, state = _said(error).rstrip("."), str(getattr(error, "sqlstate", ""))
+        message, state = _message_of(error).rstrip("."), str(getattr(error, "sqlstate", ""))
         reason = waits.REASONS.get(state, "")
         if reason and watch.message:
             message = f"{message}, it waited for {watch.message}"
@@ -114,7 +114,7 @@ def _activate_server(pending: _Pending, context: Context) -> None:
     pending.server = "none"
 
 
-def _said(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     """The server's message on one line, with what it adds to explain it."""
     diagnosis = getattr(error, "diag", None)
     if diagnosis is None or not diagnosis.message_primary:

@@ -76,7 +76,7 @@ def _on_host(directory: Path, who: str) -> Iterator[None]:
 def _holder(handle: int) -> str:
     try:
         record = json.loads(os.pread(handle, 1000, 0))
-        return _words(record["who"], record["pid"], int(time.time()) - record["since"])
+        return _holder_text(record["who"], record["pid"], int(time.time()) - record["since"])
     except (ValueError, KeyError, OSError):
         return "it has only just begun"
 
@@ -136,10 +136,10 @@ def _taken_from_intruders(connection: Any, wanted: Desired) -> bool:
 
 def _named(holder: tuple[Any, ...]) -> str:
     name, pid, seconds = holder
-    return _words(str(name).partition(NAME)[2] or str(name), pid, seconds)
+    return _holder_text(str(name).partition(NAME)[2] or str(name), pid, seconds)
 
 
-def _words(who: str, pid: int, seconds: int) -> str:
+def _holder_text(who: str, pid: int, seconds: int) -> str:
     return f"{who or 'unknown user'}, process {pid}, for {seconds} s"
 
 

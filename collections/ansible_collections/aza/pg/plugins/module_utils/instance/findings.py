@@ -76,20 +76,23 @@ def _readiness(found: Observed, now: Readiness) -> Finding:
 def drift(plan: Plan) -> Iterator[Finding]:
     """Each change that a deploy would make; what waits for a permission is known already."""
     for change in plan.changes:
-        yield Finding("drift", change.severity or "red", _said(change), "deploy to restore it")
+        yield Finding("drift", change.severity or "red", _message_of(change), "deploy to restore it")
     for reason, changes in plan.waiting().items():
         for change in changes:
             # A declared change that waits is known; a change made outside of the inventory is not.
             state = change.severity or ("red" if change.edited else "yellow")
             yield Finding(
-                "waiting", state, _said(change), f"deploy {'after' if change.awaits else 'with'} {reason}"
+                "waiting",
+                state,
+                _message_of(change),
+                f"deploy {'after' if change.awaits else 'with'} {reason}",
             )
     if not plan.changes:
         what = "everything else" if plan.held else "everything"
         yield Finding("drift", "green", f"{what} matches the inventory")
 
 
-def _said(change: Change) -> str:
+def _message_of(change: Change) -> str:
     return "  ".join(filter(None, (change.text(), f"({change.origin})" if change.origin else "")))
 
 

@@ -137,7 +137,7 @@ class HugePages(Part):
     def apply(self, context: Context, change: Change) -> None:
         """In such an order that the kernel never keeps more than the file says: it would be taken for another's."""
         with huge_pages.held():
-            seen = huge_pages.look()
+            seen = huge_pages.of_host()
             should = huge_pages.parse(seen["text"], seen["kernel"]).having(
                 context.wanted.instance, change.detail_as(huge_pages.PagesDetail).pages
             )

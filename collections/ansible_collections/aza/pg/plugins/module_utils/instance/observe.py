@@ -121,7 +121,7 @@ def _data_major(wanted: Desired, answer: Mapping[str, Any] | None, docker: Docke
     """Return the major version of the data: from the server that answers, or from the files in the volume."""
     if answer is not None:
         return str(answer["version"]).partition(".")[0]
-    return str(data_volume.look(docker, wanted.volume, wanted.container).get("version", ""))
+    return str(data_volume.observe(docker, wanted.volume, wanted.container).get("version", ""))
 
 
 def _image_major(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The statements that ``trial`` runs on the image's own server, because only a server knows whether they succeed:
+"""The statements that ``image_preflight`` runs on the image's own server, because only a server can judge them:
 locales and encodings of databases, settings of roles and databases, times, libraries of sessions. Pure.
 
 Each is one line, as a server for a single user reads it, about objects of its own whose names begin with ``aza_try``.

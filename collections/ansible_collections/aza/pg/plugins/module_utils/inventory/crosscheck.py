@@ -14,9 +14,9 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
+    Contradiction,
     Declared,
     Path,
-    Said,
     entries,
     names,
     written,
@@ -40,7 +40,7 @@ def contradictions(
     values: Mapping[str, Any],
     chosen: Mapping[str, Any],
     contents: Callable[[Mapping[str, Any]], Contents | None],
-) -> Iterator[Said]:
+) -> Iterator[Contradiction]:
     """``values``: all variables with their defaults; ``chosen``: those that the inventory sets to something
     else."""
     administrator, database = text(values.get("postgres_user")), text(values.get("postgres_database"))
@@ -103,7 +103,7 @@ def published(values: Mapping[str, Any], service: Service = _SERVER) -> str:
     return given or text(values.get("postgres_address")) or "the member's address"
 
 
-def _access(values: Mapping[str, Any]) -> Iterator[Said]:
+def _access(values: Mapping[str, Any]) -> Iterator[Contradiction]:
     try:
         loopback = ipaddress.ip_address(
             text(values.get("postgres_publish_address")) or "127.0.0.1"
@@ -118,7 +118,7 @@ def _access(values: Mapping[str, Any]) -> Iterator[Said]:
         )
 
 
-def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
+def _tls(values: Mapping[str, Any]) -> Iterator[Contradiction]:
     given = {name for pair in _CERTIFICATES for name in pair if values.get(name)}
     for certificate, key in _CERTIFICATES:
         if (certificate in given) != (key in given):
@@ -135,7 +135,7 @@ def _tls(values: Mapping[str, Any]) -> Iterator[Said]:
             yield (name,), "postgres_tls is false, so it would not be used; remove one of the two"
 
 
-def _ports(values: Mapping[str, Any]) -> Iterator[Said]:
+def _ports(values: Mapping[str, Any]) -> Iterator[Contradiction]:
     taken: list[Service] = []
     for service in SERVICES:
         if not service.is_declared(values):
@@ -159,7 +159,7 @@ def overlap(one: str, other: str) -> bool:
 # -- roles -------------------------------------------------------------------------------------------------------------
 
 
-def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
+def _roles(roles: Declared, administrator: str) -> Iterator[Contradiction]:
     yield from roles.twice
     reserved = {
         role["name"]: service.label for service in SERVICES if service.removes_roles for role in service.roles
@@ -209,7 +209,7 @@ def _roles(roles: Declared, administrator: str) -> Iterator[Said]:
 # -- databases ---------------------------------------------------------------------------------------------------------
 
 
-def _databases(databases: Declared, roles: Declared, made: str) -> Iterator[Said]:
+def _databases(databases: Declared, roles: Declared, made: str) -> Iterator[Contradiction]:
     yield from databases.twice
     for name in dict.fromkeys((made, "postgres")):
         if name in databases.absent:
@@ -243,7 +243,7 @@ def _databases(databases: Declared, roles: Declared, made: str) -> Iterator[Said
 # -- who may connect ---------------------------------------------------------------------------------------------------
 
 
-def _hba(values: Mapping[str, Any], roles: Declared, databases: Declared) -> Iterator[Said]:
+def _hba(values: Mapping[str, Any], roles: Declared, databases: Declared) -> Iterator[Contradiction]:
     maps = {
         text(entry.get("map"))
         for _, entry in entries(("postgres_ident",), values.get("postgres_ident"), "map")
@@ -267,7 +267,7 @@ def _hba(values: Mapping[str, Any], roles: Declared, databases: Declared) -> Ite
             yield (*place, "options", "map"), f"the map '{wanted}' is not declared in postgres_ident{hint}"
 
 
-def _rule(place: Path, rule: Mapping[str, Any], tls: bool) -> Iterator[Said]:
+def _rule(place: Path, rule: Mapping[str, Any], tls: bool) -> Iterator[Contradiction]:
     kind, method = text(rule.get("type", "hostssl")), text(rule.get("method"))
     addresses = rule.get("addresses")
     if kind == "local" and addresses:
@@ -285,7 +285,7 @@ def _rule(place: Path, rule: Mapping[str, Any], tls: bool) -> Iterator[Said]:
         yield (*place, "method"), "cert needs a client that speaks TLS, so it needs type: hostssl"
 
 
-def _ident(values: Mapping[str, Any], roles: Declared) -> Iterator[Said]:
+def _ident(values: Mapping[str, Any], roles: Declared) -> Iterator[Contradiction]:
     for place, entry in entries(("postgres_ident",), values.get("postgres_ident"), "map"):
         name = text(entry.get("role"))
         # all, +group, /expression, and \1: what the expression for the system's name has found.
@@ -296,7 +296,7 @@ def _ident(values: Mapping[str, Any], roles: Declared) -> Iterator[Said]:
 # -- what the image holds ----------------------------------------------------------------------------------------------
 
 
-def _libraries(values: Mapping[str, Any], image: Contents) -> Iterator[Said]:
+def _libraries(values: Mapping[str, Any], image: Contents) -> Iterator[Contradiction]:
     loaded = {name: image.libraries[name] for name in image.preloaded if name in image.libraries}
     for where, name in names(
         ("postgres_extra_preload_libraries",), values.get("postgres_extra_preload_libraries")
@@ -326,7 +326,7 @@ def excluded(one: Any, other: Any) -> bool:
 
 def _extensions(
     place: Path, database: Mapping[str, Any], values: Mapping[str, Any], image: Contents
-) -> Iterator[Said]:
+) -> Iterator[Contradiction]:
     declared = Declared.read("extension", (*place, "extensions"), database.get("extensions"))
     preloaded = image.preloaded | {
         name for _, name in names((), values.get("postgres_extra_preload_libraries"))

@@ -14,7 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.yaml_values import text
 # Many hosts make the same mistake, and looking for what was meant takes longer than finding it.
 hint: Callable[[str, tuple[str, ...]], str] = lru_cache(maxsize=4096)(did_you_mean)
 Path = tuple[str, ...]
-Said = tuple[Path, str]
+Contradiction = tuple[Path, str]
 Entry = tuple[Path, Mapping[str, Any]]
 
 
@@ -46,7 +46,7 @@ class Declared:
     variable: str
     present: dict[str, Entry] = field(default_factory=dict)
     absent: dict[str, Entry] = field(default_factory=dict)
-    twice: list[Said] = field(default_factory=list)
+    twice: list[Contradiction] = field(default_factory=list)
     whole: bool = True
     # What need not be declared.
     given: frozenset[str] = frozenset()
@@ -67,7 +67,7 @@ class Declared:
                 (result.absent if entry.get("state") == "absent" else result.present)[name] = (place, entry)
         return result
 
-    def refer(self, path: Path, name: str) -> Iterator[Said]:
+    def refer(self, path: Path, name: str) -> Iterator[Contradiction]:
         """What is wrong with naming that object: it is going away, or it is not declared."""
         if not name or name in self.present:
             return

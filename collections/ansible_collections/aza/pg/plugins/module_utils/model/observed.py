@@ -96,7 +96,7 @@ class Observed:
     reports: Mapping[str, Any] = field(default_factory=dict)
     probes: Mapping[str, Any] = field(default_factory=dict)
     port_problems: Mapping[str, str] = field(default_factory=dict)
-    # What ``huge_pages.look`` says; empty where they are nothing to the instance.
+    # What ``huge_pages.observe`` says; empty where they are nothing to the instance.
     huge_pages: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
 

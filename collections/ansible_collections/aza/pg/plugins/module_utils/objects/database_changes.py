@@ -12,7 +12,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.objects import session
 from ansible_collections.aza.pg.plugins.module_utils.objects.access import reowned
-from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute, value, words
+from ansible_collections.aza.pg.plugins.module_utils.objects.execute import compose, execute, keywords, value
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import STOCK
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
@@ -108,7 +108,7 @@ def _alter(connection: Any, change: Change) -> None:
     if detail.attribute == "owner":
         execute(connection, "{} owner to {}", head, str(detail.value))
     elif detail.attribute == "limit":
-        execute(connection, "{} connection limit {}", head, words(str(int(detail.value))))
+        execute(connection, "{} connection limit {}", head, keywords(str(int(detail.value))))
     elif detail.attribute == "is_template":
         execute(connection, f"{{}} is_template {'true' if detail.value else 'false'}", head)
     else:

@@ -22,7 +22,7 @@ def value(given: object) -> Any:
     return sql.Literal(given)
 
 
-def words(given: str) -> Any:
+def keywords(given: str) -> Any:
     """Key words, and identities that the server itself has quoted."""
     from psycopg import sql
 
@@ -41,4 +41,4 @@ def execute(connection: Any, statement: str, *parts: Any) -> Any:
 
 def role(name: str) -> Any:
     """A grantee: the empty name is PUBLIC, which a role cannot be named."""
-    return compose("{}", name) if name else words("public")
+    return compose("{}", name) if name else keywords("public")

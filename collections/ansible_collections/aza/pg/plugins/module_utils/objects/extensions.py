@@ -18,9 +18,9 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     databases,
     inside,
     known,
+    listing,
     rows_here,
     with_inside,
-    words,
 )
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
@@ -324,7 +324,7 @@ def _dropped(
         item,
         "drop",
         effect="data" if lost else "sql",
-        risk=words(lost, most=6),
+        risk=listing(lost, most=6),
         detail={"cascade": bool(lost)},
         needs=tuple(f"extension {entry['name']}.{name}" for name in users),
     )
@@ -400,7 +400,7 @@ def _refuse_shadows(connection: Any, name: str, schemas: Iterable[str]) -> None:
     found = [row[0] for row in connection.execute(_SHADOWS, {"schemas": quoted}).fetchall()]
     if found:
         raise AzaError(
-            f"the script of the extension {name} could call {words(found)} with the administrator's rights, because "
+            f"the script of the extension {name} could call {listing(found)} with the administrator's rights, because "
             "the name is one of PostgreSQL's own. Drop or rename it, or declare another schema for the extension.",
             reason="shadowed",
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.objects.within import rows_here, words
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import listing, rows_here
 
 # Objects with a smaller number come from initdb.
 _FIRST = 16384
@@ -165,12 +165,12 @@ def _tables(holds: Mapping[str, Any]) -> str:
     if not holds["tables"]:
         return ""
     more = holds["tables"] - len(holds["largest"])
-    largest = f"{words(holds['largest'], most=5)}{f' and {more} more' if more > 0 else ''}"
+    largest = f"{listing(holds['largest'], most=5)}{f' and {more} more' if more > 0 else ''}"
     return f"{_counted('table', holds['tables'])}, {holds['size']}: {largest}"
 
 
 def _named(message: str, word: str, names: list[str]) -> str:
-    return f"{message.format(_counted(word, len(names)))}: {words(names)}" if names else ""
+    return f"{message.format(_counted(word, len(names)))}: {listing(names)}" if names else ""
 
 
 def _counted(word: str, number: int) -> str:

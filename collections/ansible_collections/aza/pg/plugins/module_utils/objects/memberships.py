@@ -16,7 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.observed import Obser
 from ansible_collections.aza.pg.plugins.module_utils.objects import roles
 from ansible_collections.aza.pg.plugins.module_utils.objects.execute import execute
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind, Undeclared
-from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, words
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, listing
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 from ansible_collections.aza.pg.plugins.module_utils.replication.topology import REPLICATOR
 from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
@@ -265,7 +265,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
             continue
         power = _power(role, links, facts["roles"], wanted.service_roles)
         concerned = [name for name in facts["roles"] if name != role and links.reaches(name, member)]
-        who = words(sorted(concerned)) or "its members, if it gets any,"
+        who = listing(sorted(concerned)) or "its members, if it gets any,"
         revoked = "; ".join(
             f"REVOKE {identifier(role)} FROM {identifier(member)} GRANTED BY {identifier(item['grantor'])} CASCADE"
             for item in given

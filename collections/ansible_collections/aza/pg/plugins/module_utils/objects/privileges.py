@@ -26,8 +26,8 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.execute import (
     compose,
     execute,
     joined,
+    keywords,
     role,
-    words,
 )
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, Kind
 from ansible_collections.aza.pg.plugins.module_utils.objects.schemas import owned_by
@@ -39,7 +39,7 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     owner,
     with_inside,
 )
-from ansible_collections.aza.pg.plugins.module_utils.objects.within import words as listed
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import listing as listed
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 
 _VARIABLE = "postgres_databases"
@@ -220,7 +220,9 @@ def _reports(
     for (side, name, kind, schema, privileges), number in sorted(
         wrong.items(), key=lambda item: str(item[0][:4])
     ):
-        getattr(reports.setdefault(name, _Report()), side).append(_said(privileges, kind, schema, number))
+        getattr(reports.setdefault(name, _Report()), side).append(
+            _privileges_text(privileges, kind, schema, number)
+        )
     for schema, name, number in sorted(seen["columns"]):
         if schema in declared.schemas and name not in declared.above | declared.connects:
             reports.setdefault(name, _Report()).extra.append(
@@ -271,7 +273,7 @@ def _sorted(privileges: Iterable[str]) -> list[str]:
     return sorted(privileges, key=place)
 
 
-def _said(privileges: Iterable[str], kind: str, schema: str, number: int) -> str:
+def _privileges_text(privileges: Iterable[str], kind: str, schema: str, number: int) -> str:
     names = ", ".join(
         f"{item[:-1]} with grant option" if item.endswith("*") else item for item in _sorted(privileges)
     )
@@ -392,8 +394,8 @@ def _to_come(connection: Any, declared: Access, name: str) -> None:
             if grantee == name:
                 groups.setdefault((creator, schema, kind), set()).add(privilege.rstrip("*"))
         for (creator, schema, kind), privileges in sorted(groups.items()):
-            what = words(", ".join(_sorted(privileges))), words(f"{kind}s"), role(name)
-            where = compose("in schema {}", schema) if schema else words("")
+            what = keywords(", ".join(_sorted(privileges))), keywords(f"{kind}s"), role(name)
+            where = compose("in schema {}", schema) if schema else keywords("")
             execute(connection, f"alter default privileges for role {{}} {{}} {verb}", creator, where, *what)
 
 
@@ -430,23 +432,23 @@ class _Statements:
             self.given.setdefault(tuple(_sorted(verdict.lacks[self.name])), []).append(identity)
 
     def run(self, connection: Any) -> None:
-        kind, name = words(_WORD.get(self.kind, self.kind)), role(self.name)
+        kind, name = keywords(_WORD.get(self.kind, self.kind)), role(self.name)
         for (option, privileges, grantor), identities in self.taken.items():
             if grantor != self.owner:
                 execute(connection, "set local role {}", grantor)
             for some in _chunks(identities):
-                what = words(option), words(", ".join(privileges)), kind, some, name
+                what = keywords(option), keywords(", ".join(privileges)), kind, some, name
                 execute(connection, "revoke {} {} on {} {} from {} cascade", *what)
             if grantor != self.owner:
                 connection.execute("reset role")
         for given, identities in self.given.items():
             for some in _chunks(identities):
-                execute(connection, "grant {} on {} {} to {}", words(", ".join(given)), kind, some, name)
+                execute(connection, "grant {} on {} {} to {}", keywords(", ".join(given)), kind, some, name)
 
 
 def _chunks(identities: list[str]) -> Iterator[Any]:
     for start in range(0, len(identities), _CHUNK):
-        yield joined([words(item) for item in identities[start : start + _CHUNK]])
+        yield joined([keywords(item) for item in identities[start : start + _CHUNK]])
 
 
 def _simulate(wanted: Desired, server: Facts, change: Change) -> Facts:

@@ -74,7 +74,7 @@ def problems(
             yield f"postgres_roles: role {name} is to leave what it owns to {heir}, which is not a role that remains"
         elif left and not heir:
             yield (
-                f"postgres_roles: role {name} cannot be removed, because it {_words(name, left, facts)}; set "
+                f"postgres_roles: role {name} cannot be removed, because it {_dependencies(name, left, facts)}; set "
                 "reassign_to: ROLE to give its objects to another role and revoke its privileges"
             )
 
@@ -118,7 +118,7 @@ def _settled(entry: Mapping[str, Any], name: str, owners: Mapping[str, str]) -> 
     return bool(shared and owners.get(_database(entry), name) != name)
 
 
-def _words(name: str, left: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
+def _dependencies(name: str, left: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     """``owns table orders and 3 more in database shop; has privileges on database shop``."""
     parts = []
     for verb, owned in (("owns", True), ("has privileges on", False)):

@@ -189,23 +189,23 @@ def _change(wanted: Desired, name: str, action: str = "change", **more: Any) -> 
 
 def _create(wanted: Desired, item: Mapping[str, Any]) -> Change:
     password = item["name"] in with_password(wanted)
-    words = [_word(name, item[name]) for name in _ATTRIBUTES if item[name] != (name == "inherit")]
+    parts = [_word(name, item[name]) for name in _ATTRIBUTES if item[name] != (name == "inherit")]
     if not item["login"]:
-        words.insert(0, "nologin")
+        parts.insert(0, "nologin")
     if item["login"]:
-        words.append("with a password" if password else "without a password")
+        parts.append("with a password" if password else "without a password")
     if item["connection_limit"] != -1:
-        words.append(f"connection limit {item['connection_limit']}")
+        parts.append(f"connection limit {item['connection_limit']}")
     if item["valid_until"]:
-        words.append(f"valid until {item['valid_until']}")
-    words += [f"{name} = {_shown(value)}" for name, value in item["settings"].items()]
+        parts.append(f"valid until {item['valid_until']}")
+    parts += [f"{name} = {_shown(value)}" for name, value in item["settings"].items()]
     if item["comment"]:
-        words.append(f"comment {_quoted(item['comment'])}")
+        parts.append(f"comment {_quoted(item['comment'])}")
     attributes = {name: item[name] for name in (*_ATTRIBUTES, "connection_limit")}
     if item["valid_until"]:
         attributes["valid_until"] = item["valid_until"]
     detail = RoleDetail(attributes, item["settings"], item["comment"], password or None)
-    return _change(wanted, item["name"], "create", after=", ".join(words), detail=detail)
+    return _change(wanted, item["name"], "create", after=", ".join(parts), detail=detail)
 
 
 def _word(attribute: str, value: bool) -> str:
@@ -338,8 +338,8 @@ def _apply(context: Any, change: Change) -> None:
 
 def _options(attributes: Mapping[str, Any]) -> str:
     """``login nosuperuser connection limit {} valid until {}``."""
-    words = {"connection_limit": "connection limit {}", "valid_until": "valid until {}"}
-    return " ".join(words.get(name) or _word(name, given) for name, given in attributes.items())
+    templates = {"connection_limit": "connection limit {}", "valid_until": "valid until {}"}
+    return " ".join(templates.get(name) or _word(name, given) for name, given in attributes.items())
 
 
 def _values(attributes: Mapping[str, Any]) -> Iterator[Any]:

@@ -18,9 +18,9 @@ from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Facts, 
 from ansible_collections.aza.pg.plugins.module_utils.objects.within import (
     databases,
     inside,
+    listing,
     owner,
     with_inside,
-    words,
 )
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change, Detail
 
@@ -161,7 +161,7 @@ def _dropped(wanted: Desired, entry: Mapping[str, Any], item: Mapping[str, Any],
         item,
         "drop",
         effect="data" if lost else "sql",
-        risk=words(lost, most=6),
+        risk=listing(lost, most=6),
         detail={"cascade": bool(lost)},
         # What lives in it and is removed by declaration goes first, and is no loss of this one.
         needs=tuple(f"extension {entry['name']}.{name}" for name in absent(entry, "extensions")),

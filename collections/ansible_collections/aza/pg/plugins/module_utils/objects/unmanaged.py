@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
-from ansible_collections.aza.pg.plugins.module_utils.objects.within import known, words
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import known, listing
 
 # How many of one kind a server is asked for, and how many are reported one by one.
 _ASKED = 50
@@ -56,7 +56,7 @@ def report(
     more = given[_SHOWN:]
     if more:
         left = int((found or {})["total"]) - _SHOWN
-        names = words([row["name"] for row in more], most=_SHOWN)
+        names = listing([row["name"] for row in more], most=_SHOWN)
         where = f" in {database}" if database else ""
         message = f"there are {left} more: {names if len(more) == left else f'{names} …'}"
         yield Undeclared(

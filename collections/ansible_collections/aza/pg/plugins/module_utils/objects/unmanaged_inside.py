@@ -5,7 +5,7 @@ with a superuser's rights, and large objects of others. What belongs to an exten
 from __future__ import annotations
 
 from ansible_collections.aza.pg.plugins.module_utils.objects.unmanaged import Row, kind_inside, own
-from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, quoted, words
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, listing, quoted
 from ansible_collections.aza.pg.plugins.module_utils.server.own_schema import LOOKUP
 
 _EVENT_TRIGGERS = f"""
@@ -92,7 +92,7 @@ _FUNCTIONS = f"""
 
 
 def _function(database: str, row: Row) -> tuple[str, str]:
-    who = "everybody" if row["public"] else words(row["callers"])
+    who = "everybody" if row["public"] else listing(row["callers"])
     named = "PUBLIC" if row["public"] else ", ".join(map(identifier, row["callers"]))
     remedy = f"REVOKE EXECUTE ON ROUTINE {row['name']} FROM {named} in {database}"
     if not row["definer"]:
@@ -115,7 +115,7 @@ _LARGE_OBJECTS = """
 
 
 def _large_object(database: str, row: Row) -> tuple[str, str]:
-    message = f"it belongs to {row['owner']}, and others may use it: {words(row['grants'])}"
+    message = f"it belongs to {row['owner']}, and others may use it: {listing(row['grants'])}"
     return message, f"REVOKE ALL ON LARGE OBJECT {row['name']} FROM … in {database}"
 
 

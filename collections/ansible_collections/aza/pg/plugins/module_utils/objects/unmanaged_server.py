@@ -11,7 +11,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desire
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.objects.kind import Kind, Undeclared
 from ansible_collections.aza.pg.plugins.module_utils.objects.unmanaged import Row, kind_on_server
-from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, known, quoted, words
+from ansible_collections.aza.pg.plugins.module_utils.objects.within import identifier, known, listing, quoted
 
 # -- tablespaces -----------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ def _parameter(row: Row) -> tuple[str, str]:
     why = "; with that a role can become a superuser" if row["risk"] else ""
     who = ", ".join(identifier(name) if name else "PUBLIC" for name in row["roles"])
     return (
-        f"granted to roles that are not superusers: {words(row['grants'])}{why}",
+        f"granted to roles that are not superusers: {listing(row['grants'])}{why}",
         f"REVOKE ALL ON PARAMETER {row['name']} FROM {who}",
     )
 
@@ -151,7 +151,7 @@ def _undeclared_settings(wanted: Desired, found: Observed) -> Iterator[Undeclare
         target = f"role {role or 'ALL'}{f' in database {database}' if database else ''}"
         sql = f"ALTER ROLE {identifier(role) if role else 'ALL'}"
         sql += f" IN DATABASE {identifier(database)}" if database else ""
-        message = f"it sets {words(names, most=6)}"
+        message = f"it sets {listing(names, most=6)}"
         if risky:
             message += "; superusers also run the functions that it resolves to"
         home = "postgres_settings" if not (role or database) else "the settings of a role or of a database"

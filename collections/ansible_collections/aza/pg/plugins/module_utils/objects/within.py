@@ -86,10 +86,10 @@ def rows_here(rows: Iterable[tuple[str, ...]], columns: str) -> str:
     return f"(select {columns} from (values {values}) v(database, {columns}) where database = current_database())"
 
 
-def words(parts: Iterable[str], most: int = 4) -> str:
+def listing(parts: Iterable[str], most: int = 4) -> str:
     """A list for people: the first few, and how many more.
 
-    >>> words(["a", "b", "c"], most=2)
+    >>> listing(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
     given = list(parts)

@@ -62,7 +62,7 @@ def member_facts(identity: Mapping[str, str], docker: Docker, user: str) -> dict
         ),
         "",
     )
-    found = data_volume.look(docker, identity["volume"], container)
+    found = data_volume.observe(docker, identity["volume"], container)
     if found["data"]:
         error = _why(state, error, str(found.get("unreadable", "")))
     return {"answers": False, "state": state, "error": error, **found}

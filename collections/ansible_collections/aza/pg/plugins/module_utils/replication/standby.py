@@ -54,7 +54,7 @@ def awaits(wanted: Desired, found: Observed, name: str) -> str:
     return _REPLAY if value < found.control.get(name, 0) else ""
 
 
-def look(wanted: Desired, found: Observed, docker: Docker) -> Observed:
+def observe_minimums(wanted: Desired, found: Observed, docker: Docker) -> Observed:
     """With what pg_control keeps, where that matters."""
     if not shrinks(wanted, found):
         return found
@@ -68,7 +68,7 @@ def replayed(wanted: Desired, found: Observed, docker: Docker, seconds: float = 
     """The same, once the standby has replayed what a smaller value waits for, or ``seconds`` have passed."""
     deadline = time.monotonic() + seconds
     while True:
-        now = look(wanted, found, docker)
+        now = observe_minimums(wanted, found, docker)
         if _REPLAY not in {awaits(wanted, now, name) for name in shrinks(wanted, now)}:
             return now
         if time.monotonic() >= deadline:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ansible_collections.aza.pg.plugins.module_utils.checks import words
+from ansible_collections.aza.pg.plugins.module_utils.checks import amounts
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import PRIMARY, REPLICA, Declared, View
 from ansible_collections.aza.pg.plugins.module_utils.checks.pgbouncer import CONSOLE
 from ansible_collections.aza.pg.plugins.module_utils.checks.replication import judge
@@ -107,12 +107,12 @@ def cluster(
     """``given``: as in the argument of ``aza.pg.findings_table``. ``replication`` and ``bouncers``: member and what
     ``aza.pg.replication_check`` and ``aza.pg.pgbouncer_check`` returned there."""
     declared = Declared.of(given)
-    results = {name: words.mapping(replication.get(name)) for name in declared.members}
+    results = {name: amounts.mapping(replication.get(name)) for name in declared.members}
     message: dict[str, Any] = {
         name: result.get("facts") or _reason(result) for name, result in results.items()
     }
     view, found = View(declared, message), judge(declared, message)
-    pools = {name: words.mapping((bouncers or {}).get(name)) for name in declared.members}
+    pools = {name: amounts.mapping((bouncers or {}).get(name)) for name in declared.members}
     of_member = {
         name: tuple(_plain(item) for item in (*found[name], *_said_of(pools[name])))
         for name in declared.members
@@ -121,11 +121,13 @@ def cluster(
         plain(declared.name),
         _sorted(map(_plain, found[""])),
         tuple(
-            _member(view, name, words.mapping(pools[name].get("facts")), of_member[name])
+            _member(view, name, amounts.mapping(pools[name].get("facts")), of_member[name])
             for name in _order(view)
         ),
         tuple(
-            row for name in declared.members for row in _pools(name, words.mapping(pools[name].get("facts")))
+            row
+            for name in declared.members
+            for row in _pools(name, amounts.mapping(pools[name].get("facts")))
         ),
         {plain(name): items for name, items in of_member.items()},
     )
@@ -133,12 +135,12 @@ def cluster(
 
 def _reason(result: Mapping[str, Any]) -> str:
     """Why there are no facts: the module's own words, or Ansible's where it could not be run."""
-    why = words.text(result.get("error")) or words.text(result.get("msg"))
+    why = amounts.text(result.get("error")) or amounts.text(result.get("msg"))
     return f"it cannot be reached: {why}" if result.get("unreachable") is True else why
 
 
 def _said_of(result: Mapping[str, Any]) -> Iterator[Finding]:
-    for item in words.rows(result.get("findings")):
+    for item in amounts.rows(result.get("findings")):
         yield Finding(*(str(item.get(key, "")) for key in ("what", "state", "message", "remedy")))
 
 
@@ -176,20 +178,20 @@ def _feeder(view: View, name: str) -> str:
 def _member(view: View, name: str, bouncer: Mapping[str, Any], found: tuple[Finding, ...]) -> Member:
     facts, feeder, one = view.facts(name), _feeder(view, name), view.declared.members[name]
     sender = view.sender(feeder, name) if feeder else {}
-    timeline = words.number(facts.get("timeline"))
+    timeline = amounts.number(facts.get("timeline"))
     return Member(
         host=plain(name),
         declared=plain(one.role),
         live=view.role(name),
-        version=plain(words.text(facts.get("version")).split(" ")[0]),
+        version=plain(amounts.text(facts.get("version")).split(" ")[0]),
         timeline="" if timeline is None else f"{timeline:.0f}",
         upstream=plain(feeder),
         streaming=sender.get("state") == "streaming",
         behind=_behind(view, name),
-        sync=plain(words.text(sender.get("sync_state"))),
-        slot=plain(words.text(sender.get("slot_name"))),
-        tls=plain(words.text(sender.get("tls_version"))) if sender.get("tls") else "",
-        bouncer=plain(words.text(words.mapping(bouncer.get("console")).get("version"))),
+        sync=plain(amounts.text(sender.get("sync_state"))),
+        slot=plain(amounts.text(sender.get("slot_name"))),
+        tls=plain(amounts.text(sender.get("tls_version"))) if sender.get("tls") else "",
+        bouncer=plain(amounts.text(amounts.mapping(bouncer.get("console")).get("version"))),
         state=min((item.state for item in found), key=SEVERITIES.index, default="green"),
     )
 
@@ -199,18 +201,18 @@ def _behind(view: View, name: str) -> str:
         return ""
     count, seconds = view.behind(name), view.seconds_behind(name)
     parts = [
-        words.size(count) if count is not None else "",
-        words.duration(seconds) if seconds is not None else "",
+        amounts.size(count) if count is not None else "",
+        amounts.duration(seconds) if seconds is not None else "",
     ]
     return ", ".join(filter(None, parts))
 
 
 def _pools(name: str, facts: Mapping[str, Any]) -> Iterator[Pool]:
-    for row in words.rows(words.mapping(facts.get("console")).get("pools")):
+    for row in amounts.rows(amounts.mapping(facts.get("console")).get("pools")):
         if row.get("database") != CONSOLE:
-            longest = words.count(row.get("maxwait")) + words.count(row.get("maxwait_us")) / 1e6
+            longest = amounts.count(row.get("maxwait")) + amounts.count(row.get("maxwait_us")) / 1e6
             yield Pool(
                 host=plain(name),
-                longest=words.duration(longest),
+                longest=amounts.duration(longest),
                 **{field: plain(row.get(column, "")) for field, column in _COLUMNS.items()},
             )

@@ -253,7 +253,7 @@ def _look_inside(
     # A name whose bytes are not text in UTF-8 is an answer that cannot be read.
     unreadable: tuple[type[Exception], ...] = (*database_errors(), UnicodeError)
 
-    def look(database: str) -> tuple[str, dict[str, Any] | str]:
+    def observe_database(database: str) -> tuple[str, dict[str, Any] | str]:
         try:
             with connect(socket_dir, user, database) as connection:
                 return database, _ask(connection, asked.inside)
@@ -263,7 +263,7 @@ def _look_inside(
     if not asked.inside:
         return {}, {}
     with ThreadPoolExecutor(at_once) as pool:
-        answers = list(pool.map(look, databases))
+        answers = list(pool.map(observe_database, databases))
     return (
         {name: answer for name, answer in answers if not isinstance(answer, str)},
         {name: answer for name, answer in answers if isinstance(answer, str)},

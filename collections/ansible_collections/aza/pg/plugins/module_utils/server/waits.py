@@ -34,7 +34,7 @@ class Watch:
     def __init__(self, connect: Callable[[], Any], pids: Callable[[], Iterable[int]]) -> None:
         self._connect, self._pids = connect, pids
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._observe, daemon=True)
         self.begin()
 
     def begin(self) -> None:
@@ -47,7 +47,7 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
 
-    def _look(self) -> None:
+    def _observe(self) -> None:
         while not self._stop.wait(1):
             pids = list(self._pids())
             if pids and time.monotonic() - self._since > _AFTER_SECONDS:

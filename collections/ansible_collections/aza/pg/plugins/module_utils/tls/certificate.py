@@ -220,10 +220,10 @@ def replaced(before: str, after: str) -> str:
         return ""
     if one.get("fingerprint") == two.get("fingerprint"):
         return "the chain after the first certificate differs"
-    return f"another certificate: {_said(one)} → {_said(two)}"
+    return f"another certificate: {_validity(one)} → {_validity(two)}"
 
 
-def _said(facts: Mapping[str, Any]) -> str:
+def _validity(facts: Mapping[str, Any]) -> str:
     return f"{facts['fingerprint'][:12]}, valid until {date(facts['expires'])}" if facts else "none"
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.checks import cluster, member, words
+from ansible_collections.aza.pg.plugins.module_utils.checks import amounts, cluster, member
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import Declared, Synchronous
 from ansible_collections.aza.pg.plugins.module_utils.checks.replication import judge
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
@@ -462,6 +462,6 @@ def test_synchronous_standby_names_are_read(
     assert (found.method, found.count, found.names) == expected
 
 
-@pytest.mark.parametrize("module", [cluster, member, words])
+@pytest.mark.parametrize("module", [cluster, member, amounts])
 def test_the_examples_in_the_code(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0

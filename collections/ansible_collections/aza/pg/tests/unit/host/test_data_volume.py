@@ -35,7 +35,7 @@ class Engine(Docker):
 
 
 def look(root: Path | None, mounted: str = "", **more: Any) -> dict[str, Any]:
-    return data_volume.look(Engine(root, mounted, **more), VOLUME, CONTAINER)
+    return data_volume.observe(Engine(root, mounted, **more), VOLUME, CONTAINER)
 
 
 def make(directory: Path, version: str = "18", standby: bool = False) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made of the trial's answers. That the server gives them is tested on a real one (tests/objects)."""
+"""How the preflight evaluates the answers of the image's server (on a real one: tests/objects)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
-from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight as trial
-from ansible_collections.aza.pg.plugins.module_utils.instance import server_objects
+from ansible_collections.aza.pg.plugins.module_utils.instance import image_preflight, server_objects
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.details import (
     FileDetail,
@@ -70,14 +69,14 @@ class Fake(Docker):
 
 def refused(**sections: str) -> str:
     with pytest.raises(AzaError) as caught:
-        trial.check(WANTED, FRESH, Fake(**sections))
+        image_preflight.check(WANTED, FRESH, Fake(**sections))
     assert caught.value.msg.endswith("Nothing was changed.")
     return caught.value.msg
 
 
 def test_what_the_server_is_given() -> None:
     docker = Fake()
-    trial.check(WANTED, FRESH, docker)
+    image_preflight.check(WANTED, FRESH, docker)
     texts = [base64.b64decode(line).decode() for line in docker.stdin.splitlines()]
     assert texts == [*(item.text for item in WANTED.files), "", ""]
     assert "POSTGRES_EXTRA_PRELOAD_LIBRARIES=pg_cron,x" in docker.call
@@ -86,7 +85,7 @@ def test_what_the_server_is_given() -> None:
 
 def asked(wanted: Desired) -> bool:
     docker = Fake()
-    trial.check(wanted, FRESH, docker)
+    image_preflight.check(wanted, FRESH, docker)
     return bool(docker.call)
 
 
@@ -136,14 +135,14 @@ def test_of_the_warnings_only_those_about_what_is_declared_count() -> None:
     )
     assert 'invalid value for parameter "pgaudit.log": "x"; Available values: all' in message
     assert "ignore it" not in message and "checkpoint" not in message
-    trial.check(WANTED, FRESH, Fake(warnings="WARNING:  something else\nLOG:  checkpoint starting"))
+    image_preflight.check(WANTED, FRESH, Fake(warnings="WARNING:  something else\nLOG:  checkpoint starting"))
 
 
 def test_a_container_that_says_nothing_is_told_as_such() -> None:
     docker = Fake()
     docker.output = "== preload\n"
     with pytest.raises(AzaError, match="it said this"):
-        trial.check(WANTED, FRESH, docker)
+        image_preflight.check(WANTED, FRESH, docker)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +185,8 @@ def test_a_container_that_says_nothing_is_told_as_such() -> None:
     ],
 )
 def test_it_is_tried_when_it_changes_now_or_once_it_is_permitted(change: Change, needed: bool) -> None:
-    assert trial.needed(Plan((change,))) is needed
-    assert trial.needed(Plan((), (change,))) is needed
+    assert image_preflight.needed(Plan((change,))) is needed
+    assert image_preflight.needed(Plan((), (change,))) is needed
 
 
 # -- what is declared in the server ----------------------------------------------------------------
@@ -216,7 +215,7 @@ OBJECTS = replace(WANTED, settings={"session_preload_libraries": "Mine"}, object
 
 def test_the_statements_that_are_tried() -> None:
     docker = Fake()
-    trial.check(OBJECTS, FRESH, docker)
+    image_preflight.check(OBJECTS, FRESH, docker)
     lines = base64.b64decode(docker.stdin.splitlines()[4]).decode().splitlines()
     assert [line for line in lines if not line.startswith("copy (select 'statement'")] == [
         "create database aza_try_0 template \"template0\" locale_provider 'icu' icu_locale 'en-u-kn-true'",
@@ -235,9 +234,9 @@ def test_the_statements_that_are_tried() -> None:
 def test_nothing_is_tried_where_nothing_needs_a_servers_word() -> None:
     plain = server_objects.normalise({"databases": [{"name": "shop"}], "roles": [{"name": "shop"}]})
     docker = Fake()
-    trial.check(replace(WANTED, objects=plain), FRESH, docker)
+    image_preflight.check(replace(WANTED, objects=plain), FRESH, docker)
     assert docker.stdin.splitlines()[4] == ""
-    trial.check(replace(OBJECTS, standby=True), FRESH, docker)
+    image_preflight.check(replace(OBJECTS, standby=True), FRESH, docker)
     assert docker.stdin.splitlines()[4] == ""
 
 
@@ -246,7 +245,7 @@ def test_each_failure_is_said_of_what_was_declared() -> None:
         'ERROR:  invalid value for parameter "work_mem": "lots"\nWARNING:  nothing\nstatement\t8\nFATAL:  no file.'
     )
     with pytest.raises(AzaError) as caught:
-        trial.check(OBJECTS, FRESH, Fake(statements=message), "Only the image was loaded")
+        image_preflight.check(OBJECTS, FRESH, Fake(statements=message), "Only the image was loaded")
     assert caught.value.details["problems"] == [
         "postgres_databases (sorted): PostgreSQL rejects: invalid locale",
         'postgres_databases (copy): PostgreSQL rejects: invalid value for parameter "work_mem": "lots"',
@@ -260,7 +259,7 @@ def test_arguments_of_initdb_that_are_refused() -> None:
         'The files belong to postgres\ninitdb: error: invalid locale name "xx"\ninitdb: hint: Use another.'
     )
     with pytest.raises(AzaError) as caught:
-        trial.check(WANTED, FRESH, Fake(initdb=message))
+        image_preflight.check(WANTED, FRESH, Fake(initdb=message))
     assert caught.value.details["problems"] == [
         'postgres_initdb_args: initdb rejects them: invalid locale name "xx" Use another'
     ]
@@ -275,19 +274,19 @@ def observed(stored: str, provider: str = "icu") -> Observed:
 def test_what_the_server_calls_a_locale_is_asked_once() -> None:
     answer = "statement\t1\nlocale\ticu en-u-kn-true\ten-u-kn"
     docker = Fake(statements=answer)
-    found = trial.with_locales(OBJECTS, observed("en-u-kn"), docker)
+    found = image_preflight.with_locales(OBJECTS, observed("en-u-kn"), docker)
     assert found.server and found.server["locales"] == {"icu en-u-kn-true": "en-u-kn"}
     texts = [base64.b64decode(line).decode() for line in docker.stdin.splitlines()]
     assert texts[3] == "--encoding=UTF8 --locale-provider=libc --lc-collate=C --lc-ctype=C.UTF-8"
     docker.call = ()
-    again = trial.with_locales(OBJECTS, observed("de"), docker)
+    again = image_preflight.with_locales(OBJECTS, observed("de"), docker)
     assert again.server and again.server["locales"] == {"icu en-u-kn-true": "en-u-kn"} and not docker.call
 
 
 def test_a_locale_that_was_accepted_need_not_be_asked_later() -> None:
-    trial.check(OBJECTS, FRESH, Fake(statements="locale\ticu en-u-kn-true\ten-u-kn"))
+    image_preflight.check(OBJECTS, FRESH, Fake(statements="locale\ticu en-u-kn-true\ten-u-kn"))
     docker = Fake()
-    found = trial.with_locales(OBJECTS, observed("en-u-kn"), docker)
+    found = image_preflight.with_locales(OBJECTS, observed("en-u-kn"), docker)
     assert found.server and found.server["locales"] == {"icu en-u-kn-true": "en-u-kn"} and not docker.call
 
 
@@ -296,11 +295,11 @@ def test_a_locale_that_was_accepted_need_not_be_asked_later() -> None:
 )
 def test_no_server_is_asked_where_the_names_are_the_same_or_the_providers_differ(found: Observed) -> None:
     docker = Fake()
-    assert trial.with_locales(OBJECTS, found, docker) is found and not docker.call
+    assert image_preflight.with_locales(OBJECTS, found, docker) is found and not docker.call
 
 
 def test_without_an_answer_the_names_differ() -> None:
     docker = Fake()
     docker.output = ""
-    found = trial.with_locales(OBJECTS, observed("en-u-kn"), docker)
+    found = image_preflight.with_locales(OBJECTS, observed("en-u-kn"), docker)
     assert found.server and found.server["locales"] == {}

@@ -22,7 +22,7 @@ case "$1" in
   inspect) echo '[]'; exit 1 ;;
   volume) if [ "$2" = inspect ]; then echo "Error: no such volume" >&2; exit 1; fi ;;
   image) exit 1 ;;
-  run) printf '== preload\\n== settings\\n== rules\\n== end\\n' ;;  # the trial of what is declared
+  run) printf '== preload\\n== settings\\n== rules\\n== end\\n' ;;  # the preflight
 esac
 """
 

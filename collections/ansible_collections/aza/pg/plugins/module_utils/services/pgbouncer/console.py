@@ -49,7 +49,7 @@ def _connect(wanted: Desired) -> Any:
         raise server.ServerError(" ".join(str(error).split())) from None
 
 
-def look(wanted: Desired, since: float) -> dict[str, Any] | None:
+def observe(wanted: Desired, since: float) -> dict[str, Any] | None:
     """What it says of itself; None when it does not answer. ``since``: when its container started.
 
     ``loaded``: when it read its files for the last time.

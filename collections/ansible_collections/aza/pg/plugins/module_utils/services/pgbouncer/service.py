@@ -95,7 +95,7 @@ class PgBouncer(Service):
         return {files.SECRET: files.userlist(known)}
 
     def observe(self, wanted: Desired, here: ContainerFacts) -> Any:
-        return console.look(wanted, here["since"])
+        return console.observe(wanted, here["since"])
 
     def text(self, item: File, subnets: Iterable[str]) -> str | None:
         return None if item.text is None else rules.expand(item.text, subnets)

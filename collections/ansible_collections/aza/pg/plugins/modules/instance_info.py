@@ -100,7 +100,7 @@ def main() -> None:
     )
     given = module.params
     docker, host = Docker(), host_facts()
-    result = {"host": host, "engine": {}, "engine_error": "", "observed": None}
+    result: dict[str, Any] = {"host": host, "engine": {}, "engine_error": "", "observed": None}
     try:
         wanted = skeleton(given["cluster"], given["stack"], given["base_dir"], host, given["user"])
         wanted = replace(wanted, settings=dict.fromkeys(given["settings"], ""))

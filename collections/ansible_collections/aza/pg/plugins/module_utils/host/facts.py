@@ -14,12 +14,12 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.model.facts import HostFacts
 
 
-def host_facts() -> dict[str, Any]:
+def host_facts() -> HostFacts:
     """Who deploys, where, and with what. Needs no engine."""
     uid = os.geteuid()
     try:
@@ -40,7 +40,7 @@ def host_facts() -> dict[str, Any]:
     }
 
 
-def engine_facts(docker: Docker) -> dict[str, Any]:
+def engine_facts(docker: Docker) -> HostFacts:
     info = docker.info()
     root = Path(str(info["root"]))
     try:

@@ -122,9 +122,10 @@ class Settings(Part):
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
         files = dict(found.files)
         if isinstance(change.detail, ResetDetail):
-            server = dict(found.server or {})
-            server["automatic"] = {k: v for k, v in server["automatic"].items() if k != change.name}
-            return replace(found, server=server)
+            automatic = {
+                name: text for name, text in found.answers["automatic"].items() if name != change.name
+            }
+            return found.with_server({**found.answers, "automatic": automatic})
         if isinstance(change.detail, FileDetail):
             item = wanted.file(change.detail.path)
             files[item.path] = written(item, wanted, found)

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
@@ -224,7 +224,7 @@ def with_locales(wanted: Desired, found: Observed, docker: Docker) -> Observed:
         with contextlib.suppress(AzaError):  # without an answer the names differ
             known = _locales(_ask(question, docker))
             _keep_locales(image, known)
-    return replace(found, server={**found.server, "locales": known})
+    return found.with_server({**found.answers, "locales": known})
 
 
 def _locales(message: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host.facts import engine_fa
 from ansible_collections.aza.pg.plugins.module_utils.instance import location, server_objects
 from ansible_collections.aza.pg.plugins.module_utils.instance import ownership_record as record
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
+from ansible_collections.aza.pg.plugins.module_utils.model.facts import ServerFacts
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import ContainerFacts, FileFacts, Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import (
     CONFIG_HASH,
@@ -253,7 +254,7 @@ def _server(
     files: Mapping[str, Mapping[str, Any]],
     secrets: Mapping[str, str],
     settings: Iterable[str],
-) -> tuple[dict[str, Any] | None, str]:
+) -> tuple[ServerFacts | None, str]:
     if not server.psycopg_version():
         return None, "this Python has no psycopg"
     names = {*settings, *wanted.settings, *wanted.minimums, *huge_pages.questions(wanted)} | set(

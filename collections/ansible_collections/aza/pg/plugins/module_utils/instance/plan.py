@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.instance import (
@@ -35,7 +34,7 @@ class Objects(Part):
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:
         return (
-            replace(found, server=server_objects.simulate(wanted, found.server, change))
+            found.with_server(server_objects.simulate(wanted, found.answers, change))
             if found.server
             else found
         )

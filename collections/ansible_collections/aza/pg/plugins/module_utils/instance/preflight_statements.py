@@ -114,7 +114,7 @@ def _key(options: Mapping[str, str]) -> str:
 def _template1(wanted: Desired, found: Observed) -> Mapping[str, Any]:
     if found.server is None:
         return locale.made_by(str(wanted.objects.get("initdb_args", "")))
-    return found.server.get("template1") or {}
+    return found.answers.get("template1") or {}
 
 
 # -- what sessions are given -----------------------------------------------------------------------

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
@@ -104,7 +103,7 @@ def _known(wanted: Desired, found: Observed) -> Observed | None:
     """Of a server that exists and does not answer nothing can be said; one that is about to be made is known."""
     if found.server is None:
         begins = {**fresh(wanted), "in_recovery": wanted.standby}
-        return None if found.volume else replace(found, server=begins)
+        return None if found.volume else found.with_server(begins)
     return found
 
 

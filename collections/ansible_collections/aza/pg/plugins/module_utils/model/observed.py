@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypedDict
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypedDict, cast
 
+from ansible_collections.aza.pg.plugins.module_utils.model.facts import HostFacts, ServerFacts
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER
 
 
@@ -83,7 +84,7 @@ class Observed:
     rule_missing: bool = False
     # The environment that is recorded as the instance's: ``environment``, ``from``, ``since``, and ``file``.
     owner: Mapping[str, Any] = field(default_factory=dict)
-    server: Mapping[str, Any] | None = None
+    server: ServerFacts | None = None
     server_error: str = ""
     # PostgreSQL's major version of the data and of the server's image; empty if unknown.
     data_major: str = ""
@@ -98,7 +99,16 @@ class Observed:
     port_problems: Mapping[str, str] = field(default_factory=dict)
     # What ``huge_pages.observe`` says; empty where they are nothing to the instance.
     huge_pages: Mapping[str, Any] = field(default_factory=dict)
-    host: Mapping[str, Any] = field(default_factory=dict)
+    host: HostFacts = field(default_factory=HostFacts)
+
+    @property
+    def answers(self) -> Mapping[str, Any]:
+        """The facts of the server under any key, those of kinds of objects included; empty if it does not answer."""
+        return self.server or {}
+
+    def with_server(self, facts: Mapping[str, Any]) -> Observed:
+        """Return the same with other facts of the server."""
+        return replace(self, server=cast(ServerFacts, facts))
 
     @property
     def container(self) -> ContainerFacts | None:

@@ -51,7 +51,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     }
     of_initdb = {name.lower() for name in _OPTION.findall(_initdb_arguments(wanted))}
     seen: set[str] = set()
-    for line in (found.server or {}).get("configuration_lines") or ():
+    for line in found.answers.get("configuration_lines") or ():
         name = str(line["name"])
         is_first_start = _is_first_start(line) and name not in seen
         seen.add(name)

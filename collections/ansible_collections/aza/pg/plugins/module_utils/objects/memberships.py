@@ -60,7 +60,7 @@ class _Picture:
 
 
 def _picture(wanted: Desired, found: Observed) -> _Picture:
-    facts = found.server or {}
+    facts = found.answers
     declared = {item["name"]: item for item in wanted.objects.get("roles", ())}
     removed = {name for name, item in declared.items() if item["state"] == "absent"}
     kept = {
@@ -253,7 +253,7 @@ class _Links:
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
     """Memberships of PostgreSQL's own roles, which nobody can declare; and those of undeclared roles that give them a
     superuser's power, or the rights of a role of ours. What a declared role has too much is in the plan."""
-    facts = found.server or {}
+    facts = found.answers
     grants = _by_pair(facts["memberships"])
     declared = {item["name"] for item in wanted.objects.get("roles", ())}
     links, own = _Links(grants), {*wanted.service_roles, REPLICATOR}

@@ -130,7 +130,7 @@ def _present(wanted: Desired) -> list[Mapping[str, Any]]:
 
 
 def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
-    facts = found.server or {}
+    facts = found.answers
     for item in _declared(wanted):
         where = f"{VARIABLE}: role {item['name']}"
         if item["name"] == wanted.superuser and (
@@ -154,7 +154,7 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
 
 
 def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
-    facts = found.server or {}
+    facts = found.answers
     yield from _administrators_password(wanted, facts)
     for item in _present(wanted):
         is_now = facts["roles"].get(item["name"])
@@ -408,7 +408,7 @@ def _fresh(wanted: Desired) -> dict[str, Any]:
 
 
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
-    facts = found.server or {}
+    facts = found.answers
     known = {wanted.superuser, *wanted.service_roles, *(item["name"] for item in _declared(wanted))}
     for name, role in facts["roles"].items():
         if name in known or name.startswith("pg_"):

@@ -30,7 +30,7 @@ def _wanted(wanted: Desired) -> list[str]:
 
 
 def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
-    there = (found.server or {})["slots"]
+    there = found.answers["slots"]
     for name in _wanted(wanted):
         if name not in there:
             yield Change(NAME, name, "create", effect="sql", why="a replica streams from this server")
@@ -44,7 +44,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
             )
     # Nobody declares that there is none: the name of what may be lost is the declaration.
     losses = wanted.objects.get("allow_loss") or ()
-    logical = (found.server or {}).get("logical_slots") or {}
+    logical = found.answers.get("logical_slots") or {}
     there = {**there, **logical}
     for name in sorted(set(there) - set(_wanted(wanted)) | set(logical)):
         if f"{NAME} {name}" in losses:
@@ -97,7 +97,7 @@ def _simulate(_: Desired, server: Facts, change: Change) -> Facts:
 
 
 def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
-    logical = (found.server or {}).get("logical_slots") or {}
+    logical = found.answers.get("logical_slots") or {}
     for name in sorted(set(_wanted(wanted)).intersection(logical)):
         yield (
             f"slot {name}: a member of the cluster needs a slot of this name, and there is a logical one of the "
@@ -106,8 +106,8 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
 
 
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
-    physical: Mapping[str, Any] = (found.server or {})["slots"]
-    logical: Mapping[str, Any] = (found.server or {}).get("logical_slots") or {}
+    physical: Mapping[str, Any] = found.answers["slots"]
+    logical: Mapping[str, Any] = found.answers.get("logical_slots") or {}
     for name in sorted(set(physical) - set(_wanted(wanted)) | set(logical)):
         now = logical.get(name) or physical[name]
         state = "in use" if now["active"] else "not in use"

@@ -19,7 +19,7 @@ WAL_LEVEL, SLOTS, PREPARED = "wal_level", "max_replication_slots", "max_prepared
 
 def problems(wanted: Desired, found: Observed) -> Iterator[str]:
     """Why the server would not start with the declared settings, each a sentence without its period."""
-    facts = found.server or {}
+    facts = found.answers
     known: Mapping[str, Any] = facts.get("settings") or {}
     physical, logical = facts.get("slots") or {}, facts.get("logical_slots") or {}
     prepared = int((facts.get("prepared_transactions") or {}).get("total", 0))

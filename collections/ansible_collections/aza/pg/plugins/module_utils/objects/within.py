@@ -33,7 +33,7 @@ def owner(wanted: Desired, entry: Mapping[str, Any]) -> str:
 
 def known(found: Observed) -> Mapping[str, Any]:
     """What was observed of the server; a planner of objects is only asked when there is something."""
-    return found.server or {}
+    return found.answers
 
 
 def inside(found: Observed, entry: Mapping[str, Any]) -> Mapping[str, Any]:

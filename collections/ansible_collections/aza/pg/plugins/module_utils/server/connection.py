@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.model.facts import ServerFacts
 from ansible_collections.aza.pg.plugins.module_utils.server import pinned, scram
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
 
@@ -217,7 +218,7 @@ class Question:
     inside: Mapping[str, str] = field(default_factory=dict)
 
 
-def observe(socket_dir: str, user: str, asked: Question) -> dict[str, Any]:
+def observe(socket_dir: str, user: str, asked: Question) -> ServerFacts:
     """Everything of the server that a plan compares: one query, and one more in each database. ``unseen``: database →
     why it could not be looked into; the others are seen all the same."""
     try:
@@ -238,15 +239,15 @@ def observe(socket_dir: str, user: str, asked: Question) -> dict[str, Any]:
             databases = sorted(there.keys() & set(asked.databases))
             at_once = _AT_ONCE if free >= _PLENTY else 1
             reachable = [name for name in databases if there[name]]
-            found["inside"], found["unseen"] = _look_inside(socket_dir, user, asked, reachable, at_once)
+            found["inside"], found["unseen"] = _observe_inside(socket_dir, user, asked, reachable, at_once)
             found["unseen"] |= {name: _TAKES_NONE for name in databases if not there[name]}
             found["password_matches"] = dict(zip(verifiers, matches))
     except database_errors() as error:
         raise ServerError(" ".join(str(error).split())) from None
-    return found
+    return cast(ServerFacts, found)
 
 
-def _look_inside(
+def _observe_inside(
     socket_dir: str, user: str, asked: Question, databases: Iterable[str], at_once: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The answers of each database, and why others have none."""

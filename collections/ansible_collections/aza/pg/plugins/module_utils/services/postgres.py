@@ -12,6 +12,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.details import ResetDetail, SettingDetail, path_of
+from ansible_collections.aza.pg.plugins.module_utils.model.facts import ServerFacts
 from ansible_collections.aza.pg.plugins.module_utils.model.observed import Observed
 from ansible_collections.aza.pg.plugins.module_utils.model.service import SERVER, ContainerSpec, File
 from ansible_collections.aza.pg.plugins.module_utils.objects import hba
@@ -108,7 +109,7 @@ class Postgres(Service):
         return {**super().read_back(files), **({replication.PASSWORD: password} if password else {})}
 
 
-def _state(wanted: Desired) -> dict[str, Any] | None:
+def _state(wanted: Desired) -> ServerFacts | None:
     try:
         return server.observe(wanted.socket_dir, wanted.superuser, server.Question())
     except server.ServerError:

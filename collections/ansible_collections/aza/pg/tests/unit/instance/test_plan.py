@@ -38,7 +38,7 @@ RUNS = {"state": "running", "volumes": []}
 
 def _objects(wanted: Desired, found: Observed) -> Iterator[Change]:
     """What the real kinds would say of a password and a database; these have tests of their own."""
-    server = {"databases": [wanted.database], **(found.server or {"password_matches": {}})}
+    server: dict[str, Any] = {"databases": [wanted.database], **(found.answers or {"password_matches": {}})}
     if server["password_matches"].get(wanted.superuser) is False:
         yield Change("role", wanted.superuser, "set the password of", effect="sql")
     if wanted.database not in server["databases"]:

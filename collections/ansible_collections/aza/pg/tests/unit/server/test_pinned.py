@@ -83,8 +83,8 @@ def test_a_table_of_others_is_not_trusted(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("has_pool", [True, False])
 def test_a_pool_does_not_look_up_passwords_in_a_schema_of_others(has_pool: bool) -> None:
     wanted: Any = SimpleNamespace(service=lambda _: object() if has_pool else None)
-    found: Any = SimpleNamespace(server={"own_schema": {**SCHEMA, "creators": ["shop"]}})
+    found: Any = SimpleNamespace(answers={"own_schema": {**SCHEMA, "creators": ["shop"]}})
     message = list(lookup.KIND.problems(wanted, found))
     assert len(message) == has_pool
-    found.server["own_schema"] = SCHEMA
+    found.answers["own_schema"] = SCHEMA
     assert not list(lookup.KIND.problems(wanted, found))

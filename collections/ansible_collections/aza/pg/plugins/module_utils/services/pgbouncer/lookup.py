@@ -43,7 +43,7 @@ _OBSERVE = f"""(
 
 
 def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
-    facts = found.server or {}
+    facts = found.answers
     now = facts["pool_lookup"]
     if wanted.service(POOLER):
         differs = list(_differences(wanted, now))
@@ -74,7 +74,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
     """An object that another role created under the toolkit's name is neither used nor taken over."""
-    untrusted = own_schema.distrust((found.server or {})["own_schema"]) if wanted.service(POOLER) else ""
+    untrusted = own_schema.distrust(found.answers["own_schema"]) if wanted.service(POOLER) else ""
     if untrusted:
         yield (
             f"{untrusted}; with PgBouncer, its code could run with the rights of those who look up passwords: "

@@ -76,6 +76,7 @@ observed:
 """
 
 from dataclasses import replace
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError

@@ -133,12 +133,12 @@ def test_before_all_is_green(well: Checked) -> None:
 
 CASES = {
     "somebody's ALTER SYSTEM": ("drift", "work_mem", "64MB", "8MB", "ALTER SYSTEM"),
-    "a stray superuser": ("undeclared", "role mallory", "superuser that nobody declared"),
+    "a stray superuser": ("undeclared", "role mallory", "superuser that is not declared"),
     "a role whose password was changed": ("drift", "password", "role app"),
     "an edited file": ("drift", "change secret secrets/postgres_password"),
     "an edited access rule": ("drift", "hba rule", "host all all 0.0.0.0/0 trust"),
     "an expired certificate": ("certificate", "it has expired"),
-    "another image": ("image", "somebody made the container anew from another image"),
+    "another image": ("image", "the container was recreated by hand, from another image"),
     "a dropped extension": ("drift", "create extension shop.hstore"),
     "a database with another owner": ("drift", "database shop", "owner postgres → shop"),
     "pending_restart": ("pending_restart", "max_connections", "not active"),

@@ -246,7 +246,7 @@ def test_a_check_comes_in_as_a_client_does(pooled: Instance) -> None:
     run = pooled.play("check")
     assert run.code == 0, run.output
     message = " ".join(run.output.split())
-    assert re.search(r"green pool aza_monitor reaches postgres[^;]* as itself under TLS", message), run.output
+    assert re.search(r"green pool aza_monitor reaches postgres[^;]* with its own role under TLS", message), run.output
     assert "a wrong password is rejected" in message, run.output
 
 

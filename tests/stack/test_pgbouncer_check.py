@@ -196,7 +196,7 @@ def test_all_is_well(bouncer: Pool, check: Any) -> None:
     assert not bad(result), result
     assert not result["changed"]
     message = {item["what"]: item["message"] for item in result["findings"]}
-    assert message["pool"].startswith("shop reaches shop and postgres as itself under TLS")
+    assert message["pool"].startswith("shop reaches shop and postgres with its own role under TLS")
     assert message["pool password"] == "a wrong password is rejected"
     facts = result["facts"]
     assert facts["databases"]["shop"]["servers"] == 2, (
@@ -247,7 +247,7 @@ def test_a_wrong_name_or_password_or_authority(bouncer: Pool, check: Any) -> Non
     )
     result = check(sslrootcert="/etc/hostname")
     assert tells(result, "pool", "red", "root certificate")
-    assert tells(result, "pool password", "yellow", "could not be seen")
+    assert tells(result, "pool password", "yellow", "is unknown")
 
 
 def test_nobody_answers(check: Any) -> None:
@@ -262,13 +262,13 @@ def test_declared_and_live_differ(bouncer: Pool, check: Any) -> None:
     assert tells(result, "pool settings", "red", "max_client_conn is 40, declared is 50")
     assert tells(result, "pool databases", "red", "pool_size of shop is 5, declared is 9")
     assert tells(result, "pool databases", "red", "PgBouncer does not know crm")
-    assert tells(result, "pool databases", "yellow", "nobody declared postgres and stray")
+    assert tells(result, "pool databases", "yellow", "not declared: postgres and stray")
 
 
 def test_everybody_is_somebody_else_without_prepared_statements(bouncer: Pool, check: Any) -> None:
     bouncer.again(more=bouncer.forced, prepared=0)
     result = check(databases=["other", "shop"])
-    assert tells(result, "pool", "red", "in other the server takes shop for pooler")
+    assert tells(result, "pool", "red", "in other the server sees shop as pooler")
     assert tells(
         result, "pool prepared", "red", "a prepared statement does not outlive its transaction in shop"
     )
@@ -277,7 +277,7 @@ def test_everybody_is_somebody_else_without_prepared_statements(bouncer: Pool, c
 def test_a_door_for_everybody_in_the_clear(bouncer: Pool, check: Any) -> None:
     bouncer.again(more=bouncer.forced, hba="host all all all trust", tls="disable")
     result = check(sslmode="prefer", databases=["other"])
-    assert tells(result, "pool password", "red", "lets shop in with a wrong password")
+    assert tells(result, "pool password", "red", "admits shop with a wrong password")
     assert tells(result, "pool tls", "red", "shop reaches other without TLS")
 
 

@@ -132,7 +132,7 @@ def test_a_rotation_that_was_cut_off_is_finished_by_the_next_deploy(shop: Instan
     if reached:
         shop.sql("alter role web password 'the value that was begun'")
     listed = shop.play("secrets")
-    assert "has a new value that is not in use yet" in listed.output
+    assert "has a new value that is not in use" in listed.output
     assert old not in listed.output and "the value that was begun" not in listed.output
     shop.deploy()
     assert secret(shop, "roles/web") == "the value that was begun"

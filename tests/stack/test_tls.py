@@ -120,7 +120,7 @@ def test_what_the_server_shows_is_compared_with_the_file(instance: Instance) -> 
     file.write_text(other.read_text() + certificate.read_text())
     run = instance.play("check")
     assert run.code != 0
-    assert "shows clients another certificate" in " ".join(run.output.split())
+    assert "presents another certificate" in " ".join(run.output.split())
     assert "certificate server" in run.output
     instance.deploy()
     assert file.read_text() == good

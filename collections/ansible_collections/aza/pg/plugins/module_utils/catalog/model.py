@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+
 Kind = Literal["extension", "module", "tool", "schema"]
 Setting = str | int | bool
 
@@ -160,6 +162,8 @@ class Image:
 class Manifest:
     """What the images are made of, apart from the extensions."""
 
+    majors: tuple[int, ...]
+    # The one of them that package and file names are made for.
     major: int
     archives: Mapping[str, str]
     flavours: Mapping[str, Flavour]
@@ -218,10 +222,21 @@ def extension_from(document: Mapping[str, Any], major: int) -> Extension:
     )
 
 
-def manifest_from(document: Mapping[str, Any]) -> Manifest:
-    """Build the manifest from a document that has the shape of ``manifest.schema.json``."""
-    major: int = document["postgresql"]["major"]
+def manifest_from(document: Mapping[str, Any], major: int = 0) -> Manifest:
+    """Build the manifest from a document that has the shape of ``manifest.schema.json``.
+
+    :param major: the PostgreSQL major to choose; 0 for the first of the manifest.
+    :raises AzaError: the manifest does not have that major.
+    """
+    majors: tuple[int, ...] = tuple(document["postgresql"]["majors"])
+    if major and major not in majors:
+        raise AzaError(
+            f"image_major: {major} is not a major of image/manifest.yml. Valid majors: {', '.join(map(str, majors))}",
+            reason="unknown_major",
+        )
+    major = major or majors[0]
     return Manifest(
+        majors=majors,
         major=major,
         archives=dict(document["archives"]),
         flavours={
@@ -255,7 +270,7 @@ def _source(document: Mapping[str, Any], major: int) -> Source:
 
 
 def _expand(text: str, major: int) -> str:
-    """Fill in the PostgreSQL major, which stands in the manifest alone."""
+    """Replace ``{major}`` by the PostgreSQL major."""
     return text.replace("{major}", str(major))
 
 

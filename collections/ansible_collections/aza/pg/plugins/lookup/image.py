@@ -22,6 +22,12 @@ options:
     type: path
     vars:
       - name: image_dist_dir
+  major:
+    description: PostgreSQL major that an image of the server must have. V(0) accepts any.
+    type: int
+    default: 0
+    vars:
+      - name: image_major
 """
 
 EXAMPLES = r"""
@@ -58,7 +64,7 @@ class LookupModule(LookupBase):
             else _checkout(Path(self._loader.get_basedir() if self._loader else ".")) / ".cache" / "dist"
         )
         try:
-            return [records.find(dist_dir, str(term)) for term in terms]
+            return [records.find(dist_dir, str(term), self.get_option("major")) for term in terms]
         except AzaError as error:
             raise AnsibleLookupError(error.msg) from error
 

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, load_catalog, solve
-from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents, contents_of
+from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import (
+    Contents,
+    chosen_major,
+    contents_of,
+)
 from ansible_collections.aza.pg.plugins.plugin_utils.prediction import FACTS, checkout
 
 
@@ -23,10 +27,12 @@ def contents_for(start: Path) -> Callable[[Mapping[str, Any]], Contents | None]:
     catalogue = cache(load_catalog)
 
     @cache
-    def solved(image_dir: Path, source: str, flavour: str, extensions: tuple[str, ...]) -> Contents | None:
+    def solved(
+        image_dir: Path, major: int, source: str, flavour: str, extensions: tuple[str, ...]
+    ) -> Contents | None:
         if not (image_dir / "manifest.yml").is_file():
             return None
-        catalog: Catalog = catalogue(image_dir)
+        catalog: Catalog = catalogue(image_dir, major)
         return contents_of(catalog, solve(catalog, source, flavour, list(extensions)), _built(root))
 
     def contents(values: Mapping[str, Any]) -> Contents | None:
@@ -34,6 +40,7 @@ def contents_for(start: Path) -> Callable[[Mapping[str, Any]], Contents | None]:
         chosen = values.get("image_extensions")
         return solved(
             root / str(given) if given and Path(str(given)).is_absolute() else root / "image",
+            chosen_major(values),
             str(values.get("image_source")),
             str(values.get("image_flavour")),
             tuple(map(str, chosen)) if isinstance(chosen, list) else (),

@@ -16,6 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.observed import Obser
 from ansible_collections.aza.pg.plugins.module_utils.objects import memberships, roles
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
+from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
 from ansible_collections.aza.pg.tests.unit import declarations
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -108,7 +109,7 @@ def _membership(change: Change, now: dict[str, Any]) -> None:
     if change.detail.get("remove"):
         now["memberships"] = others  # perhaps gone already, with the membership of who gave it
     else:
-        assert {member, role} <= set(now["roles"]) | set(memberships.PREDEFINED)
+        assert {member, role} <= set(now["roles"]) | set(predefined())
         assert not _is_member(others, role, member), "a circle"
         now["memberships"] = [*others, grant(member, role, **change.detail["options"])]
     while True:  # who lost its admin option has given nothing
@@ -385,7 +386,7 @@ POWER = {"boss": {**PLAIN, "superuser": True}, "postgres": {**PLAIN, "superuser"
 
 def test_what_predefined_roles_are_made_members_of_is_reported_and_initdbs_own_is_not() -> None:
     stock = server()["memberships"]
-    known = {**dict.fromkeys(("team", "watch", *memberships.PREDEFINED), PLAIN), **POWER}
+    known = {**dict.fromkeys(("team", "watch", *predefined()), PLAIN), **POWER}
     assert reported(server(roles=known)) == {}
     escalated = [*stock, grant("pg_read_all_stats", "postgres"), grant("watch", "pg_monitor")]
     message = reported(server(roles=known, memberships=escalated))

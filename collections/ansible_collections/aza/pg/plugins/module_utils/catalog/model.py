@@ -209,7 +209,7 @@ def extension_from(document: Mapping[str, Any], major: int) -> Extension:
     plain = {
         key: _frozen(value)
         for key, value in document.items()
-        if key not in ("sources", "preload", "smoke", "files")
+        if key not in ("sources", "preload", "smoke", "files", "notes")
     }
     return Extension(
         **plain,
@@ -218,6 +218,7 @@ def extension_from(document: Mapping[str, Any], major: int) -> Extension:
         if "preload" in document
         else None,
         files=tuple(_expand(path, major) for path in document.get("files", ())),
+        notes=_expand(document["notes"], major) if "notes" in document else None,
         smoke=tuple(Smoke(**{k: _frozen(v) for k, v in step.items()}) for step in document.get("smoke", ())),
     )
 
@@ -264,7 +265,7 @@ def _source(document: Mapping[str, Any], major: int) -> Source:
     for key, kind in (("git", Git), ("tarball", Tarball)):
         if key in document:
             facts = dict(document[key])
-            build = Build(**{k: _frozen(v) for k, v in facts.pop("build").items()})
+            build = Build(**{k: _expanded(v, major) for k, v in facts.pop("build").items()})
             return kind(**facts, build=build)
     return Bundled()
 
@@ -272,6 +273,10 @@ def _source(document: Mapping[str, Any], major: int) -> Source:
 def _expand(text: str, major: int) -> str:
     """Replace ``{major}`` by the PostgreSQL major."""
     return text.replace("{major}", str(major))
+
+
+def _expanded(value: Any, major: int) -> Any:
+    return tuple(_expand(item, major) for item in value) if isinstance(value, list) else value
 
 
 def _frozen(value: Any) -> Any:

@@ -384,6 +384,18 @@ def reported(found: dict[str, Any], *declared: Any) -> dict[str, tuple[str, str]
 POWER = {"boss": {**PLAIN, "superuser": True}, "postgres": {**PLAIN, "superuser": True}}
 
 
+@pytest.mark.parametrize(
+    ("data", "image", "known"), [("", "17", False), ("", "18", True), ("17", "18", False), ("", "", True)]
+)
+def test_the_predefined_roles_are_those_of_the_major(data: str, image: str, known: bool) -> None:
+    wanted = describe({"name": "a", "member_of": ["pg_signal_autovacuum_worker"]})
+    found = list(
+        memberships.KIND.problems(wanted, Observed(server=server(), data_major=data, image_major=image))
+    )
+    assert (not found) is known
+    assert known or "there is no role pg_signal_autovacuum_worker" in found[0]
+
+
 def test_what_predefined_roles_are_made_members_of_is_reported_and_initdbs_own_is_not() -> None:
     stock = server()["memberships"]
     known = {**dict.fromkeys(("team", "watch", *predefined()), PLAIN), **POWER}

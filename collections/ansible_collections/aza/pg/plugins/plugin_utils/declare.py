@@ -123,7 +123,9 @@ class Declare:
         libraries = preload(
             start, variables["postgres_databases"], variables["postgres_extra_preload_libraries"]
         )
-        prediction = predict(variables, libraries["declared"], facts.engine, start)
+        prediction = predict(
+            variables, libraries["declared"], facts.engine, start, int(images[SERVER]["major"] or 0)
+        )
         minimums = part.minimums(member) if member else {}
         declaration = Declaration(
             variables,

@@ -89,20 +89,21 @@ class Prediction:
 
 
 def predict(
-    variables: Variables, libraries: Sequence[str], engine: Mapping[str, Any], start: Path
+    variables: Variables, libraries: Sequence[str], engine: Mapping[str, Any], start: Path, major: int = 0
 ) -> Prediction:
     """Return what the container will find.
 
     :param libraries: preloaded besides those of the image.
     :param engine: facts of the host's engine.
     :param start: the directory from which the checkout is searched upwards.
+    :param major: PostgreSQL major of the image; 0 if unknown.
     """
     root = checkout(start)
     memory = parse_memory(variables["postgres_memory"], "postgres_memory")
     declared = variables["postgres_cpus"]
     cpus = parse_cpus(str(declared), "postgres_cpus") if declared else int(engine["cpus"])
     # The render of the image has checked them.
-    rules = load_rules(root / "image" / "tuning.yml", checked=True)
+    rules = load_rules(root / "image" / "tuning.yml", checked=True).of_major(major)
     result = evaluate(
         rules,
         Inputs(

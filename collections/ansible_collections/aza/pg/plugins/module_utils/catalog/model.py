@@ -103,6 +103,7 @@ class Extension:
     homepage: str | None = None
     enabled: bool = True
     disabled_reason: str | None = None
+    since: int = 0
     sql_name: str | None = None
     create: bool = False
     schema: str | None = None

@@ -84,7 +84,7 @@ def render(image_dir: Path, catalog: Catalog, source: Source, lock: Lock, select
             tree[target] = _file(path)
     for name, text in plan.facts().items():
         tree[f"{FACTS}/{name}"] = File(text.encode())
-    tree[AUTOTUNE] = File(render_shell(load_rules(image_dir / "tuning.yml")).encode())
+    tree[AUTOTUNE] = File(render_shell(load_rules(image_dir / "tuning.yml").of_major(plan.major)).encode())
     tree["Dockerfile"] = File(environment.get_template("Dockerfile.j2").render(variables).encode())
     return dict(sorted(tree.items()))
 

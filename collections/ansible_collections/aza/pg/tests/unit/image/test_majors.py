@@ -18,7 +18,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.image import base, build, mirror, records, resolve
 from ansible_collections.aza.pg.plugins.module_utils.image import lock as locking
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import Architecture, Lock, Package
-from ansible_collections.aza.pg.plugins.module_utils.image.render import FACTS, Tree, render, write
+from ansible_collections.aza.pg.plugins.module_utils.image.render import AUTOTUNE, FACTS, Tree, render, write
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source
 from ansible_collections.aza.pg.plugins.module_utils.model import paths
 from ansible_collections.aza.pg.tests.unit.image.samples import ROOT, record
@@ -100,6 +100,17 @@ def test_build_features_and_notes_follow_the_major(image_dir: Path) -> None:
     assert not [name for name, entry in entries.items() if "{major}" in f"{entry}"]
 
 
+def test_an_older_major_goes_without_what_came_later(image_dir: Path) -> None:
+    catalog = load_catalog(image_dir, OLD)
+    left_out = solve(catalog, "debian", "minimal").left_out
+    assert left_out["pg_overexplain"] == (
+        f"'pg_overexplain' needs PostgreSQL 18 or later, and the image is of PostgreSQL {OLD}"
+    )
+    with pytest.raises(AzaError, match="image_extensions: 'pg_logicalinspect' needs PostgreSQL 18"):
+        solve(catalog, "debian", "minimal", ["pg_logicalinspect"])
+    assert not solve(load_catalog(image_dir, OWN), "debian", "minimal").left_out.keys() & {"pg_overexplain"}
+
+
 # --- the lock -------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +170,9 @@ def test_the_build_context_follows_the_major(image_dir: Path, old_lock: Lock) ->
     assert (facts["major"], facts["tag"]) == (OLD, f"{OLD}-standard")
     assert json.loads(tree["exporter/image.json"].content)["major"] is None
     assert json.loads(tree[f"{FACTS}/image.json"].content)["postgresql"]
+    autotune = tree[AUTOTUNE].content.decode()
+    written = next(line for line in autotune.splitlines() if line.startswith("_tune_settings="))
+    assert "shared_buffers" in written and "io_method" not in written and "io_workers" not in written
     named = re.compile(rf"postgresql[-/]{OWN}\b|/{OWN}/|major.{{1,3}}{OWN}\b", re.IGNORECASE)
     assert not [name for name, file in tree.items() if named.search(file.content.decode())]
 

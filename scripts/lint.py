@@ -100,7 +100,7 @@ def major_constants(path: Path, lines: Sequence[str]) -> Iterator[str]:
 def house_rules() -> str:
     """Return the files that are too long, what was left open, and constants that belong into data."""
     words = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
-    problems = []
+    problems: list[str] = []
     for path in files():
         generated = path.parts[:2] in (("image", "build"), ("image", "locks"))
         if generated or path.suffix not in (".py", ".sh", ".yml", ".j2", ".md", ""):

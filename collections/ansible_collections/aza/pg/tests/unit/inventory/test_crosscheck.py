@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.aza.pg.plugins.module_utils.catalog import load_catalog, load_manifest, solve
+from ansible_collections.aza.pg.plugins.module_utils.catalog import load_catalog, solve
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, check_host, check_inventory
 from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents, contents_of
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import written
@@ -22,7 +22,6 @@ CATALOG = load_catalog(ROOT / "image")
 
 def contents(values: Mapping[str, Any]) -> Contents:
     chosen = values["image_extensions"]
-    load_manifest(ROOT / "image", values["image_major"])
     return contents_of(CATALOG, solve(CATALOG, "debian", values["image_flavour"], chosen), built=["unaccent"])
 
 
@@ -237,19 +236,6 @@ REPLICATED = {"name": "x", "state": "absent"}
             "image_extensions: unknown extension 'nonsense'",
         ),
         ({"image_flavour": "fat"}, "image_flavour", "image_flavour: unknown flavour 'fat'"),
-        (
-            {"image_major": 12},
-            "image_major",
-            "image_major: 12 is not a major of image/manifest.yml. Valid majors: ",
-        ),
-        (
-            {
-                "image_major": CATALOG.manifest.major,
-                "postgres_roles": [{"name": "a", "member_of": ["pg_maintian"]}],
-            },
-            "postgres_roles[0].member_of[0]",
-            "'pg_maintain'",
-        ),
     ],
 )
 def test_each_contradiction_has_one_sentence(values: dict[str, Any], place: str, words: str) -> None:
@@ -304,13 +290,6 @@ def test_each_contradiction_has_one_sentence(values: dict[str, Any], place: str,
 )
 def test_what_fits_together_is_not_objected_to(values: dict[str, Any]) -> None:
     assert message(**values) == []
-
-
-@pytest.mark.parametrize(("major", "known"), [(17, False), (18, True), (0, True)])
-def test_the_predefined_roles_are_those_of_the_chosen_major(major: int, known: bool) -> None:
-    role = "pg_signal_autovacuum_worker"
-    found = message(image_major=major, postgres_roles=[{"name": "a", "member_of": [role]}])
-    assert any(role in problem for problem in found) is not known
 
 
 @pytest.mark.parametrize("broken", [Unresolved("x"), "text", [{"nmae": "a"}], [Unresolved("x")]])

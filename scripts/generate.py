@@ -66,7 +66,8 @@ def context() -> render.Tree:
     """The build context, as `ansible-playbook build.yml` writes it with the defaults."""
     catalog = load_catalog(IMAGE)
     selection = solve(catalog, SOURCE, FLAVOUR, None)
-    return render.render(IMAGE, catalog, load_source(IMAGE, SOURCE), load_lock(IMAGE, SOURCE), selection)
+    lock = load_lock(IMAGE, SOURCE, catalog.manifest.major)
+    return render.render(IMAGE, catalog, load_source(IMAGE, SOURCE), lock, selection)
 
 
 def page_difference(path: Path, wanted: str) -> str:

@@ -8,10 +8,11 @@ lint.py NAME ...   some of them
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,24 @@ COLLECTION = Path("collections/ansible_collections/aza/pg")
 PLUGINS, IMAGE = COLLECTION / "plugins", COLLECTION / "image"
 LONGEST_FILE = 500
 Command = list[str]
+
+# PostgreSQL's major version as a constant: a package, a path, an abbreviation, an assignment.
+MAJOR = re.compile(
+    r"\bpostgresql(?:-[a-z]+)*[-/][0-9]{2}\b|/[0-9]{2}/(?:docker|bin|lib|main)\b|\bpg_?[0-9]{2}\b"
+    r"|major[\"']?\s*(?:=|:|==)\s*[\"']?[0-9]{2}\b",
+    re.IGNORECASE,
+)
+URL = re.compile(r"https?://\S+")
+# Where a major may be named: its home and the locks, what is generated from them, and what describes or tests them.
+MAJOR_HOMES = (
+    "/image/manifest.yml",
+    "/image/locks/",
+    "/image/build/",
+    "/docs/",
+    "/tests/",
+    "/molecule/",
+    "/changelogs/",
+)
 
 
 @cache
@@ -66,15 +85,29 @@ def plugin_docs() -> list[Command]:
     return commands
 
 
+def major_constants(path: Path, lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that name PostgreSQL's major as a constant. Addresses of manuals may name one."""
+    if path.suffix == ".md" or any(home in f"/{path}" for home in MAJOR_HOMES):
+        return
+    for number, line in enumerate(lines, 1):
+        found = MAJOR.search(URL.sub("", line))
+        if found:
+            yield (
+                f"{path}:{number}: '{found[0]}' names PostgreSQL's major; only image/manifest.yml and the locks may. "
+                "Take it from the image: model/paths.py, Manifest.major, '{major}' in image/extensions"
+            )
+
+
 def house_rules() -> str:
-    """Long files, and what was left open."""
+    """Return the files that are too long, what was left open, and constants that belong into data."""
     words = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
-    problems = []
+    problems: list[str] = []
     for path in files():
         generated = path.is_relative_to(IMAGE / "build") or path.is_relative_to(IMAGE / "locks")
         if generated or path.suffix not in (".py", ".sh", ".yml", ".j2", ".md", ""):
             continue
         lines = (ROOT / path).read_text(encoding="utf-8", errors="replace").splitlines()
+        problems += major_constants(path, lines)
         # Ansible wants all variables of a role in one file.
         long = len(lines) > LONGEST_FILE and path.name != "argument_specs.yml"
         if long and path.suffix in (".py", ".sh", ".j2", ".yml"):

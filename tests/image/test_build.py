@@ -39,8 +39,9 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.context, self.folder = folder / "build", folder
-        self.source, self.lock = load_source(IMAGE, "debian"), load_lock(IMAGE, "debian")
         catalog = load_catalog(IMAGE)
+        self.source = load_source(IMAGE, "debian")
+        self.lock = load_lock(IMAGE, "debian", catalog.manifest.major)
         render.write(
             render.render(IMAGE, catalog, self.source, self.lock, solve(catalog, "debian", "minimal")),
             self.context,
@@ -173,7 +174,8 @@ def test_the_proof_finds_what_is_missing(
     damage: str, expected: list[str], image: str, tmp_path: Path
 ) -> None:
     """The same proof that ends a build, in the finished image, after something was taken away."""
-    catalog, source, lock = load_catalog(IMAGE), load_source(IMAGE, "debian"), load_lock(IMAGE, "debian")
+    catalog, source = load_catalog(IMAGE), load_source(IMAGE, "debian")
+    lock = load_lock(IMAGE, "debian", catalog.manifest.major)
     render.write(render.render(IMAGE, catalog, source, lock, solve(catalog, "debian", "minimal")), tmp_path)
     done = subprocess.run(
         [

@@ -13,10 +13,10 @@ from ansible_collections.aza.pg.plugins.module_utils.instance import plan as pla
 from ansible_collections.aza.pg.plugins.module_utils.instance.context import Context
 from ansible_collections.aza.pg.plugins.module_utils.instance.observe import observe
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
-from ansible_collections.aza.pg.plugins.module_utils.objects import memberships
 from ansible_collections.aza.pg.plugins.module_utils.planning.plan import Plan
 from ansible_collections.aza.pg.plugins.module_utils.server import connection as server
 from ansible_collections.aza.pg.plugins.module_utils.server import scram
+from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
 
 from .harness import Server
 
@@ -25,10 +25,13 @@ def plan(pg: Server, wanted: Desired) -> Plan:
     return planning.plan(wanted, observe(wanted, pg.docker, pg.secrets))
 
 
+def major(pg: Server) -> int:
+    return int(pg.ask("show server_version_num")) // 10000
+
+
 def test_the_predefined_roles_are_those_of_the_server(pg: Server) -> None:
-    assert pg.ask("select rolname from pg_roles where rolname ~ '^pg_' order by 1").split() == list(
-        memberships.PREDEFINED
-    )
+    found = pg.ask("select rolname from pg_roles where rolname ~ '^pg_' order by 1").split()
+    assert found == list(predefined(major(pg)))
 
 
 def test_the_first_plan_is_that_of_a_server_that_was_just_made(pg: Server) -> None:
@@ -47,7 +50,7 @@ def test_the_first_plan_is_that_of_a_server_that_was_just_made(pg: Server) -> No
         for state in (found, not_there)
     )
     assert made == expected and len(made) == 4
-    assert set((found.server or {})["roles"]) == {"postgres", *memberships.PREDEFINED}
+    assert set((found.server or {})["roles"]) == {"postgres", *predefined(major(pg))}
 
 
 def test_who_is_connected_as_a_removed_role_is_disconnected(pg: Server) -> None:

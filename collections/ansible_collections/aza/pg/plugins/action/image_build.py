@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.catalog import load_manifest
 from ansible_collections.aza.pg.plugins.module_utils.image import build, engine
 from ansible_collections.aza.pg.plugins.module_utils.image.lock import load_lock
 from ansible_collections.aza.pg.plugins.module_utils.image.source import load_source
@@ -39,7 +40,7 @@ class ActionModule(ImageAction):
             cache_dir=Path(given["cache_dir"]),
             dist_dir=Path(given["dist_dir"]),
             source=load_source(image_dir, given["source"]),
-            lock=load_lock(image_dir, given["source"]),
+            lock=load_lock(image_dir, given["source"], load_manifest(image_dir, given["major"]).major),
             images=given["images"],
             architectures=given["architectures"] or [engine.host_architecture()],
             repository=given["repository"],

@@ -37,8 +37,8 @@ class ActionModule(ImageAction):
 
     def perform(self, given: dict[str, Any]) -> dict[str, Any]:
         image_dir, source, catalog, selection = chosen(given)
-        path = lock.path_of(image_dir, source.name)
-        old = _existing(image_dir, source.name)
+        path = lock.path_of(image_dir, source.name, catalog.manifest.major)
+        old = _existing(image_dir, source.name, catalog.manifest.major)
         because = "asked for"
         if given["refresh"] != "always":
             because = "" if given["refresh"] == "never" else self._why(given, source, catalog, selection, old)
@@ -129,9 +129,9 @@ class ActionModule(ImageAction):
 _DIGEST = "the digest of the base image is not known yet"
 
 
-def _existing(image_dir: Path, source: str) -> lock.Lock | None:
+def _existing(image_dir: Path, source: str, major: int) -> lock.Lock | None:
     """Return the lock that is there; a missing or damaged one is what this action mends."""
     try:
-        return lock.load_lock(image_dir, source)
+        return lock.load_lock(image_dir, source, major)
     except AzaError:
         return None

@@ -22,6 +22,12 @@ options:
     type: path
     vars:
       - name: image_dist_dir
+  major:
+    description: PostgreSQL major that an image of the server must have. V(0) accepts any.
+    type: int
+    default: 0
+    vars:
+      - name: image_major
 """
 
 EXAMPLES = r"""
@@ -55,6 +61,6 @@ class LookupModule(LookupBase):
         given = self.get_option("dist_dir")
         dist_dir = Path(given) if given else project.find().cache / "dist"
         try:
-            return [records.find(dist_dir, str(term)) for term in terms]
+            return [records.find(dist_dir, str(term), self.get_option("major")) for term in terms]
         except AzaError as error:
             raise AnsibleLookupError(error.msg) from error

@@ -22,6 +22,10 @@ options:
     description: Profile of C(sources).
     type: str
     default: debian
+  major:
+    description: PostgreSQL major, one of C(manifest.yml). V(0) is the first of them.
+    type: int
+    default: 0
   build_dir:
     description: The build context, as M(aza.pg.image_render) writes it.
     type: path
@@ -124,6 +128,9 @@ images:
     flavour:
       description: Flavour of the postgres image.
       type: str
+    major:
+      description: PostgreSQL major of the postgres image; none for the other images.
+      type: int
     architectures:
       description: Debian architectures.
       type: list

@@ -11,7 +11,7 @@ version_added: 0.1.0
 short_description: Lock what the images are made of
 description:
   - Asks the source's package archives, with apt in a root of its own, for everything that any image, flavour or choice
-    of extensions can need, and writes exact versions, checksums and dependencies to C(locks/SOURCE.yml).
+    of extensions can need, and writes exact versions, checksums and dependencies to C(locks/SOURCE-MAJOR.yml).
   - When the archives serve what is locked already, the lock is not touched.
   - The difference is printed. Where a base can be bootstrapped, it is, and its checksum is part of the lock.
 options:
@@ -23,6 +23,10 @@ options:
     description: Profile of C(sources).
     type: str
     default: debian
+  major:
+    description: PostgreSQL major, one of C(manifest.yml). V(0) is the first of them.
+    type: int
+    default: 0
   cache_dir:
     description: Directory for what can be made again.
     type: path

@@ -22,6 +22,10 @@ options:
     description: Profile of C(sources).
     type: str
     default: debian
+  major:
+    description: PostgreSQL major, one of C(manifest.yml). V(0) is the first of them.
+    type: int
+    default: 0
   flavour:
     description: Flavour of C(manifest.yml).
     type: str

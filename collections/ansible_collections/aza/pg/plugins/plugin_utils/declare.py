@@ -124,7 +124,8 @@ class Declare:
         libraries = preload(
             directories, variables["postgres_databases"], variables["postgres_extra_preload_libraries"]
         )
-        prediction = predict(variables, libraries["declared"], facts.engine, directories)
+        major = int(images[SERVER]["major"] or 0)
+        prediction = predict(variables, libraries["declared"], facts.engine, directories, major)
         minimums = part.minimums(member) if member else {}
         declaration = Declaration(
             variables,

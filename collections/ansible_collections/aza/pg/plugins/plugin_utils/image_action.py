@@ -21,8 +21,9 @@ from ansible_collections.aza.pg.plugins.module_utils.plain import plain
 SUPPLY_ARGUMENTS: dict[str, dict[str, Any]] = {
     "image_dir": {"type": "path", "required": True},
     "source": {"type": "str", "default": "debian"},
+    "major": {"type": "int", "default": 0},
 }
-"""Where the data is."""
+"""Where the data is, and which source and PostgreSQL major it is used for."""
 ARCHIVE_ARGUMENTS: dict[str, dict[str, Any]] = {
     "cache_dir": {"type": "path", "required": True},
     "mirrors": {"type": "dict", "default": {}},
@@ -68,14 +69,15 @@ class ImageAction(ActionBase):
 
 def rendered(image_dir: Path, source: Source, catalog: Catalog, selection: Selection) -> Tree:
     """Return the build context for what was chosen, from the lock that is there."""
-    return render(image_dir, catalog, source, load_lock(image_dir, source.name), selection)
+    lock = load_lock(image_dir, source.name, catalog.manifest.major)
+    return render(image_dir, catalog, source, lock, selection)
 
 
 def chosen(given: dict[str, Any]) -> tuple[Path, Source, Catalog, Selection]:
     """Return the data directory, and what the arguments choose from it."""
     image_dir = Path(given["image_dir"])
     source = load_source(image_dir, given["source"])
-    catalog = load_catalog(image_dir)
+    catalog = load_catalog(image_dir, given["major"])
     return image_dir, source, catalog, solve(catalog, source.name, given["flavour"], given["extensions"])
 
 

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, load_catalog, solve
-from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents, contents_of
+from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import (
+    Contents,
+    chosen_major,
+    contents_of,
+)
 from ansible_collections.aza.pg.plugins.plugin_utils.project import Project, find
 
 
@@ -22,16 +26,19 @@ def contents_for() -> Callable[[Mapping[str, Any]], Contents | None]:
     catalogue = cache(load_catalog)
 
     @cache
-    def solved(project: Project, source: str, flavour: str, extensions: tuple[str, ...]) -> Contents | None:
+    def solved(
+        project: Project, major: int, source: str, flavour: str, extensions: tuple[str, ...]
+    ) -> Contents | None:
         if not (project.image / "manifest.yml").is_file():
             return None
-        catalog: Catalog = catalogue(project.image)
+        catalog: Catalog = catalogue(project.image, major)
         return contents_of(catalog, solve(catalog, source, flavour, list(extensions)), _built(project.facts))
 
     def contents(values: Mapping[str, Any]) -> Contents | None:
         chosen = values.get("image_extensions")
         return solved(
             find(values.get("image_dir")),
+            chosen_major(values),
             str(values.get("image_source")),
             str(values.get("image_flavour")),
             tuple(map(str, chosen)) if isinstance(chosen, list) else (),

@@ -16,7 +16,7 @@ Record = dict[str, str]
 def record(variable: str, given: Any) -> Record:
     """The record of a build, or a reference to an image in a registry (with its digest, to be pinned)."""
     if isinstance(given, dict):
-        return {key: str(given.get(key) or "") for key in ("reference", "digest", "archive")}
+        return {key: str(given.get(key) or "") for key in ("reference", "digest", "archive", "major")}
     reference, _, digest = str(given).partition("@")
     if not digest.startswith("sha256:"):
         raise AzaError(
@@ -24,7 +24,7 @@ def record(variable: str, given: Any) -> Record:
             "`docker buildx imagetools inspect NAME:TAG` shows the digest.",
             reason="image_not_pinned",
         )
-    return {"reference": reference, "digest": digest, "archive": ""}
+    return {"reference": reference, "digest": digest, "archive": "", "major": ""}
 
 
 def by_digest(image: Mapping[str, str]) -> str:

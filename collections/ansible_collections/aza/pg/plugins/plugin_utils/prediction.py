@@ -88,19 +88,24 @@ class Prediction:
 
 
 def predict(
-    variables: Variables, libraries: Sequence[str], engine: Mapping[str, Any], project: Project
+    variables: Variables,
+    libraries: Sequence[str],
+    engine: Mapping[str, Any],
+    project: Project,
+    major: int = 0,
 ) -> Prediction:
     """Return what the container will find.
 
     :param libraries: preloaded besides those of the image.
     :param engine: facts of the host's engine.
     :param project: where the rules of the image are.
+    :param major: PostgreSQL major of the image; 0 if unknown.
     """
     memory = parse_memory(variables["postgres_memory"], "postgres_memory")
     declared = variables["postgres_cpus"]
     cpus = parse_cpus(str(declared), "postgres_cpus") if declared else int(engine["cpus"])
     # The render of the image has checked them.
-    rules = load_rules(project.image / "tuning.yml", checked=True)
+    rules = load_rules(project.image / "tuning.yml", checked=True).of_major(major)
     result = evaluate(
         rules,
         Inputs(

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.aza.pg.plugins.module_utils.catalog.loading import load_catalog
+from ansible_collections.aza.pg.plugins.module_utils.catalog.loading import load_catalog, load_manifest
 from ansible_collections.aza.pg.plugins.module_utils.catalog.model import Catalog, Extension, Manifest
 from ansible_collections.aza.pg.plugins.module_utils.catalog.solver import Selection, solve
 
-__all__ = ["Catalog", "Extension", "Manifest", "Selection", "load_catalog", "solve"]
+__all__ = ["Catalog", "Extension", "Manifest", "Selection", "load_catalog", "load_manifest", "solve"]

@@ -33,12 +33,16 @@ from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import (
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
 
 
-def load_catalog(image_dir: Path) -> Catalog:
-    """Return the catalogue below ``image_dir``, or raise one AzaError that lists everything that is wrong."""
+def load_catalog(image_dir: Path, major: int = 0) -> Catalog:
+    """Return the catalogue below ``image_dir``.
+
+    :param major: the PostgreSQL major whose packages and files the entries name; 0 for the first of the manifest.
+    :raises AzaError: one that lists everything that is wrong; or one for a major that the manifest does not have.
+    """
     problems: list[str] = []
     manifest_path = image_dir / "manifest.yml"
     document = _document(manifest_path, read_schema(image_dir / "manifest.schema.json"), problems)
-    manifest = manifest_from(document) if document else None
+    manifest = manifest_from(document, major) if document else None
 
     schema = read_schema(image_dir / "extension.schema.json")
     entries: dict[str, Extension] = {}
@@ -75,6 +79,17 @@ def load_catalog(image_dir: Path) -> Catalog:
             problems=problems,
         )
     return Catalog(manifest=manifest, extensions=entries)
+
+
+def load_manifest(image_dir: Path, major: int = 0) -> Manifest:
+    """Return the manifest alone, which is much quicker than the catalogue. Arguments and errors are the same."""
+    problems: list[str] = []
+    document = _document(
+        image_dir / "manifest.yml", read_schema(image_dir / "manifest.schema.json"), problems
+    )
+    if document is None:
+        raise AzaError("\n".join(problems), reason="catalog_invalid", problems=problems)
+    return manifest_from(document, major)
 
 
 def _document(path: Path, schema: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+
 Kind = Literal["extension", "module", "tool", "schema"]
 Setting = str | int | bool
 
@@ -101,6 +103,7 @@ class Extension:
     homepage: str | None = None
     enabled: bool = True
     disabled_reason: str | None = None
+    since: int = 0
     sql_name: str | None = None
     create: bool = False
     schema: str | None = None
@@ -160,6 +163,8 @@ class Image:
 class Manifest:
     """What the images are made of, apart from the extensions."""
 
+    majors: tuple[int, ...]
+    # The one of them that package and file names are made for.
     major: int
     archives: Mapping[str, str]
     flavours: Mapping[str, Flavour]
@@ -205,7 +210,7 @@ def extension_from(document: Mapping[str, Any], major: int) -> Extension:
     plain = {
         key: _frozen(value)
         for key, value in document.items()
-        if key not in ("sources", "preload", "smoke", "files")
+        if key not in ("sources", "preload", "smoke", "files", "notes")
     }
     return Extension(
         **plain,
@@ -214,14 +219,26 @@ def extension_from(document: Mapping[str, Any], major: int) -> Extension:
         if "preload" in document
         else None,
         files=tuple(_expand(path, major) for path in document.get("files", ())),
+        notes=_expand(document["notes"], major) if "notes" in document else None,
         smoke=tuple(Smoke(**{k: _frozen(v) for k, v in step.items()}) for step in document.get("smoke", ())),
     )
 
 
-def manifest_from(document: Mapping[str, Any]) -> Manifest:
-    """Build the manifest from a document that has the shape of ``manifest.schema.json``."""
-    major: int = document["postgresql"]["major"]
+def manifest_from(document: Mapping[str, Any], major: int = 0) -> Manifest:
+    """Build the manifest from a document that has the shape of ``manifest.schema.json``.
+
+    :param major: the PostgreSQL major to choose; 0 for the first of the manifest.
+    :raises AzaError: the manifest does not have that major.
+    """
+    majors: tuple[int, ...] = tuple(document["postgresql"]["majors"])
+    if major and major not in majors:
+        raise AzaError(
+            f"image_major: {major} is not a major of image/manifest.yml. Valid majors: {', '.join(map(str, majors))}",
+            reason="unknown_major",
+        )
+    major = major or majors[0]
     return Manifest(
+        majors=majors,
         major=major,
         archives=dict(document["archives"]),
         flavours={
@@ -249,14 +266,18 @@ def _source(document: Mapping[str, Any], major: int) -> Source:
     for key, kind in (("git", Git), ("tarball", Tarball)):
         if key in document:
             facts = dict(document[key])
-            build = Build(**{k: _frozen(v) for k, v in facts.pop("build").items()})
+            build = Build(**{k: _expanded(v, major) for k, v in facts.pop("build").items()})
             return kind(**facts, build=build)
     return Bundled()
 
 
 def _expand(text: str, major: int) -> str:
-    """Fill in the PostgreSQL major, which stands in the manifest alone."""
+    """Replace ``{major}`` by the PostgreSQL major."""
     return text.replace("{major}", str(major))
+
+
+def _expanded(value: Any, major: int) -> Any:
+    return tuple(_expand(item, major) for item in value) if isinstance(value, list) else value
 
 
 def _frozen(value: Any) -> Any:

@@ -140,7 +140,7 @@ def _closure(catalog: Catalog, name: str, source: str) -> set[str]:
         if current in found:
             continue
         entry = catalog.extensions[current]
-        reason = _unavailable(entry, source)
+        reason = _unavailable(entry, source, catalog.manifest.major)
         if reason:
             needed = "" if current == name else f" (required by '{via}')"
             raise AzaError(f"'{current}'{needed} {reason}", reason="extension_unavailable")
@@ -149,10 +149,12 @@ def _closure(catalog: Catalog, name: str, source: str) -> set[str]:
     return found
 
 
-def _unavailable(entry: Extension, source: str) -> str | None:
-    """Return why the entry cannot be had from ``source``, or None."""
+def _unavailable(entry: Extension, source: str, major: int) -> str | None:
+    """Return why the entry cannot be had from ``source`` for a PostgreSQL major, or None."""
     if not entry.enabled:
         return f"is disabled: {entry.disabled_reason}"
+    if entry.since > major:
+        return f"needs PostgreSQL {entry.since} or later, and the image is of PostgreSQL {major}"
     if entry.source_in(source):
         return None
     has = [f"the archive '{s.source}' as {s.package}" for s in entry.sources if isinstance(s, Apt)]

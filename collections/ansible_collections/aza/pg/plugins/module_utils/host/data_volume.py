@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.model import paths
 from ansible_collections.aza.pg.plugins.module_utils.server import positions
 
 # Of a first start that was not finished, see the image's first-start.sh: what lies there is not data yet.
@@ -21,7 +22,7 @@ _INCOMPLETE, _WORK = ".aza-incomplete", re.compile(r"\.aza-init|\..+\.init")
 # itself, other distributions MAJOR/main or MAJOR/data.
 _DEPTH = 3
 # Where data is searched for if directories cannot be listed: every major version, whichever the image has.
-_LAYOUTS = (*(f"{major}/docker" for major in range(39, 9, -1)), ".", "data", "pgdata")
+_LAYOUTS = (*(paths.layout(major) for major in range(39, 9, -1)), ".", "data", "pgdata")
 _ABSENT = ("could not find the file", "no such file or directory", "not a directory")
 
 

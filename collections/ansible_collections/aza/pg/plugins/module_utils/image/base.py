@@ -20,7 +20,7 @@ from typing import Literal
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.image import apt
-from ansible_collections.aza.pg.plugins.module_utils.image.lock import RELOCK, Lock
+from ansible_collections.aza.pg.plugins.module_utils.image.lock import RELOCK, Lock, relock
 from ansible_collections.aza.pg.plugins.module_utils.image.process import Progress, output, stream
 from ansible_collections.aza.pg.plugins.module_utils.image.source import Source
 
@@ -175,15 +175,15 @@ def require_locked(found: Mapping[str, str], lock: Lock, architecture: str) -> N
         if versions.get(name) != found.get(name)
     ]
     if differing:
-        raise stale(lock.source, differing)
+        raise stale(lock, differing)
 
 
-def stale(source: str, packages: Sequence[str]) -> AzaError:
+def stale(lock: Lock, packages: Sequence[str]) -> AzaError:
     """Return the error for a lock that the archive has left behind."""
     more = f" and {len(packages) - 3} more" if len(packages) > 3 else ""
     return AzaError(
-        f"the mirror no longer serves what image/locks/{source}.yml has: {', '.join(packages[:3])}{more}; lock "
-        f"again with '{RELOCK}', which shows the difference",
+        f"the mirror no longer serves what {lock.file} has: {', '.join(packages[:3])}{more}; lock "
+        f"again with '{relock(lock.major)}', which shows the difference",
         reason="lock_stale",
         packages=list(packages),
     )

@@ -117,6 +117,12 @@ def plan(order: Order) -> Plan:
     tasks = []
     for image in order.images:
         facts = _facts(tree, image)
+        if facts["major"] not in (None, order.lock.major):
+            raise AzaError(
+                f"{order.build_dir}: the build context is of PostgreSQL {facts['major']}, expected {order.lock.major}. "
+                "Write it again: 'ansible-playbook build.yml --tags render'",
+                reason="context_stale",
+            )
         reference = f"{order.repository}/{image}:{facts['tag']}"
         inputs = hashlib.sha256(
             json.dumps(
@@ -294,11 +300,14 @@ def _build(
 
 def _record(order: Order, task: Task, archive: Path, seconds: float) -> Record:
     tree = read_tree(order.build_dir)
+    facts = _facts(tree, task.image)
     return {
         "reference": task.tag,
         "archive": str(archive),
         "source": order.source.name,
-        "flavour": _facts(tree, task.image)["flavour"],
+        # Only the server's image has a flavour and a PostgreSQL major.
+        "flavour": facts["flavour"],
+        "major": facts["major"],
         "architectures": list(order.architectures),
         "inputs": task.inputs,
         "packages": packages_fingerprint(tree, task.image),
@@ -328,7 +337,7 @@ def _classic_record(order: Order, task: Task, archive: Path, seconds: float) -> 
 def _failure(order: Order, task: Task, events: BuildEvents, log: Path) -> AzaError:
     gone = events.not_served()
     if gone:
-        return base.stale(order.source.name, gone)
+        return base.stale(order.lock, gone)
     return AzaError(
         f"the image '{task.image}' cannot be built: {events.failed_step} failed:\n  "
         + "\n  ".join(events.reasons())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lock (``image/locks/SOURCE.yml``): exact versions and checksums, and enough of the dependencies to compute,
+"""The lock (``image/locks/SOURCE-MAJOR.yml``): exact versions and checksums, and enough of the dependencies to compute,
 offline, the packages of any flavour and of any choice of extensions."""
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from ansible_collections.aza.pg.plugins.module_utils.image.depends import Offer,
 from ansible_collections.aza.pg.plugins.module_utils.yaml_loader import SafeLoader
 
 RELOCK = "ansible-playbook playbooks/lock.yml"
+
+
+def relock(major: int) -> str:
+    """Return the command that writes the lock of a PostgreSQL major."""
+    return f"{RELOCK} -e image_major={major}"
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,25 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Lock:
-    """What one source resolved to.
+    """What one source resolved to for one PostgreSQL major.
 
     :param digest: of the base image in a registry; None where none was reachable.
     :param base_at: when the base's packages became what they are: a new extension leaves the base as it is.
     """
 
     source: str
+    major: int
     suite: str
     image: str
     resolved_at: str
     base_at: str
     architectures: Mapping[str, Architecture]
     digest: str | None = None
+
+    @property
+    def file(self) -> str:
+        """The lock's path in the repository, for messages."""
+        return f"image/locks/{file_name(self.source, self.major)}"
 
     @property
     def epoch(self) -> int:
@@ -86,8 +97,8 @@ class Lock:
         unknown = [name for name in pending if name not in packages]
         if unknown:
             raise AzaError(
-                f"image/locks/{self.source}.yml does not have the package {', '.join(unknown)} for "
-                f"{architecture}: lock again with '{RELOCK}'",
+                f"{self.file} does not have the package {', '.join(unknown)} for "
+                f"{architecture}: lock again with '{relock(self.major)}'",
                 reason="lock_incomplete",
                 packages=unknown,
             )
@@ -98,8 +109,8 @@ class Lock:
                 if not any(name in chosen or name in present for name in names):
                     if names[0] not in packages:
                         raise AzaError(
-                            f"image/locks/{self.source}.yml is damaged: it lacks the package {names[0]} for "
-                            f"{architecture}, which others need: lock again with '{RELOCK}'",
+                            f"{self.file} is damaged: it lacks the package {names[0]} for "
+                            f"{architecture}, which others need: lock again with '{relock(self.major)}'",
                             reason="lock_incomplete",
                             packages=[names[0]],
                         )
@@ -111,9 +122,9 @@ class Lock:
         """Return what is locked for ``architecture``."""
         if architecture not in self.architectures:
             raise AzaError(
-                f"image/locks/{self.source}.yml has nothing for {architecture}, only for "
+                f"{self.file} has nothing for {architecture}, only for "
                 f"{', '.join(self.architectures)}: add it to image/sources/{self.source}.yml and lock again "
-                f"with '{RELOCK}'",
+                f"with '{relock(self.major)}'",
                 reason="lock_incomplete",
             )
         return self.architectures[architecture]
@@ -148,25 +159,42 @@ def packages_from(records: Iterable[Mapping[str, str]]) -> dict[str, Package]:
 # --- the file ---------------------------------------------------------------------------------------------------
 
 
-def path_of(image_dir: Path, source: str) -> Path:
-    """Return where the lock of ``source`` stands."""
-    return image_dir / "locks" / f"{source}.yml"
+def file_name(source: str, major: int) -> str:
+    """Return the name of the lock file of a source and a PostgreSQL major."""
+    return f"{source}-{major}.yml"
 
 
-def load_lock(image_dir: Path, source: str) -> Lock:
-    """Read the lock of ``source``."""
-    path = path_of(image_dir, source)
+def path_of(image_dir: Path, source: str, major: int) -> Path:
+    """Return the path of the lock file of ``source`` and ``major``."""
+    return image_dir / "locks" / file_name(source, major)
+
+
+def load_lock(image_dir: Path, source: str, major: int) -> Lock:
+    """Return the lock of ``source`` for the PostgreSQL major ``major``.
+
+    :raises AzaError: the file does not exist, is damaged, or is the lock of another source or major.
+    """
+    path = path_of(image_dir, source, major)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise AzaError(f"{path} does not exist: make it with '{RELOCK}'", reason="lock_missing") from None
+        raise AzaError(
+            f"{path} does not exist: make it with '{relock(major)}'", reason="lock_missing"
+        ) from None
     try:
         document = yaml.load(text, Loader=SafeLoader)
-        return _lock_from(document)
+        lock = _lock_from(document)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise AzaError(
-            f"{path} is damaged ({error!r}): lock again with '{RELOCK}'", reason="lock_invalid"
+            f"{path} is damaged ({error!r}): lock again with '{relock(major)}'", reason="lock_invalid"
         ) from error
+    if (lock.source, lock.major) != (source, major):
+        raise AzaError(
+            f"{path} is the lock of {lock.source} for PostgreSQL {lock.major}, expected {source} for PostgreSQL "
+            f"{major}: lock again with '{relock(major)}'",
+            reason="lock_invalid",
+        )
+    return lock
 
 
 def dump_lock(lock: Lock) -> str:
@@ -175,6 +203,7 @@ def dump_lock(lock: Lock) -> str:
         "---",
         f"# Written by '{RELOCK}'; do not edit.",
         f"source: {lock.source}",
+        f"major: {lock.major}",
         f"resolved_at: {_quoted(lock.resolved_at)}",
         "base:",
         f"  image: {lock.image}",
@@ -215,6 +244,7 @@ def _flow(value: object) -> str:
 def _lock_from(document: Mapping[str, Any]) -> Lock:
     return Lock(
         source=document["source"],
+        major=int(document["major"]),
         suite=document["base"]["suite"],
         image=document["base"]["image"],
         digest=document["base"]["digest"],

@@ -27,11 +27,22 @@ def read(dist_dir: Path) -> dict[str, Record]:
     return found if isinstance(found, dict) else {}
 
 
-def find(dist_dir: Path, image: str) -> Record:
-    """Return the record of ``image``."""
+def find(dist_dir: Path, image: str, major: int = 0) -> Record:
+    """Return the record of ``image``.
+
+    :param major: the PostgreSQL major that a server's image must have; 0 for any.
+    :raises AzaError: the image was not built, or is of another major.
+    """
     records = read(dist_dir)
     if image in records:
-        return records[image]
+        record = records[image]
+        if major and record.get("major") not in (None, major):
+            raise AzaError(
+                f"image_major: the image '{image}' that was built last is of PostgreSQL {record['major']}, expected "
+                f"{major}: run 'ansible-playbook build.yml -e image_major={major}'",
+                reason="image_missing",
+            )
+        return record
     if records:
         raise AzaError(
             f"the image '{image}' has not been built{did_you_mean(image, records)}; "

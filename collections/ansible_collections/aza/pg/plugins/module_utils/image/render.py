@@ -18,8 +18,9 @@ import jinja2
 from ansible_collections.aza.pg.plugins.module_utils.catalog import Catalog, Selection, solve
 from ansible_collections.aza.pg.plugins.module_utils.catalog.ordering import excludes
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
-from ansible_collections.aza.pg.plugins.module_utils.image.lock import Lock
+from ansible_collections.aza.pg.plugins.module_utils.image.lock import Lock, file_name
 from ansible_collections.aza.pg.plugins.module_utils.image.source import Source
+from ansible_collections.aza.pg.plugins.module_utils.model import paths
 from ansible_collections.aza.pg.plugins.module_utils.tuning.loader import load_rules
 from ansible_collections.aza.pg.plugins.module_utils.tuning.shell import render_shell
 
@@ -83,7 +84,7 @@ def render(image_dir: Path, catalog: Catalog, source: Source, lock: Lock, select
             tree[target] = _file(path)
     for name, text in plan.facts().items():
         tree[f"{FACTS}/{name}"] = File(text.encode())
-    tree[AUTOTUNE] = File(render_shell(load_rules(image_dir / "tuning.yml")).encode())
+    tree[AUTOTUNE] = File(render_shell(load_rules(image_dir / "tuning.yml").of_major(plan.major)).encode())
     tree["Dockerfile"] = File(environment.get_template("Dockerfile.j2").render(variables).encode())
     return dict(sorted(tree.items()))
 
@@ -126,8 +127,8 @@ class _Plan:
     def expected_files(self) -> str:
         lines = [
             f"{self._absolute(path)} {entry}"
-            for entry, paths in sorted(self.selection.files.items())
-            for path in paths
+            for entry, files in sorted(self.selection.files.items())
+            for path in files
         ]
         return "\n".join([f"# {GENERATED}", *lines]) + "\n"
 
@@ -135,8 +136,8 @@ class _Plan:
         if path.startswith("/"):
             return path
         if path.endswith(".so"):
-            return f"/usr/lib/postgresql/{self.major}/lib/{path}"
-        return f"/usr/share/postgresql/{self.major}/{path}"
+            return f"{paths.libraries(self.major)}/{path}"
+        return f"{paths.shared_files(self.major)}/{path}"
 
     def facts(self) -> dict[str, str]:
         """Return the files that the entrypoint reads."""
@@ -210,6 +211,7 @@ class _Plan:
                     "name": name,
                     "tag": f"{self.major}-{flavour}" if main else upstream,
                     "flavour": flavour if main else None,
+                    "major": self.major if main else None,
                     "labels": {f"org.opencontainers.image.{key}": value for key, value in labels.items()},
                 }
             )
@@ -219,8 +221,11 @@ class _Plan:
         return {
             "generated": GENERATED,
             "source": self.source,
+            "lock_file": file_name(self.lock.source, self.lock.major),
             "images": self.images,
             "major": self.major,
+            "programs": paths.programs(self.major),
+            "data_directory": paths.data_directory(self.major),
             "flavour": self.selection.flavour,
             "selection": self.selection,
         }

@@ -75,6 +75,7 @@ def resolve(question: Question, catalog: Catalog, old: Lock | None, say: Callabl
     moment = now()
     new = Lock(
         source=source.name,
+        major=catalog.manifest.major,
         suite=source.repositories[0].suite,
         image=source.base.image,
         digest=base.registry_digest(question.base_image or source.base.image),
@@ -137,7 +138,7 @@ def require_known(lock: Lock, catalog: Catalog, source: Source) -> None:
         lock.closure(architecture, roots(catalog, source))
     if set(source.architectures) - set(lock.architectures):
         raise AzaError(
-            f"image/locks/{source.name}.yml does not cover "
+            f"{lock.file} does not cover "
             f"{', '.join(sorted(set(source.architectures) - set(lock.architectures)))}",
             reason="lock_incomplete",
         )

@@ -126,14 +126,14 @@ def _data_major(wanted: Desired, answer: Mapping[str, Any] | None, docker: Docke
 
 
 def _image_major(wanted: Desired, inspected: Iterable[Mapping[str, Any]]) -> str:
-    """Return the major version that the server's image names in its environment."""
+    """Return the major version of the server's image: from its environment, or from its record before it is loaded."""
     images = [item for item in inspected if "RootFS" in item]
     known = _images(wanted, images).get(SERVER)
     for item in images:
         if item["Id"] == known:
             words = dict(word.split("=", 1) for word in (item.get("Config") or {}).get("Env") or ())
             return str(words.get("PG_MAJOR", ""))
-    return ""
+    return wanted.image.get("major", "")
 
 
 def _reports(wanted: Desired, containers: Mapping[str, ContainerFacts]) -> dict[str, Any]:

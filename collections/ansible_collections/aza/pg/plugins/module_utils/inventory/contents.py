@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.catalog.model import Catalog, Extension
 from ansible_collections.aza.pg.plugins.module_utils.catalog.solver import Selection
@@ -43,6 +44,12 @@ class Contents:
         """The extensions that one needs, by the names that CREATE EXTENSION takes."""
         entries = [self.catalog.extensions[required] for required in self.extensions[name].requires]
         return [entry.created_name for entry in entries if entry.created_name]
+
+
+def chosen_major(values: Mapping[str, Any]) -> int:
+    """Return the PostgreSQL major that the variables choose; 0 for the manifest's default or an invalid value."""
+    text = str(values.get("image_major") or 0)
+    return int(text) if text.isdecimal() else 0
 
 
 def contents_of(catalog: Catalog, selection: Selection, built: Collection[str] = ()) -> Contents:

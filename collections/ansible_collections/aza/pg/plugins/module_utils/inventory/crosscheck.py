@@ -12,7 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
-from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents
+from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents, chosen_major
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import (
     Contradiction,
     Declared,
@@ -48,7 +48,7 @@ def contradictions(
         "role",
         ("postgres_roles",),
         values.get("postgres_roles"),
-        given=frozenset(predefined())
+        given=frozenset(predefined(_major(values)))
         | {administrator}
         | {role["name"] for service in SERVICES if not service.removes_roles for role in service.roles},
     )
@@ -69,7 +69,8 @@ def contradictions(
         try:
             known = contents(values)
         except AzaError as error:
-            variable = "image_extensions" if "image_extensions" in error.msg else "image_flavour"
+            named = [name for name in ("image_major", "image_extensions") if name in error.msg]
+            variable = named[0] if named else "image_flavour"
             yield (variable,), error.msg.replace(f"{variable}: ", "")
             return
         if known is not None:
@@ -78,13 +79,19 @@ def contradictions(
                 yield from _extensions(place, entry, values, known)
 
 
+def _major(values: Mapping[str, Any]) -> int:
+    """Return the major version of the server, as far as the variables tell: 0 if they do not."""
+    return 0 if values.get("postgres_image") else chosen_major(values)
+
+
 def _asks_for_the_image(chosen: Mapping[str, Any], databases: Declared) -> bool:
     """Reading the catalogue takes a moment: only who speaks of what is in the image waits for it."""
     if "postgres_image" in chosen:  # the user's own: only its server knows its contents
         return False
-    return any(
-        chosen.get(name) for name in ("postgres_extra_preload_libraries", "image_extensions", "image_flavour")
-    ) or any(entry.get("extensions") for _, entry in databases.present.values())
+    speaking = ("postgres_extra_preload_libraries", "image_extensions", "image_flavour", "image_major")
+    return any(chosen.get(name) for name in speaking) or any(
+        entry.get("extensions") for _, entry in databases.present.values()
+    )
 
 
 # -- variables that exclude or need each other -------------------------------------------------------------------------

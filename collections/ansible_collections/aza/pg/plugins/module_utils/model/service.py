@@ -51,7 +51,8 @@ class File:
 class ContainerSpec:
     """What the container of a service should be, by the service's name in the Compose project.
 
-    ``image``: reference, digest and archive of its record, and ``pinned``, the name that the host's engine has for it.
+    ``image``: reference, digest, archive and PostgreSQL major of its record (empty if unknown), and ``pinned``, the
+    name that the host's engine has for it.
     ``port``: on the host, from the variable ``port_variable``.
     """
 

@@ -34,8 +34,6 @@ _OBSERVE = """(
 STOCK = tuple(
     ("pg_monitor", role) for role in ("pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables")
 )
-# Of PostgreSQL itself: roles that a role can be a member of before anybody made one.
-PREDEFINED = predefined()
 # Those with which a role can make itself a superuser, or read whatever the server can.
 _POWERFUL = {
     "pg_execute_server_program": "run programs as the server's own user",
@@ -118,7 +116,10 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
 def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
     """A role that is not there; a circle."""
     now = _picture(wanted, found)
-    known = {**now.facts, "roles": {**dict.fromkeys(PREDEFINED), **now.facts["roles"]}}
+    # The roles of PostgreSQL itself can be granted before the server exists.
+    major = found.data_major or found.image_major
+    own = predefined(int(major) if major.isdecimal() else 0)
+    known = {**now.facts, "roles": {**dict.fromkeys(own), **now.facts["roles"]}}
     final = _Links([*now.kept, *_by_pair(now.after)])
     for pair in now.kept:
         message = roles.missing(pair[1], wanted, known)

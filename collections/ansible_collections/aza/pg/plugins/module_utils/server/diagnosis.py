@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.aza.pg.plugins.module_utils.model import paths
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.server import settings as pg
 
 # A start that succeeded: what stands before it is over.
 _READY = "database system is ready to accept connections"
 _AUTOMATIC = "postgresql.auto.conf"
-_HOME = "/var/lib/postgresql"
 _MESSAGE = re.compile(r"(?:LOG|FATAL|PANIC):\s+(.*)")
 _LEVEL = r"(?:FATAL|PANIC):\s+"
 _OWN = r"^aza-pg: (?:warning: )?"
@@ -50,12 +50,12 @@ class Place:
     def of(cls, wanted: Desired, inspected: Mapping[str, Any]) -> Place:
         config = inspected["Config"]
         environment = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
-        data = environment.get("PGDATA", _HOME)
+        data = environment.get("PGDATA", paths.VOLUME)
         return cls(wanted.volume, str(config["Image"]), data, f"{wanted.uid}:{wanted.gid}")
 
     def command(self, *words: str, user: str = "") -> str:
         """How a command is run on the data of the stopped server."""
-        mount = ("--volume", f"{self.volume}:{_HOME}", "--user", user or self.user)
+        mount = ("--volume", f"{self.volume}:{paths.VOLUME}", "--user", user or self.user)
         return shlex.join(("docker", "run", "--rm", *mount, "--entrypoint", words[0], self.image, *words[1:]))
 
 
@@ -315,8 +315,8 @@ _RULES: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
         (r"No space left on device|the file system of \S+ is full", _disk),
         (rf'{_LEVEL}(data directory "[^"]*" has (?:wrong ownership|invalid permissions).*)', _owner),
         (rf"{_OWN}(\S+ belongs to user \d+, but this server runs as user .*)", _owner),
-        (rf"{_OWN}(user \d+ cannot write (?:where the data is|{_HOME}).*)", _owner),
-        (rf'((?:could not open (?:file|directory) ")?{_HOME}/\S+: Permission denied)', _owner),
+        (rf"{_OWN}(user \d+ cannot write (?:where the data is|{paths.VOLUME}).*)", _owner),
+        (rf'((?:could not open (?:file|directory) ")?{paths.VOLUME}/\S+: Permission denied)', _owner),
         (rf"{_OWN}.*holds data of PostgreSQL (\d+)", lambda line: _major(line.text)),
         (rf"{_LEVEL}database files are incompatible with server", _incompatible),
         (rf'{_LEVEL}((?:lock file|bogus data in lock file) "postmaster.pid".*)', _pid),

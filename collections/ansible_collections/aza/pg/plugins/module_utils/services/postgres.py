@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from ansible_collections.aza.pg.plugins.module_utils.host.docker import Docker
+from ansible_collections.aza.pg.plugins.module_utils.model import paths
 from ansible_collections.aza.pg.plugins.module_utils.model.desired import Desired
 from ansible_collections.aza.pg.plugins.module_utils.model.details import ResetDetail, SettingDetail, path_of
 from ansible_collections.aza.pg.plugins.module_utils.model.facts import ServerFacts
@@ -153,7 +154,7 @@ def _compose(declaration: Declaration, spec: ContainerSpec, passwd: str) -> dict
         "secrets": ["postgres_password"],
         "ports": [spec.published(PORT)],
         # Directories, not single files: a file that is replaced atomically would stay the old one in the container.
-        "volumes": ["data:/var/lib/postgresql", "./run:/var/run/postgresql", "./postgres:/etc/aza-pg:ro"],
+        "volumes": [f"data:{paths.VOLUME}", "./run:/var/run/postgresql", "./postgres:/etc/aza-pg:ro"],
     }
     cpus = float(variables["postgres_cpus"])
     if cpus:
@@ -169,7 +170,7 @@ def _passwd(declaration: Declaration) -> str:
     uid, gid = declaration.host.uid, declaration.host.gid
     return (
         "root:x:0:0:root:/root:/usr/sbin/nologin\n"
-        f"postgres:x:{uid}:{gid}:PostgreSQL administrator:/var/lib/postgresql:/bin/bash\n"
+        f"postgres:x:{uid}:{gid}:PostgreSQL administrator:{paths.VOLUME}:/bin/bash\n"
     )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError, did_you_mean
@@ -49,6 +49,8 @@ class Rule:
     constant: str = ""
     choice: str = ""
     column: str = ""
+    # The first PostgreSQL major that has the setting.
+    since: int = 0
 
     @property
     def how(self) -> str:
@@ -90,6 +92,16 @@ class Rules:
     def settings(self) -> tuple[Rule, ...]:
         """The rules whose values are PostgreSQL settings."""
         return tuple(rule for rule in self.rules if not rule.internal)
+
+    def of_major(self, major: int) -> Rules:
+        """Return the rules for a PostgreSQL major: what is no setting of it is worked out, but not written.
+
+        :param major: 0 for the newest.
+        """
+        rules = (
+            replace(rule, internal=True) if major and rule.since > major else rule for rule in self.rules
+        )
+        return replace(self, rules=tuple(rules))
 
     def column_choice(self, column: str) -> Choice:
         """The choice that a column belongs to."""
@@ -183,6 +195,7 @@ class _Builder:
             constant=entry.get("constant", ""),
             choice=choice,
             column=column,
+            since=entry.get("since", 0),
         )
 
     def build(self) -> Rules:

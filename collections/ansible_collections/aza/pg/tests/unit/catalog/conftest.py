@@ -14,7 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 REPOSITORY = Path(__file__).parents[7]
 
 MANIFEST = {
-    "postgresql": {"major": 18},
+    "postgresql": {"majors": [18]},
     "archives": {"debian": "Debian's own archive", "pgdg": "PostgreSQL's archive"},
     "flavours": {
         "minimal": {"summary": "What ships", "include": "bundled"},

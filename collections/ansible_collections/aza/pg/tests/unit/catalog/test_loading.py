@@ -161,7 +161,7 @@ def test_what_is_only_source_needs_no_files_and_no_proof(bench: Workbench) -> No
             "images.postgres.packages: unknown archive 'debain'",
         ),
         ({"images": {}}, "images.postgres: missing"),
-        ({"postgresql": {"major": "18"}}, 'postgresql.major: "18" is not of type integer'),
+        ({"postgresql": {"majors": ["18"]}}, 'postgresql.majors[0]: "18" is not of type integer'),
     ],
 )
 def test_manifest(bench: Workbench, change: dict[str, Any], expected: str) -> None:

@@ -81,6 +81,7 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         apart = any(True for _ in contradictions(entry, entries | {name: entry}))
         entries[name] = replace(entry, requires=()) if apart else entry
     manifest = Manifest(
+        majors=(18,),
         major=18,
         archives={"debian": ""},
         flavours={

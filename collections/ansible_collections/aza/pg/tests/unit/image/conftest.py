@@ -28,6 +28,7 @@ def lock() -> Lock:
     other = replace(architecture, rootfs=None)
     return Lock(
         source="debian",
+        major=18,
         suite="forky",
         image="debian:forky-slim",
         resolved_at="2026-11-22T21:00:00Z",

@@ -245,8 +245,10 @@ def order(source: Source, lock: Lock, tmp_path: Path, monkeypatch: pytest.Monkey
         "Dockerfile": "FROM x\n",
         "common/locked/packages.amd64": "# generated\nlibc6 2.43-1 0 f\n",
         "postgres/locked/packages.amd64": "# generated\nserver 18.6-3 0 f\n",
-        "postgres/image.json": json.dumps({"tag": "18-minimal", "labels": {}, "flavour": "minimal"}),
-        "exporter/image.json": json.dumps({"tag": "0.19", "labels": {}, "flavour": None}),
+        "postgres/image.json": json.dumps(
+            {"tag": "18-minimal", "labels": {}, "flavour": "minimal", "major": 18}
+        ),
+        "exporter/image.json": json.dumps({"tag": "0.19", "labels": {}, "flavour": None, "major": None}),
     }.items():
         path = context / name
         path.parent.mkdir(parents=True, exist_ok=True)

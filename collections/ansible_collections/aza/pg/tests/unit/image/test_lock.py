@@ -39,6 +39,7 @@ def test_closure_is_closed_and_grows_with_its_roots(roots: list[str]) -> None:
     packages = packages_from(RECORDS)
     lock = Lock(
         "s",
+        18,
         "forky",
         "i",
         "2026-01-01T00:00:00Z",
@@ -54,7 +55,7 @@ def test_closure_is_closed_and_grows_with_its_roots(roots: list[str]) -> None:
 
 def test_unknown_root_names_package_and_command(lock: Lock) -> None:
     with pytest.raises(
-        AzaError, match=r"locks/debian.yml does not have the package ext-z .* playbooks/lock.yml"
+        AzaError, match=r"locks/debian-18.yml does not have the package ext-z .* playbooks/lock.yml"
     ) as raised:
         lock.closure("amd64", ["ext-z"])
     assert raised.value.reason == "lock_incomplete"
@@ -87,31 +88,34 @@ def test_file_name_escapes_the_epoch() -> None:
 
 def test_written_lock_reads_back(lock: Lock, tmp_path: Path) -> None:
     (tmp_path / "locks").mkdir()
-    path = locking.path_of(tmp_path, "debian")
+    path = locking.path_of(tmp_path, "debian", 18)
     path.write_text(locking.dump_lock(lock))
-    assert locking.load_lock(tmp_path, "debian") == lock
-    assert locking.dump_lock(locking.load_lock(tmp_path, "debian")) == path.read_text()
+    assert locking.load_lock(tmp_path, "debian", 18) == lock
+    assert locking.dump_lock(locking.load_lock(tmp_path, "debian", 18)) == path.read_text()
     assert lock.epoch == 1795381200
 
 
 def test_versions_that_look_like_numbers_stay_text(lock: Lock, tmp_path: Path) -> None:
     (tmp_path / "locks").mkdir()
     odd = with_packages(lock, {"tiny": "18.6", "big": "1e5", "libpq5": "0x10"})
-    locking.path_of(tmp_path, "debian").write_text(locking.dump_lock(odd))
-    assert locking.load_lock(tmp_path, "debian") == odd
+    locking.path_of(tmp_path, "debian", 18).write_text(locking.dump_lock(odd))
+    assert locking.load_lock(tmp_path, "debian", 18) == odd
 
 
 @pytest.mark.parametrize("text", ["", "source: debian\n", "[1, 2]\n", "a: [\n"])
 def test_damaged_lock_says_how_to_mend_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "locks").mkdir()
-    locking.path_of(tmp_path, "debian").write_text(text)
-    with pytest.raises(AzaError, match=r"debian.yml is damaged .* playbooks/lock.yml"):
-        locking.load_lock(tmp_path, "debian")
+    locking.path_of(tmp_path, "debian", 18).write_text(text)
+    with pytest.raises(AzaError, match=r"debian-18.yml is damaged .* playbooks/lock.yml"):
+        locking.load_lock(tmp_path, "debian", 18)
 
 
 def test_missing_lock_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(AzaError, match=r"does not exist: make it with 'ansible-playbook playbooks/lock.yml'"):
-        locking.load_lock(tmp_path, "debian")
+    with pytest.raises(
+        AzaError,
+        match=r"does not exist: make it with 'ansible-playbook playbooks/lock.yml -e image_major=18'",
+    ):
+        locking.load_lock(tmp_path, "debian", 18)
 
 
 def test_difference_reads_well(lock: Lock) -> None:

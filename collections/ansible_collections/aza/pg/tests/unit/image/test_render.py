@@ -23,7 +23,7 @@ IMAGE = ROOT / "image"
 
 @pytest.fixture(scope="module")
 def own() -> tuple[Catalog, Source, Lock]:
-    return load_catalog(IMAGE), load_source(IMAGE, "debian"), load_lock(IMAGE, "debian")
+    return load_catalog(IMAGE), load_source(IMAGE, "debian"), load_lock(IMAGE, "debian", 18)
 
 
 def tree_of(own: tuple[Catalog, Source, Lock], flavour: str, extensions: list[str] | None = None) -> Tree:

@@ -204,6 +204,34 @@ def test_observing_never_fails_where_there_is_nothing(wanted: Desired) -> None:
     assert (found.files, found.container, found.server, found.volume) == ({}, None, None, False)
 
 
+class OneImage(FakeDocker):
+    """An engine that has the server's image, of the major ``major``."""
+
+    def __init__(self, pinned: str, major: str) -> None:
+        super().__init__()
+        self.image = {
+            "Id": "sha256:1",
+            "RepoDigests": [pinned],
+            "RootFS": {},
+            "Config": {
+                "Env": ["LANG=en_US.utf8", f"PG_MAJOR={major}", f"PGDATA=/var/lib/postgresql/{major}/docker"]
+            },
+        }
+
+    def inspect(self, *names: str) -> list[dict[str, Any]]:
+        return [self.image]
+
+
+def test_the_major_of_the_image_is_known_before_it_is_loaded(wanted: Desired) -> None:
+    server = replace(wanted.server, image={**wanted.image, "major": "17"})
+    recorded = replace(wanted, services=(server, *wanted.services[1:]))
+    assert observe(recorded, FakeDocker()).image_major == "17"
+    # The image itself counts, and a reference to a registry has no record.
+    assert observe(recorded, OneImage(wanted.image["pinned"], "16")).image_major == "16"
+    assert observe(wanted, OneImage(wanted.image["pinned"], "17")).image_major == "17"
+    assert observe(wanted, FakeDocker()).image_major == ""
+
+
 def test_a_foreign_file_among_the_settings_is_seen(wanted: Desired) -> None:
     docker = FakeDocker()
     apply(planning.plan(wanted, observe(wanted, docker)), context(wanted, docker))

@@ -16,6 +16,7 @@ from ansible_collections.aza.pg.plugins.module_utils.model.observed import Obser
 from ansible_collections.aza.pg.plugins.module_utils.objects import memberships, roles
 from ansible_collections.aza.pg.plugins.module_utils.planning.change import Change
 from ansible_collections.aza.pg.plugins.module_utils.planning.order import ordered
+from ansible_collections.aza.pg.plugins.module_utils.server.predefined import predefined
 from ansible_collections.aza.pg.plugins.module_utils.services.pgbouncer.roles import AUTH
 from ansible_collections.aza.pg.plugins.module_utils.services.postgres_exporter import MONITOR
 from ansible_collections.aza.pg.tests.unit import declarations
@@ -79,7 +80,7 @@ def simulate(wanted: Desired, changes: Iterable[Change], found: dict[str, Any]) 
             assert (change.name in now["roles"]) is (change.action != "create")
         if change.kind == "membership" and change.action != "drop":
             detail = change.detail_as(memberships.MembershipDetail)
-            assert {detail.member, detail.role} <= set(now["roles"]) | set(memberships.PREDEFINED)
+            assert {detail.member, detail.role} <= set(now["roles"]) | set(predefined())
         now = (roles.KIND if change.kind == "role" else memberships.KIND).simulate(wanted, now, change)
         members = {grant["member"] for grant in now["memberships"]}
         assert not any(_is_member(now["memberships"], name, name) for name in members), "a circle"
@@ -345,9 +346,21 @@ def reported(found: dict[str, Any], *declared: Any) -> dict[str, tuple[str, str]
 POWER = {"boss": {**PLAIN, "superuser": True}, "postgres": {**PLAIN, "superuser": True}}
 
 
+@pytest.mark.parametrize(
+    ("data", "image", "known"), [("", "17", False), ("", "18", True), ("17", "18", False), ("", "", True)]
+)
+def test_the_predefined_roles_are_those_of_the_major(data: str, image: str, known: bool) -> None:
+    wanted = describe({"name": "a", "member_of": ["pg_signal_autovacuum_worker"]})
+    found = list(
+        memberships.KIND.problems(wanted, Observed(server=server(), data_major=data, image_major=image))
+    )
+    assert (not found) is known
+    assert known or "there is no role pg_signal_autovacuum_worker" in found[0]
+
+
 def test_what_predefined_roles_are_made_members_of_is_reported_and_initdbs_own_is_not() -> None:
     stock = server()["memberships"]
-    known = {**dict.fromkeys(("team", "watch", *memberships.PREDEFINED), PLAIN), **POWER}
+    known = {**dict.fromkeys(("team", "watch", *predefined()), PLAIN), **POWER}
     assert reported(server(roles=known)) == {}
     escalated = [*stock, grant("pg_read_all_stats", "postgres"), grant("watch", "pg_monitor")]
     message = reported(server(roles=known, memberships=escalated))

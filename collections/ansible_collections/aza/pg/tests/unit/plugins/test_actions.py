@@ -97,6 +97,14 @@ def test_images_are_pinned_by_digest() -> None:
         instance_images.record("postgres_exporter_image", "postgres:18")
 
 
+def test_the_record_of_a_build_tells_the_major() -> None:
+    built = {"reference": "x:17", "digest": DIGEST, "archive": "", "major": 17}
+    assert instance_images.record("postgres_image", built)["major"] == "17"
+    # Records of other images and of earlier builds have none; a registry's image is only known once it is there.
+    for given in ({**built, "major": None}, {**built, "major": ""}, f"x:17@{DIGEST}"):
+        assert instance_images.record("postgres_image", given)["major"] == ""
+
+
 def archive(path: Path) -> Path:
     documents = {
         "index.json": {

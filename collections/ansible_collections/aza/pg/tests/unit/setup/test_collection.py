@@ -60,7 +60,7 @@ def test_it_has_everything_that_git_tracks_except_tests(members: set[str]) -> No
         "playbooks/deploy.yml",
         "playbooks/files/alerts.yml",
         "image/manifest.yml",
-        "image/locks/debian.yml",
+        "image/locks/debian-18.yml",
         "image/build/Dockerfile",
     ):
         assert name in members

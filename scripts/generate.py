@@ -36,7 +36,7 @@ from objects import tables  # noqa: E402
 
 IMAGE = ROOT / "image"
 CONTEXT = IMAGE / "build"
-# The committed context is the one that everybody's first build makes.
+# The committed context is the one that every user's first build makes.
 SOURCE, FLAVOUR = "debian", "standard"
 
 ROLE = "instance"

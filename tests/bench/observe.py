@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""How long it takes to look at a large server, to plan, and to deploy when nothing has changed.
+"""How long it takes to inspect a large server, to plan, and to deploy when nothing has changed.
 
 Not a test: it takes minutes and its numbers depend on the machine. It makes a server with many databases, roles and
 extensions by one deploy, and prints a table of the medians.

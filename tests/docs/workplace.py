@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where runbooks are executed: a copy of the working tree, with a cluster, ports, image names and hosts of its own.
 
-Nothing here meets what somebody runs on this machine. These few names are put in the place of those that a reader
+Nothing here meets what a user runs on this machine. These few names are put in the place of those that a reader
 sees (``translate``); all else is literal.
 """
 

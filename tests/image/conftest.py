@@ -358,5 +358,5 @@ def run_container(
 def shared_container(
     request: pytest.FixtureRequest, engine: docker.DockerClient, image: str
 ) -> Iterator[Launcher]:
-    """Start containers that all tests of a module look at, and none changes."""
+    """Start containers that all tests of a module inspect, and none changes."""
     yield from _launcher(request, engine, image)

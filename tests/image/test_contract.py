@@ -13,7 +13,7 @@ TMPFS = {"/tmp": "", "/run/aza-pg": "mode=1777", "/var/run/postgresql": "mode=37
 
 @pytest.fixture(scope="module")
 def plain(shared_container: Any) -> Any:
-    """A server that was started as simply as can be, that nobody changes."""
+    """A server that was started as simply as can be, that no one changes."""
     return shared_container(
         password="correct horse",
         env={"POSTGRES_USER": "owner", "POSTGRES_DB": "my app", "POSTGRES_REPLICATION_PASSWORD": "battery"},
@@ -149,7 +149,7 @@ def test_initdb_arguments_win(run_container: Any) -> None:
 
 
 def test_locale_of_the_official_image_is_there(run_container: Any) -> None:
-    """A volume that the official image made has en_US.utf8; without that locale nobody could connect to it."""
+    """A volume that the official image made has en_US.utf8; without that locale no one could connect to it."""
     box = run_container(env={"POSTGRES_INITDB_ARGS": "--locale=en_US.utf8 --no-sync"})
     assert box.show("lc_messages") == "en_US.utf8"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a server with data does not start: said in one line with the remedy, or mended where nothing can be lost."""
+"""Why a server with data does not start: said in one line with the remedy, or fixed where nothing can be lost."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def healthy(box: Any) -> bool:
 
 
 def test_healthy_without_its_usual_database_role_and_extensions(run_container: Any) -> None:
-    """Somebody who renames, drops and restricts has changed the server, not killed it."""
+    """A user who renames, drops and restricts has changed the server, not killed it."""
     box = run_container(env={"POSTGRES_DB": "store"})
     assert healthy(box)
     box.sql("DROP EXTENSION IF EXISTS pg_stat_statements", "store")

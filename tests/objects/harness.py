@@ -265,7 +265,7 @@ class Server:
         return rounds, _lines(done["plan"]["held"])
 
     def findings(self, wanted: Desired) -> list[str]:
-        """What a check says about the server's objects besides changes."""
+        """What a check says about the server's objects in addition to changes."""
         found = observing.observe(wanted, self.docker, self.secrets)
         message = [
             f"{item.severity} {item.what}: {item.message}"
@@ -280,7 +280,7 @@ class Server:
     # -- what a test does ----------------------------------------------------------------------------
 
     def type(self, commands: str) -> str:
-        """What somebody types as root, and what is printed."""
+        """What a user types as root, and what is printed."""
 
         def once() -> subprocess.CompletedProcess[str]:
             return subprocess.run(
@@ -296,7 +296,7 @@ class Server:
         return done.stdout.strip()
 
     def connect(self, database: str = "postgres", user: str = "postgres") -> Any:
-        """As somebody does who knows nothing of the toolkit: by the socket, with the settings of the database."""
+        """As a user does who knows nothing of the toolkit: by the socket, with the settings of the database."""
         return psycopg.connect(
             host=self.baseline.socket_dir,
             user=user,

@@ -26,12 +26,12 @@ class Case:
     without one here gets one made. ``parameters`` are further variables of the stack, or fields of ``Parameters``.
 
     ``deployed`` is what was deployed at first, as ``parameters``, and ``days_ago`` how long ago that was;
-    ``commands`` is what somebody typed since then, as root, in the folder of the inventory. The instance is called
+    ``commands`` is what a user typed since then, as root, in the folder of the inventory. The instance is called
     shop-single there and in every line, and lies in /opt/aza-pg; its free ports are 9188 and 9189.
 
     ``plan`` and ``held`` are the plan's lines in their order, without the place of the declaration, or ``refused`` is
-    part of the sentence that there is instead. ``findings``: what a check says then, besides changes. ``after``: {sql,
-    database, expect}, the answer as psql -At prints it; or {command, expect}.
+    part of the error message. ``findings``: of a check then, in addition to changes. ``after``: {sql, database, expect},
+    the answer as psql -At prints it; or {command, expect}.
     """
 
     title: str

@@ -22,7 +22,7 @@ def test_who_holds_the_server_is_named_and_nothing_is_done(pg: Server) -> None:
         pg.run(wanted)
     assert caught.value.reason == "locked"
     assert pg.ask("select count(*) from pg_roles where rolname = 'shop'") == "0"
-    # Looking needs no lock, and whoever is killed holds nothing any more.
+    # Looking needs no lock, and any user that is killed holds nothing any more.
     assert pg.run(wanted, check=True)["lines"]
     pg.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%anna@desk'"
@@ -72,7 +72,7 @@ def test_what_a_second_look_finds_to_do_is_left_to_the_next_call(
     pg: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = pg.describe(DECLARED)
-    # Somebody is faster than the look that follows the change.
+    # A user is faster than the look that follows the change.
     monkeypatch.setattr(ready, "wait", lambda *_: _dropped(pg))
     settled = pg.run(wanted, settle=30)["settled"]
     assert settled["ready"] and not settled["after"]

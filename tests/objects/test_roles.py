@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a table cannot say about roles: sessions, other programs' passwords, a run that was cut off."""
+"""What a table cannot say about roles: sessions, other programs' passwords, a run that was interrupted."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_failure_names_the_change_and_what_was_done(pg: Server) -> None:
     declared = [{"name": "a", "login": False}, {"name": "b", "login": False}]
     wanted = pg.describe({"roles": declared})
     changes = plan(pg, wanted).changes
-    # Somebody else makes the second role after the plan was made.
+    # A user else makes the second role after the plan was made.
     pg.ask("create role b")
     with pytest.raises(AzaError) as caught:
         applying.apply(Plan(changes), Context(wanted, pg.docker, pg.secrets))

@@ -208,7 +208,7 @@ def test_a_full_server_is_looked_at_and_changed_with_the_connections_that_are_re
                         dbname="postgres",
                     )
                 )
-        # Somebody else administers it as well.
+        # A user else administers it as well.
         with pg.connect():
             wanted = pg.describe(declared, settings={"max_connections": "12"})
             pg.converge(wanted)
@@ -277,7 +277,7 @@ def test_a_password_is_in_no_log_and_no_statistics(pg: Server) -> None:
 
 
 def test_what_lies_under_the_toolkits_name_is_not_trusted(pg: Server) -> None:
-    """A table of the right name with a trigger, or a view, of somebody who may create schemas."""
+    """A table of the right name with a trigger, or a view, of a user who may create schemas."""
     assert member.observe(pg.baseline.socket_dir, "postgres", "first")[0]["sentinel"]["written"]
     for damage in (
         "create trigger t before insert on aza_pg.sentinel execute function public.f()",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each case of each table: the plan is what the table says, it is carried out, and then there is nothing to do."""
+"""Each case of each table: the plan is what the table says, it is applied, and then there is nothing to do."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything by which the owner of a database could make somebody else's session run the owner's code."""
+"""Everything by which the owner of a database could make another user's session run the owner's code."""
 
 from __future__ import annotations
 

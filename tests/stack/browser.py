@@ -78,7 +78,7 @@ def screenshot(page: Path, picture: Path, *options: str, width: int = 1200, heig
 
 
 def requests(page: Path) -> set[str]:
-    """Every address that was asked for while the page was shown, besides the page itself and what is in it."""
+    """Every address that was asked for while the page was shown, in addition to the page itself and what is in it."""
     log = page.with_suffix(".net.json")
     look(page, f"--log-net-log={log}", "--dump-dom")
     return {

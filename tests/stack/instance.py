@@ -74,7 +74,7 @@ class Instance:
             "postgres_pgbouncer_exporter_port": free_port(),
             "postgres_base_dir": f"/tmp/{self.cluster}",
             "postgres_stop_grace_period": "20s",
-            # What a crash of this machine would lose may be lost; Molecule's instances are made as everybody's are.
+            # What a crash of this machine would lose may be lost; Molecule's instances are made as every user's are.
             "postgres_initdb_args": "--no-sync",
             **variables,
         }

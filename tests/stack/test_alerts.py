@@ -27,7 +27,7 @@ LONG = 200
 class Case:
     """``sick`` and ``well``: series without the target's labels, with their values, as promtool writes them.
 
-    The alert fires of what is sick, with ``labels`` besides those of the instance, and not before its ``for`` is over.
+    The alert fires for what is broken, with ``labels`` in addition to those of the instance, not before its ``for``.
     """
 
     alert: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people do behind the inventory's back: each is red, and said in words. One instance, hurt once, looked at."""
+"""What people do behind the inventory's back: each is red, and said as text. One instance, hurt once, inspected."""
 
 from __future__ import annotations
 

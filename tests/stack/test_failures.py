@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong is said in words, before anything changes where that is possible."""
+"""What goes wrong is said as text, before anything changes where that is possible."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def test_the_exporter_of_pgbouncer_has_no_secret_and_may_only_look(watched: Watc
     console = f"host=/var/run/pgbouncer dbname=pgbouncer {name}"
     assert watched.psql("-d", console, "-c", "show version", user=POOLER).stdout.startswith("PgBouncer")
     assert "admin access needed" in watched.psql("-d", console, "-c", "shutdown", user=POOLER).stderr
-    # Nobody else reaches the socket, and by no password is somebody this user.
+    # No one else reaches the socket, and by no password is a user this user.
     assert "Permission denied" in watched.psql("-d", console, "-c", "show version").stderr
     for database in ("pgbouncer", "postgres"):
         through = f"host=pgbouncer dbname={database} password='md5{'0' * 32}' {name}"

@@ -25,7 +25,7 @@ def shop(instance: Instance) -> Instance:
 
 
 def clone(shop: Instance, name: str) -> Path:
-    """The inventory of somebody else's checkout."""
+    """The inventory of another user's checkout."""
     target: Path = shop.inventory.parent / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(shop.inventory, target, ignore=shutil.ignore_patterns("secrets"))

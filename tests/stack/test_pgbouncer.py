@@ -246,7 +246,9 @@ def test_a_check_comes_in_as_a_client_does(pooled: Instance) -> None:
     run = pooled.play("check")
     assert run.code == 0, run.output
     message = " ".join(run.output.split())
-    assert re.search(r"green pool aza_monitor reaches postgres[^;]* with its own role under TLS", message), run.output
+    assert re.search(r"green pool aza_monitor reaches postgres[^;]* with its own role under TLS", message), (
+        run.output
+    )
     assert "a wrong password is rejected" in message, run.output
 
 
@@ -276,7 +278,7 @@ def test_a_value_that_pgbouncer_refuses(pooled: Instance) -> None:
 
 
 def test_what_is_not_active_is_found(pooled: Instance) -> None:
-    """Somebody said SET at the console; a run was cut off when the files were there and not read."""
+    """A user said SET at the console; a run was interrupted when the files were there and not read."""
     _console(pooled, "set max_client_conn = 55")
     _console(pooled, "set auth_type = trust")
     _console(pooled, "set conffile = '/tmp/mine.ini'")

@@ -44,8 +44,7 @@ def test_the_same_lines_everywhere(fresh: Instance, tmp_path: Path) -> None:
         assert last in run.output
         assert run.plan[: len(planned.plan)] == planned.plan
     assert (
-        "setting track_activity_query_size  1kB → 4kB  (pending: postgres_allow_restart: true)"
-        in real.output
+        "setting track_activity_query_size  1kB → 4kB  (pending: postgres_allow_restart: true)" in real.output
     )
     assert fresh.sql("show autovacuum_naptime") == "30s"
     assert fresh.sql("show track_activity_query_size") == "1kB"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A primary and a replica of the image, well and then harmed in the ways that happen; each is said in words."""
+"""A primary and a replica of the image, well and then harmed in the ways that happen; each is said as text."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passwords of roles: made, kept, rotated, cut off, unused."""
+"""Passwords of roles: made, kept, rotated, interrupted, unused."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Deploy = Callable[..., Run]
 def assert_check_mode_is_exact(
     deploy: Deploy, instances: Mapping[str, Instance], secrets: Path | None = None
 ) -> tuple[Run, Run]:
-    """``--check --diff`` foretells each change of the run that follows, and makes none itself.
+    """``--check --diff`` predicts each change of the run that follows, and makes none itself.
 
     ``deploy`` takes arguments of ansible-playbook. Returns both runs, for assertions about their content.
     """

@@ -41,14 +41,15 @@ def ask(client: Connection, question: str, *values: Any) -> Any:
     return row[0] if row else None
 
 
-# To come anew costs many times the processor time of a write, so it is done less often (below as well).
+# To come again costs many times the processor time of a write, so it is done less often (below as well).
 _PAUSE_SECONDS = {"established": 0.05, "new": 0.2}
 
 
 @dataclass
 class Load:
-    """Writing transactions, one after the other, until it is left: of clients that stay, and of ones that come anew for
-    each. ``with Load(...) as load``: afterwards ``failures`` is what went wrong, and ``committed`` counts."""
+    """Writing transactions in a loop: of clients that stay connected, and of clients that reconnect for each.
+
+    ``with Load(...) as load``: afterwards ``failures`` is what went wrong, and ``committed`` counts."""
 
     secrets: Path
     at: Instance
@@ -115,7 +116,7 @@ kill $(jobs -p); wait
 @dataclass
 class Pgbench:
     """Two of them until it is left, in the server's container of another member: one whose clients stay, and one (-C)
-    whose clients come anew for each transaction. Afterwards ``output`` is what they said."""
+    whose clients come again for each transaction. Afterwards ``output`` is what they said."""
 
     secrets: Path
     origin: Instance

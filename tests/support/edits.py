@@ -49,7 +49,7 @@ class Edit:
     """``touches``: what two edits of one round must not both do. ``sql``: database and statement, in order.
     ``file``: what is done to which file, and how. ``engine``: what the engine is told. ``state`` and ``words``: a
     finding of this severity that has all of these words must be there. ``absent``: what a repair has to declare, since
-    nothing undeclared is removed on its own. ``undo``: what somebody has to type, where nothing can be declared.
+    nothing undeclared is removed on its own. ``undo``: what a user has to type, where nothing can be declared.
     """
 
     touches: str
@@ -243,7 +243,7 @@ def _container(draw: Draw) -> Edit:
     return Edit(touches, "red", (f"recreate container {{{which}}}", words), engine=f"{command} {{{which}}}")
 
 
-# -- what nobody can declare -----------------------------------------------------------------------
+# -- what no one can declare -----------------------------------------------------------------------
 
 
 def _predefined(draw: Draw) -> Edit:
@@ -393,7 +393,7 @@ def _configuration(draw: Draw) -> Edit:
     )
 
 
-# Of what nobody can declare, a deploy repairs nothing.
+# Of what no one can declare, a deploy repairs nothing.
 UNMANAGED: tuple[Callable[[Draw], Edit], ...] = (
     _predefined,
     _session_settings,
@@ -451,7 +451,7 @@ def rounds(
 
 
 def repair(declared: dict[str, Any], edits: list[Edit]) -> dict[str, Any]:
-    """The declaration that also takes away what nobody declared."""
+    """The declaration that also takes away what no one declared."""
     gone = [edit.absent for edit in edits if edit.absent]
 
     def absent(key: str) -> list[dict[str, str]]:

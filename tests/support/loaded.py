@@ -18,7 +18,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Longer than any playbook takes, and short enough to fail before whoever runs the tests gives up.
+# Longer than any playbook takes, and short enough to fail before any user that runs the tests gives up.
 TIMEOUT_SECONDS = 300
 
 _CONTEXT = multiprocessing.get_context("forkserver")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The longest test goes first in every way: what runs beside Molecule has a lower priority.
 
-Otherwise Molecule is not done when all others are, and for minutes half of the processors' time is nobody's.
+Otherwise Molecule is not done when all others are, and for minutes half of the processors' time is no one's.
 """
 
 from __future__ import annotations

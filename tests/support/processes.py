@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What everybody on this machine could read of its processes, while a test goes on."""
+"""What every user on this machine could read of its processes, while a test goes on."""
 
 from __future__ import annotations
 

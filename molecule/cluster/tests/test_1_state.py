@@ -163,7 +163,7 @@ def test_two_clusters_on_one_host_do_not_collide(shop: Members, blog: Instance) 
     assert networks == [{"aza-pg-shop"}, {"aza-pg-blog"}]
     identifiers = {found.sql("select system_identifier from pg_control_system()") for found in (beside, blog)}
     assert len(identifiers) == 2
-    # Each pool leads to its own server, and knows nobody of the other.
+    # Each pool leads to its own server, and knows no one of the other.
     with pool(blog, "author", "press") as client:
         assert ask(client, "select current_database()::text") == "press"
     with pytest.raises(psycopg.OperationalError, match="no such user"):

@@ -46,7 +46,7 @@ def _kinds(plan: list[dict[str, Any]]) -> set[tuple[str, str]]:
 def test_objects_a_rule_and_settings(
     shop: Members, blog: Instance, deploy: Deploy, declared: dict[str, Any]
 ) -> None:
-    """Nobody is disconnected: what needs a restart waits, and the run says so. The other cluster is not touched."""
+    """No one is disconnected: what needs a restart waits, and the run says so. The other cluster is not touched."""
     identity, beside = {name: found.identity() for name, found in shop.items()}, blog.facts()
     declared.update(_changes(shop))
     foretold, made = assert_check_mode_is_exact(deploy, shop, SECRETS)
@@ -116,7 +116,7 @@ def test_fewer_connections_the_primary_first(shop: Members, deploy: Deploy, decl
 def test_a_cascade_a_delay_and_a_quorum_by_one_variable_each(
     shop: Members, playbook: Deploy, deploy: Deploy, declared: dict[str, Any]
 ) -> None:
-    """Nobody is disconnected on the way there and back."""
+    """No one is disconnected on the way there and back."""
     primary, middle, last = (shop[name] for name in (PRIMARY, MIDDLE, LAST))
     identity = {name: found.identity() for name, found in shop.items()}
     foretold, _ = assert_check_mode_is_exact(functools.partial(deploy, extra=ARRANGEMENT), shop, SECRETS)
@@ -136,7 +136,7 @@ def test_a_cascade_a_delay_and_a_quorum_by_one_variable_each(
     assert " 0 red" in check.output, check.output
     deploy()
     until_streaming(primary, {name: found for name, found in shop.items() if name != PRIMARY})
-    # A slot keeps data for somebody: nobody drops one unasked.
+    # A slot keeps data for a user: no one drops one unasked.
     slots = "select string_agg(slot_name, ' ') from pg_replication_slots"
     assert middle.sql(slots) == slot(LAST)
     deploy(extra={"postgres_allow_loss": [f"slot {slot(LAST)}"]})

@@ -108,7 +108,7 @@ def test_a_check_says_what_is_broken_and_a_deploy_brings_it_back(
     """With it comes what the restart of the host took: the link in /run."""
     primary, near, far, name = shop[PRIMARY], shop[NEAR], shop[FAR], slot(NEAR)
     near.run(f"docker stop {near.container}")
-    # Its pooler looks for the server's name while nobody has it.
+    # Its pooler looks for the server's name while no one has it.
     near.run(f"docker restart {near.pgbouncer}")
     until(lambda: name not in streaming(primary), "the primary knows that it is away")
     slots = f"from pg_replication_slots where slot_name = '{name}'"

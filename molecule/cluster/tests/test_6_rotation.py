@@ -70,7 +70,7 @@ def test_a_new_password_of_the_replication_role(
     shop: Members, playbook: Callable[..., Run], load: Load, declared: dict[str, Any]
 ) -> None:
     _rotate(playbook, shop, "replicator", declared)
-    # Each replica has to log in anew, with what it was given.
+    # Each replica has to log in again, with what it was given.
     shop[PRIMARY].sql("select pg_terminate_backend(pid) from pg_stat_replication")
     until_streaming(shop[PRIMARY], _replicas(shop))
 
@@ -79,7 +79,7 @@ def test_a_new_password_of_the_role_that_pgbouncer_looks_up_passwords_with(
     shop: Members, playbook: Callable[..., Run], load: Load, declared: dict[str, Any]
 ) -> None:
     _rotate(playbook, shop, "aza_pgbouncer", declared)
-    # On a replica it has to log in anew, for a role that it has not seen yet, once the connection is really gone.
+    # On a replica it has to log in again, for a role that it has not seen yet, once the connection is really gone.
     for found in _replicas(shop).values():
         found.sql(
             "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = 'aza_pgbouncer'"

@@ -78,7 +78,7 @@ def test_the_old_primary_is_left_alone_while_the_new_one_cannot_be_asked(
     """As an operator finds it who does not know of the failover."""
     before = shop[OLD].facts()
     run = playbook(name, *words, extra=declared | AWAY | more, limit=[OLD], expect_failure=True)
-    # The look at the one that is away failed before, and is ignored.
+    # The inspect the one that is away failed before, and is ignored.
     refused = [task.result for task in run.of(OLD) if task.result.get("reason") == "cluster"]
     assert len(refused) == 1, run.output
     assert f"{NEW} (it cannot be reached)" in refused[0]["msg"], refused[0]["msg"]

@@ -187,7 +187,7 @@ def run(playbook: Callable[..., Run]) -> Run:
 
 
 def test_settings_are_the_predicted_ones(instance: Instance, run: Run) -> None:
-    """What aza.pg.instance foretells for this limit is what the server has."""
+    """What aza.pg.instance predicts for this limit is what the server has."""
     tuning = next(task.result["tuning"] for task in run.of(instance.name) if task.result.get("tuning"))
     names = [value["name"] for value in tuning["values"]]
     assert "shared_buffers" in names and "work_mem" in names

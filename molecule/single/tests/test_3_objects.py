@@ -155,7 +155,7 @@ def test_declaration_is_changed_as_predicted(
 
 
 def test_back_to_what_the_inventory_says(instances: Instances, shop: Instance, playbook: Playbook) -> None:
-    """What the change above made besides stays, as a finding; with data in it nothing is removed unasked."""
+    """What the change above made in addition to stays, as a finding; with data in it nothing is removed unasked."""
     shop.sql("create table kept_rows as select 1", database="archive")
     playbook("deploy-single.yml")
     assert_second_run_changes_nothing(lambda: playbook("deploy-single.yml"), instances, most_tasks=8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What breaks or is changed by hand: check mode foretells the repair, a deploy repairs it, nothing else is touched."""
+"""What breaks or is changed by hand: check mode predicts the repair, a deploy repairs it, nothing else is touched."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _named(instance: Instance, text: str) -> str:
 
 
 def command(instance: Instance, edit: Edit) -> str:
-    """The edit as somebody types it on the host."""
+    """The edit as a user types it on the host."""
     lines = [psql(instance, edit.sql)]
     if edit.engine:
         lines.append(f"docker {_named(instance, edit.engine)}")

@@ -137,7 +137,7 @@ def instances(
 
 
 def _unseen(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Why a look at the host failed, where it did."""
+    """Why gathering the facts of the host failed, where it did."""
     message = (known.get("instance_host") or {}).get("msg")
     return {"error": f"it could not be checked: {message}"} if message else {}
 

@@ -130,7 +130,7 @@ _DIGEST = "the digest of the base image is not known yet"
 
 
 def _existing(image_dir: Path, source: str, major: int) -> lock.Lock | None:
-    """Return the lock that is there; a missing or damaged one is what this action mends."""
+    """Return the lock that is there; a missing or damaged one is what this action fixes."""
     try:
         return lock.load_lock(image_dir, source, major)
     except AzaError:

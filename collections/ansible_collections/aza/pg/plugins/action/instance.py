@@ -196,7 +196,7 @@ class ActionModule(InstanceAction):
         return self.on_target("instance_apply", **handed)
 
     def _tell(self, answer: dict[str, Any]) -> None:
-        """Show the plan as it is carried out; with --diff Ansible prints the same lines itself."""
+        """Show the plan as it is applied; with --diff Ansible prints the same lines itself."""
         if answer["lines"] and not ("diff" in answer and self._task.diff):
             for line in answer["lines"]:
                 self.say(line)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception that the toolkit raises for what a user can mend, and the words it helps with."""
+"""The one exception that the toolkit raises for what a user can fix, and the words it helps with."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def file_diffs(plan: Plan, wanted: Desired, found: Observed) -> list[dict[str, s
         if isinstance(change.detail, SettingDetail)
     }
     if changed:
-        # Only those that are carried out: what waits for a permission is not written.
+        # Only those that are applied: what waits for a permission is not written.
         values = pg.parse(str(found.files[pg.PATH].get("text", "")))
         kept = {name: value for name, value in sorted({**values, **changed}.items()) if value is not None}
         texts[pg.PATH] = pg.render(kept)
@@ -324,7 +324,7 @@ def run_apply(module: AnsibleModule, wanted: Desired, docker: Docker) -> dict[st
         result["diff"] = [{"prepared": "\n".join(plan.lines()) + "\n"}, *file_diffs(plan, wanted, found)]
     if plan and not only_plan:
         with lock.held(wanted, given["who"]):
-            # Somebody else may have worked here before the lock was ours.
+            # A user else may have worked here before the lock was ours.
             found = gather_again(given, wanted, docker)
             plan = make_plan(given, wanted, found)
             refuse_primary(given["no_primary"], wanted, found, plan, docker)

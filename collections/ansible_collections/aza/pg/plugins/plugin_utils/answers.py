@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host that did not run a module says instead, in words. Pure."""
+"""What a host that did not run a module says instead, as text. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def silent(answer: Mapping[str, Any]) -> bool:
 def complaint(answer: Mapping[str, Any]) -> str:
     """Return why a module gave no result.
 
-    Of an answer that is none of a module, Ansible says only that it is no JSON; what the host printed tells more.
+    Of an answer that is none of a module, Ansible says only that it is not a JSON; what the host printed tells more.
     """
     if "module_stdout" not in answer:
         return str(answer.get("msg") or "the host did not answer")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The members of a cluster: the hosts of the inventory that are declared so, and what a look at each has shown."""
+"""The members of a cluster: the hosts of the inventory that are declared so, and their facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.aza.pg.plugins.module_utils.replication.topology import
     slot_name,
 )
 
-# Registered by the role's tasks: what a look at the host said, once more after it was changed, and what was said at
+# Registered by the role's tasks: the facts of the host, again after it was changed, and those at
 # members that this run leaves out; and what a deploy of the host ended with.
 _LOOK, _LOOK_AGAIN, _LOOKS_ELSEWHERE = "instance_host", "instance_seen_again", "instance_elsewhere"
 _RESULT = "instance_result"
@@ -45,7 +45,7 @@ def members(
             REPLICA,
         ):
             continue
-        # What could not be looked at again is unknown, whatever it was before.
+        # What could not be inspected again is unknown, whatever it was before.
         facts, error = _facts(
             values.get(_LOOK_AGAIN)
             or (look if host == me else elsewhere.get(host) or values.get(_LOOK) or {})
@@ -136,7 +136,7 @@ def address(host: str, values: Mapping[str, Any]) -> str:
 
 
 def environments(task_vars: Mapping[str, Any], cluster: str, me: str) -> dict[str, Mapping[str, Any]]:
-    """Return the environments that the other members have recorded on their hosts, as far as these were looked at."""
+    """Return the environments that the other members have recorded on their hosts, as far as these were inspected."""
     hostvars, elsewhere = task_vars["hostvars"], _results(task_vars.get(_LOOKS_ELSEWHERE))
     found = {}
     for host in hostvars:
@@ -174,7 +174,7 @@ def _facts(seen: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
 @dataclass(frozen=True)
 class Part:
     """One host's part in its cluster, as the action that deploys it sees it. ``given``: the action's arguments;
-    ``member``: what a look at the host has shown just now; ``check_mode``: nothing is changed."""
+    ``member``: the current facts of the host; ``check_mode``: nothing is changed."""
 
     task_vars: Mapping[str, Any]
     host: str

@@ -6,7 +6,7 @@ because the file appears whole or not at all and the first one to make it wins.
 
 A new value of a secret (``renew``) lies beside the old one as ``NAME+next`` until a deploy has brought it everywhere;
 that deploy puts it into its place (``promote``). Whenever both are there, the next one is what has to be: a deploy
-that was cut off is simply run again, whichever of the two the server has.
+that was interrupted is simply run again, whichever of the two the server has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _LENGTH = 32  # 190 bits
 # A sign that no file's name of a secret has otherwise.
 _NEXT = "+next"
-# What lies in a cluster's directory itself, besides the directory of the roles. What others keep there is theirs.
+# Files in a cluster's directory, in addition to the directory of the roles. Other files belong to the user.
 ADMINISTRATOR = "postgres_password"
 _KNOWN = (ADMINISTRATOR,)
 _PASSFILE = "pgpass"

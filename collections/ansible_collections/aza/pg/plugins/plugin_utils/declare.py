@@ -102,7 +102,7 @@ class Declare:
     def all(self, facts: Facts) -> Declared:
         """Return everything for a deploy.
 
-        :raises AzaError: the declaration cannot be carried out, whatever the host holds.
+        :raises AzaError: the declaration cannot be applied, whatever the host holds.
         """
         variables, part = self.variables, self.part(facts.member)
         member = part.role()

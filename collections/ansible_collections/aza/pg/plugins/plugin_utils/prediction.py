@@ -96,7 +96,7 @@ def predict(
 ) -> Prediction:
     """Return what the container will find.
 
-    :param libraries: preloaded besides those of the image.
+    :param libraries: preloaded in addition to those of the image.
     :param engine: facts of the host's engine.
     :param project: where the rules of the image are.
     :param major: PostgreSQL major of the image; 0 if unknown.

@@ -100,7 +100,7 @@ def test_findings_and_errors() -> None:
 
 
 def test_the_lines_of_a_log(tmp_path: Path) -> None:
-    """A message that holds a carriage return stays one line, so that nobody can add one to the log."""
+    """A message that holds a carriage return stays one line, so that no one can add one to the log."""
     command = tmp_path / "docker"
     command.write_text(
         "#!/bin/sh\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read YAML data files strictly, and say in words what is wrong with their shape.
+"""Read YAML data files strictly, and say as text what is wrong with their shape.
 
 PyYAML keeps the last of two equal keys without a word; here that is an error. JSON Schema's own messages
 speak of schemas; ours name the key, the value and what was expected.

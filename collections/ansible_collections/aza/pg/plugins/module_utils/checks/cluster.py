@@ -55,7 +55,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Synchronous:
-    """``synchronous_standby_names``, read. ``names`` with ``*`` is everybody."""
+    """``synchronous_standby_names``, read. ``names`` with ``*`` is every user."""
 
     method: str = ""  # FIRST | ANY
     count: int = 0

@@ -17,7 +17,7 @@ from ansible_collections.aza.pg.plugins.module_utils.server import own_schema
 
 _POLL_SECONDS = 0.05
 
-# What the facts bring along besides the floors of a standby. ``pg_settings`` has plain numbers, in the unit beside it.
+# Settings in the facts in addition to the minimums of a standby. ``pg_settings`` has plain numbers, each with its unit.
 _SETTINGS = (
     "max_slot_wal_keep_size",
     "recovery_min_apply_delay",
@@ -72,7 +72,7 @@ select json_build_object(
 """
 
 _TRUST = f"select {own_schema.OBSERVE}, {own_schema.SENTINEL_OBSERVE}"
-# Nobody can change the table between its examination and the row: a trigger needs a stronger lock.
+# No one can change the table between its examination and the row: a trigger needs a stronger lock.
 _HOLD = f"lock table {own_schema.SENTINEL} in row exclusive mode"
 _MAKE_SCHEMA = f"""
 create schema {own_schema.SCHEMA};
@@ -105,7 +105,7 @@ def observe(
     """
     try:
         with server.connect(socket_dir, user, application_name="aza-pg check") as connection:
-            # A standby may be promoted while it is looked at; it is then what it was at the beginning.
+            # A standby may be promoted while it is inspected; it is then what it was at the beginning.
             standby = connection.execute("select pg_is_in_recovery()").fetchone()[0]
             sentinel, made = None, False
             if token and standby:

@@ -166,7 +166,7 @@ def _in_transaction(connection: Any, query: str) -> Any:
 
 
 def try_wrong_password(door: Door, client: Client, database: str) -> dict[str, Any]:
-    """A door that lets everybody in is not noticed by those who have a key."""
+    """A server that accepts any password is not noticed by clients with the right one."""
     try:
         with door.login(database, client.user, secrets.token_hex(16)):
             return {"refused": False}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only place that speaks to the engine. Arguments of the command never hold a secret: ``ps`` shows them."""
+"""The only place that talks to the engine. Arguments of the command never hold a secret: ``ps`` shows them."""
 
 from __future__ import annotations
 

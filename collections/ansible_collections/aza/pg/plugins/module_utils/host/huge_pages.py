@@ -37,7 +37,7 @@ _ENTRY = re.compile(r"^# (\S+): ([0-9]+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Reservation:
-    """How many pages are for which instance, and for everybody else on the host."""
+    """How many pages are for which instance, and for all others on the host."""
 
     others: int = 0
     instances: Mapping[str, int] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Reservation:
 
 
 def parse(text: str, kernel: int) -> Reservation:
-    """The file again. What the kernel has beyond it (``kernel`` pages in all) somebody else has asked for."""
+    """The file again. What the kernel has beyond it (``kernel`` pages in all) another user has asked for."""
     instances = {name: int(pages) for name, pages in _ENTRY.findall(text)}
     others = instances.pop(_OTHERS, 0)
     return Reservation(max(others, kernel - sum(instances.values())), instances)
@@ -183,7 +183,7 @@ def _change(
 
 
 def restarts(wanted: Desired, found: Observed) -> bool:
-    """Whether the running server would take its pages if it were started anew."""
+    """Whether the running server would take its pages if it were started again."""
     started = float((found.server or {}).get("started") or 0)
     return (
         bool(found.huge_pages)

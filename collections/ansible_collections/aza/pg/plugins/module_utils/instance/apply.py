@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carry out a plan in its order; stop at the first failure and report what was done and what was not.
+"""Apply a plan in its order; stop at the first failure and report what was done and what was not.
 
 Every step may be interrupted: what is half done is observed as such, and the next run continues.
 """
@@ -44,9 +44,9 @@ class _Pending:
 
 
 def apply(plan: Plan, context: Context) -> list[str]:
-    """Carry out a plan and return what was done, one line for each change.
+    """Apply a plan and return what was done, one line for each change.
 
-    Reload and restart of the server happen once, after the last file. What speaks to the server comes after that; if
+    Reload and restart of the server happen once, after the last file. What talks to the server comes after that; if
     the server was just started, it is left to the next round, when the server is ready. Other services read their files
     at the end, when the server has the roles that the files name.
 

@@ -138,7 +138,7 @@ class Remains(Part):
 
 
 class Activation(Part):
-    """What makes the files of services active. Reload and restart are carried out once, by ``apply.py``."""
+    """What makes the files of services active. Reload and restart are applied once, by ``apply.py``."""
 
     def __init__(self, services: Sequence[Service], kinds: tuple[str, ...]) -> None:
         self.services, self.kinds = services, kinds

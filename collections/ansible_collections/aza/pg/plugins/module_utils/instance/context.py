@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What carrying out a plan needs: the declaration, the engine, secrets, image archives, connections to the server."""
+"""What applying a plan needs: the declaration, the engine, secrets, image archives, connections to the server."""
 
 from __future__ import annotations
 

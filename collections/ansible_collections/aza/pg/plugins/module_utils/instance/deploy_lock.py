@@ -33,7 +33,7 @@ _HOLDER = f"""
 select a.application_name, a.pid, extract(epoch from clock_timestamp() - a.backend_start)::int
 from pg_stat_activity a where a.pid in (select l.pid {_OURS} and l.granted and l.pid <> pg_backend_pid())
 """
-# Anybody may take an advisory lock. Who is not a superuser has no business with this one.
+# Any user may take an advisory lock. Who is not a superuser has no business with this one.
 _INTRUDERS = f"""
 select pg_terminate_backend(a.pid, 1000) from pg_stat_activity a
 where a.pid in (select l.pid {_OURS})

@@ -114,7 +114,7 @@ def container(wanted: Desired, found: Observed) -> Iterator[Finding]:
 
 
 def image(wanted: Desired, found: Observed) -> Finding:
-    """A container that was deployed as it is declared and runs something else was made by somebody else; one that
+    """A container that was deployed as it is declared and runs something else was made by another user; one that
     was deployed from an older declaration waits for its deploy, and the plan says so."""
     here = found.container or {}
     runs = short(here["image_reference"])
@@ -158,7 +158,7 @@ def undeclared(wanted: Desired, found: Observed) -> Iterator[Finding]:
 
 
 def tuning(predicted: Sequence[Mapping[str, str]], now: Mapping[str, object]) -> Iterator[Finding]:
-    """Information, never drift: which values the rules foretell and the server has, and which are your own."""
+    """Information, never drift: which values the rules predict and the server has, and which are your own."""
     settings = now["settings"]
     if not predicted or not isinstance(settings, Mapping):
         return

@@ -47,7 +47,7 @@ PREVIOUS = "previous/"
 def observe(
     wanted: Desired, docker: Docker, secrets: Mapping[str, str] | None = None, settings: Iterable[str] = ()
 ) -> Observed:
-    """One look at everything that ``wanted`` speaks of. Secrets are compared here and go nowhere.
+    """Observe everything that ``wanted`` speaks of. Secrets are compared here and go nowhere.
 
     ``settings``: further settings of the server to bring along.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a part of an instance: how its changes are planned, carried out and simulated."""
+"""The contract of a part of an instance: how its changes are planned, applied and simulated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.planning.change import Chan
 class Part:
     """One part of an instance: its files, its volume, its containers, …"""
 
-    # The values of ``Change.kind`` that it carries out.
+    # The values of ``Change.kind`` that it applies.
     kinds: tuple[str, ...]
 
     def plan(self, wanted: Desired, found: Observed, planned: Sequence[Change]) -> Iterator[Change]:
@@ -22,7 +22,7 @@ class Part:
         raise NotImplementedError
 
     def apply(self, context: Context, change: Change) -> None:
-        """Carry out one change."""
+        """Apply one change."""
         raise NotImplementedError
 
     def simulate(self, wanted: Desired, found: Observed, change: Change) -> Observed:

@@ -40,7 +40,7 @@ class Objects(Part):
         )
 
 
-# In the order in which their changes are carried out. What speaks to the server (``Objects``) comes after everything
+# In the order in which their changes are applied. What talks to the server (``Objects``) comes after everything
 # that the server reads.
 PARTS: tuple[Part, ...] = (
     host_parts.Environment(),
@@ -60,7 +60,7 @@ PARTS: tuple[Part, ...] = (
 
 
 def part_of(change: Change) -> Part:
-    """Return the part that carries out a change."""
+    """Return the part that applies a change."""
     return next(part for part in PARTS if change.kind in part.kinds)
 
 
@@ -86,7 +86,7 @@ def starts_server(wanted: Desired, changes: Iterable[Change]) -> bool:
 
 
 def simulate(plan: Plan, wanted: Desired, found: Observed) -> Observed:
-    """Return what would be observed after the plan was carried out. Pure."""
+    """Return what would be observed after the plan was applied. Pure."""
     for change in plan.changes:
         found = part_of(change).simulate(wanted, found, change)
     effects = {change.effect for change in plan.changes if not change.reader and change.kind != "container"}

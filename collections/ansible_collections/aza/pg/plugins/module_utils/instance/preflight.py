@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a plan could not be carried out on a host, found before the first change. Pure."""
+"""Why a plan could not be applied on a host, found before the first change. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IPV6_ENGINE = 27
 
 
 def problems(wanted: Desired, found: Observed) -> list[str]:
-    """Why the plan could not be carried out on this host: everything at once, before anything is touched."""
+    """Why the plan could not be applied on this host: everything at once, before anything is touched."""
     host, where = found.host, f"instance {wanted.instance}"
     result = []
     for service in wanted.services:

@@ -61,7 +61,7 @@ class Readiness:
 
 def probe(wanted: Desired, docker: Docker, created: bool = False) -> Readiness:
     """One pass through the stages. ``created``: this deploy made the data, so the image's own extensions must
-    be there; on an older server somebody may have dropped one, and that is drift, not a failure."""
+    be there; on an older server a user may have dropped one, and that is drift, not a failure."""
     found = docker.inspect(wanted.container)
     if not found:
         return Readiness("process", "there is no container", hopeless=True)
@@ -111,7 +111,7 @@ def _explained(now: Readiness, wanted: Desired, docker: Docker, inspected: Mappi
 
 
 def _extensions(wanted: Desired, docker: Docker, created: bool) -> Readiness | None:
-    """What is wrong with those of the main database. On an older server its owner can keep everybody out of it: that
+    """What is wrong with those of the main database. On an older server its owner can keep every user out of it: that
     is drift, too."""
     try:
         with server.connect(wanted.socket_dir, wanted.superuser, wanted.database) as connection:

@@ -69,7 +69,7 @@ def kind_of(change: Change) -> Kind:
 
 
 def apply(context: Any, change: Change) -> None:
-    """Carry out one change. ``context``: that of ``instance/context.py``."""
+    """Apply one change. ``context``: that of ``instance/context.py``."""
     kind = kind_of(change)
     assert kind.apply is not None, change.kind
     kind.apply(context, change)
@@ -125,7 +125,7 @@ def undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
 
 
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
-    """What the kinds say besides changes and what is undeclared, of a server that answers."""
+    """What the kinds say in addition to changes and what is undeclared, of a server that answers."""
     for kind in _kinds(found):
         if kind.findings:
             yield from kind.findings(wanted, found)

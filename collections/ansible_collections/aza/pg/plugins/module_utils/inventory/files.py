@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the files of an inventory, besides the values: keys given twice, secrets in plain text, numbers
-that are read as others than the written ones. Pure."""
+"""What is wrong with the files of an inventory, in addition to the values: duplicate keys, secrets in plain text,
+numbers that YAML reads differently. Pure."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def render_schema(roles: Path) -> str:
         "description": "Generated from roles/*/meta/argument_specs.yml by `make docs`; edit those.",
         "type": ["object", "null"],
         "properties": {name: variable(option) for name, option in load_specs([roles]).items()},
-        # Everybody may have variables of other names.
+        # Every user may have variables of other names.
         "patternProperties": {f"^(?!{ours})": True},
         "additionalProperties": False,
         "$defs": _DEFS,

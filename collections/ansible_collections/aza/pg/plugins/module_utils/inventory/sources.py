@@ -22,7 +22,7 @@ COMMAND_LINE = "command line"
 Scope = tuple[str, str]
 # Below the scope: ("postgres_settings", "work_mem") → "group_vars/all.yml:7"
 Positions = dict[tuple[str, ...], str]
-# Somebody's tree of aliases to aliases is not followed to its end.
+# A user's tree of aliases to aliases is not followed to its end.
 _MOST_PLACES = 200_000
 _DEEPEST = 30
 _SECRET = re.compile(r"password$|_key$")

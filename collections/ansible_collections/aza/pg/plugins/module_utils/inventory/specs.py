@@ -54,7 +54,7 @@ class Option:
 
     @cached_property
     def bare(self) -> str:
-        """The key that stands for an entry which is no dictionary; empty where there is no such short form."""
+        """The key that stands for an entry which is not a dictionary; empty where there is no such short form."""
         required = [key for key, inside in self.options.items() if inside.required]
         return required[0] if self.type == "raw" and required else ""
 

@@ -57,7 +57,7 @@ def acl_sql(column: str, letter: str, its_owner: str) -> str:
 
 
 def normalise(where: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
-    """All three lists, or nothing at all where ``access`` is not declared: then privileges are nobody's business."""
+    """All three lists, or nothing at all where ``access`` is not declared: then privileges are no one's business."""
     if not given:
         return {}
     for key in given:

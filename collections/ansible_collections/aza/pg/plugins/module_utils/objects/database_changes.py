@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The changes of databases: what each needs, how it is carried out, and what the server is afterwards."""
+"""The changes of databases: what each needs, how it is applied, and what the server is afterwards."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def apply(context: Any, change: Change) -> None:
     connection, name = context.sql(), change.name
     if change.action == "create":
         creation = change.detail_as(CreationDetail)
-        # Nobody may be connected to what is copied, we neither.
+        # No one may be connected to what is copied, we neither.
         if "template" in creation.options:
             context.close(creation.options["template"])
             connection = context.sql()
@@ -145,7 +145,7 @@ def is_tried(change: Change) -> bool:
 
 
 def made(its_owner: str) -> dict[str, Any]:
-    """A database as the first start makes it. What its locale is, nobody knows yet."""
+    """A database as the first start makes it. What its locale is, no one knows yet."""
     return {
         "owner": its_owner,
         "encoding": None,

@@ -59,7 +59,7 @@ _TEMPLATES = ("template0", "template1")
 # Where administrators, exporters and PgBouncer work.
 _ADMINISTRATION = "postgres"
 _WHY_NOT = "the owner of this database decides what the sessions of administrators and exporters find in it"
-# PostgreSQL's mark of a database whose removal was cut off.
+# PostgreSQL's mark of a database whose removal was interrupted.
 _INVALID = -2
 
 
@@ -165,7 +165,7 @@ def _problems(wanted: Desired, found: Observed) -> Iterator[str]:
 
 
 def _superusers(wanted: Desired, found: Observed) -> set[str]:
-    """Those that will be superusers once the plan is carried out."""
+    """Those that will be superusers once the plan is applied."""
     declared = {item["name"]: item for item in wanted.objects.get("roles", ())}
     there = {name for name, role in (known(found).get("roles") or {}).items() if role["superuser"]}
     given = {name for name, item in declared.items() if item["superuser"] and item["state"] == "present"}
@@ -222,7 +222,7 @@ def _holders(found: Observed, name: str) -> Iterator[str]:
 
 
 def _runs(wanted: Desired, found: Observed, item: Mapping[str, Any]) -> bool:
-    """Whether nothing keeps the removal from being carried out."""
+    """Whether nothing keeps the removal from being applied."""
     lost = _lost(found, item)
     return not lost or f"database {item['name']}" in wanted.objects.get("allow_loss", ())
 

@@ -16,7 +16,7 @@ def entries(
 ) -> list[dict[str, Any]]:
     """Each entry of a list with every key of ``defaults``; a bare text is an entry with only ``key``.
 
-    :raises AzaError: an entry that is no dictionary, an unknown key, an entry without ``key``.
+    :raises AzaError: an entry that is not a dictionary, an unknown key, an entry without ``key``.
     """
     result: list[dict[str, Any]] = []
     for number, item in enumerate(given or ()):

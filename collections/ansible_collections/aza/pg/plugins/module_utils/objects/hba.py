@@ -345,7 +345,7 @@ def changes(item: File, before: str, effect: str, wanted: Desired) -> Iterator[C
 
 
 def _origins(path: str, wanted: Desired) -> dict[str, str]:
-    """Rule → where it is declared. What nobody declared for itself comes from the networks that were allowed."""
+    """Rule → where it is declared. What no one declared for itself comes from the networks that were allowed."""
     if path == IDENT_PATH:
         ident = wanted.objects.get("ident", ())
         return {ident_text(item): wanted.origin("postgres_ident") for item in ident}

@@ -21,7 +21,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Undeclared:
-    """Something that is there and that nobody declared: a finding, never a change."""
+    """Something that is there and that no one declared: a finding, never a change."""
 
     policy: str  # the key of postgres_undeclared that decides about it
     severity: str
@@ -42,7 +42,7 @@ class Kind:
     name: str
     # A kind whose changes come from elsewhere, or that is only reported, has none of its own.
     plan: Callable[[Desired, Observed], Iterator[Change]] = lambda *_: iter(())
-    # Carries out one change; the first argument is the Context of ``instance/context.py``.
+    # Applies one change; the first argument is the Context of ``instance/context.py``.
     apply: Callable[[Any, Change], None] | None = None
     # Returns the facts of the server after one change was applied. Pure.
     simulate: Callable[[Desired, Facts, Change], Facts] = lambda _wanted, server, _change: server

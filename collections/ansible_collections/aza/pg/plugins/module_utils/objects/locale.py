@@ -90,7 +90,7 @@ def unsettled(declared: Iterable[Mapping[str, Any]], there: Mapping[str, Any]) -
 def differences(
     wanted: Mapping[str, Any], is_now: Mapping[str, Any], standard: Mapping[str, str]
 ) -> list[str]:
-    """What cannot be changed any more, in words. What is not known yet (None) differs from nothing. ``standard``: what
+    """What cannot be changed any more, as text. What is not known yet (None) differs from nothing. ``standard``: what
     the server calls the locales of ``unsettled``, by ``key``."""
     message = []
     provider = str(is_now["provider"] or "")

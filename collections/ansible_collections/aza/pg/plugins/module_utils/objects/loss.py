@@ -129,7 +129,7 @@ from (select *, row_number() over (order by size desc, name) as place from (
 def database(
     seen: Mapping[str, Any], name: str, declared: Mapping[str, Any] | None = None, known: Iterable[str] = ()
 ) -> str:
-    """What a database holds, in words; empty when it holds nothing that people put there.
+    """What a database holds, as text; empty when it holds nothing that people put there.
 
     What its entry itself declares can be made from it again: schemas, settings, comment, access. ``known``: the
     extensions that are declared, or come with the image.
@@ -178,10 +178,10 @@ def _counted(word: str, number: int) -> str:
 
 
 def within(absents: Iterable[tuple[str, str, str]]) -> str:
-    """Per object what a cascade would take along besides its own parts: ``schema api`` → list of identities.
+    """Per object what a cascade would take along in addition to its own parts: ``schema api`` → list of identities.
 
-    ``absents``: database, schema or extension, name. The dependencies are followed as DROP … CASCADE does: whoever
-    depends goes, and who is part of something takes that along. Shown is what a person has made; not what goes with
+    ``absents``: database, schema or extension, name. The dependencies are followed as DROP … CASCADE does: a
+    dependent object is dropped, with what it is part of. Shown is what a person has made; not what goes with
     it anyway (an index of a table that goes), nor default privileges.
     """
     here = rows_here(absents, "kind, name")

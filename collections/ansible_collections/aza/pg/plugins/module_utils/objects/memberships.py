@@ -159,7 +159,7 @@ def _surviving(
 
 
 def _removal(wanted: Desired, pair: Pair, now: _Picture) -> Change:
-    """Says as well what else goes: memberships that the member itself gave to roles that nobody declared."""
+    """Says as well what else goes: memberships that the member itself gave to roles that no one declared."""
     before = _by_pair(now.before)
     lost = set(before) - set(_by_pair(now.after)) - set(now.kept) - set(now.gone)
     with_it = sorted(_name(item) for item in lost if item[1] == pair[1])
@@ -252,7 +252,7 @@ class _Links:
 
 
 def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
-    """Memberships of PostgreSQL's own roles, which nobody can declare; and those of undeclared roles that give them a
+    """Memberships of PostgreSQL's own roles, which no one can declare; and those of undeclared roles that give them a
     superuser's power, or the rights of a role of ours. What a declared role has too much is in the plan."""
     facts = found.answers
     grants = _by_pair(facts["memberships"])

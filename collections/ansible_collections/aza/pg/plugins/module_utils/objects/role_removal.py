@@ -62,7 +62,7 @@ def asked_inside(declared: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def problems(
     wanted: Desired, facts: Mapping[str, Any], declared: Iterable[Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Why a role has to stay: something would be lost with it, or there is nobody to leave it to."""
+    """Why a role has to stay: something would be lost with it, or there is no one to leave it to."""
     listed = list(declared)
     states = {item["name"]: item["state"] for item in listed}
     for item in listed:
@@ -90,7 +90,7 @@ def plan(
 
 
 def _left(wanted: Desired, facts: Mapping[str, Any], name: str) -> tuple[list[Mapping[str, Any]], set[str]]:
-    """What hangs on the role once the rest of the plan is carried out; and the databases that go before it."""
+    """What hangs on the role once the rest of the plan is applied; and the databases that go before it."""
     going, owners = _fate_of_databases(wanted)
     own = [entry for entry in facts["role_dependencies"] if entry["role"] == name]
     dropped = {database for entry in own if (database := _database(entry)) in going}

@@ -422,7 +422,7 @@ def _undeclared(wanted: Desired, found: Observed) -> Iterator[Undeclared]:
 
 
 def missing(name: str, wanted: Desired, facts: Mapping[str, Any]) -> str:
-    """Why ``name`` will be no role once the plan is carried out; empty when it will be one."""
+    """Why ``name`` will be no role once the plan is applied; empty when it will be one."""
     declared = {item["name"]: item["state"] for item in _declared(wanted)}
     state = declared.get(name, "present" if name in facts["roles"] else "")
     if state == "absent":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's settings: those of ``postgres_settings``, and those that somebody set around it. Pure.
+"""The server's settings: those of ``postgres_settings``, and those that a user set around it. Pure.
 
 They are written to a file before the server reads it, so their changes stand among those of the files.
 """
@@ -50,7 +50,7 @@ def changes(wanted: Desired, found: Observed) -> Iterator[Change]:
             "setting",
             name,
             "change",
-            # Somebody's ALTER SYSTEM keeps the file from having an effect, until it is reset.
+            # A user's ALTER SYSTEM keeps the file from having an effect, until it is reset.
             effect="reload" if name in automatic else _effect(info, two),
             before=before,
             after=after,

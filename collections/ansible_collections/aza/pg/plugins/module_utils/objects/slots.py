@@ -42,7 +42,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
                 effect="sql",
                 why="the server invalidated it: it keeps no WAL, and no standby can use it",
             )
-    # Nobody declares that there is none: the name of what may be lost is the declaration.
+    # No one declares that there is none: the name of what may be lost is the declaration.
     losses = wanted.objects.get("allow_loss") or ()
     logical = found.answers.get("logical_slots") or {}
     there = {**there, **logical}

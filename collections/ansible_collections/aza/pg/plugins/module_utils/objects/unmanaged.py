@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the modules of objects that nobody can declare share: a check names them, a deploy leaves them alone.
+"""What the modules of objects that no one can declare share: a check names them, a deploy leaves them alone.
 
 Applications and people make them for good reasons, and some of them hand out a superuser's power. A server may hold
 thousands of them, so questions and reports have an upper limit; what is most dangerous comes first.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects of a database that nobody can declare: event triggers, publications, foreign servers, languages, functions
+"""Objects of a database that no one can declare: event triggers, publications, foreign servers, languages, functions
 with a superuser's rights, and large objects of others. What belongs to an extension is left out."""
 
 from __future__ import annotations

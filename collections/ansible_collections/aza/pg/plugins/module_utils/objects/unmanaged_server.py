@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects of the whole server that nobody can declare: tablespaces, subscriptions, privileges on settings, settings of
+"""Objects of the whole server that no one can declare: tablespaces, subscriptions, privileges on settings, settings of
 roles in databases, prepared transactions."""
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ NEEDS_PERMISSION = ("restart", "recreate")
 
 @dataclass(frozen=True)
 class Detail:
-    """What carrying out a change needs besides its kind, name and action. Each kind has records of its own."""
+    """What applying a change needs in addition to its kind, name and action. Each kind has records of its own."""
 
 
 DetailT = TypeVar("DetailT", bound=Detail)
@@ -80,7 +80,7 @@ class Change:
         return self.detail
 
     def text(self) -> str:
-        """What happens, in words: ``create role shop``, ``change role shop  connection limit -1 → 5``.
+        """What happens, as text: ``create role shop``, ``change role shop  connection limit -1 → 5``.
 
         A setting or a certificate that gets another value needs no verb: ``setting work_mem  4MB → 16MB``.
         """

@@ -19,7 +19,7 @@ from ansible_collections.aza.pg.plugins.module_utils.planning.change import (
 
 @dataclass(frozen=True)
 class Plan:
-    """Changes in the order in which they are carried out, and those that wait, mostly for a permission."""
+    """Changes in the order in which they are applied, and those that wait, mostly for a permission."""
 
     changes: tuple[Change, ...] = ()
     held: tuple[Change, ...] = ()
@@ -115,9 +115,9 @@ def _number(count: int, word: str) -> str:
 
 
 def hold(changes: Iterable[Change], allowed: Iterable[str], allow_loss: Iterable[str] = ()) -> Plan:
-    """Split changes into those that may run and those that cannot yet, or need a permission nobody gave.
+    """Split changes into those that may run and those that cannot yet, or need a permission no one gave.
 
-    Whoever may recreate may restart. ``allow_loss``: what may be lost, each by kind and name (``database shop``).
+    Permission to recreate includes a restart. ``allow_loss``: what may be lost, by kind and name (``database shop``).
     What needs a change that waits, waits with it.
     """
     allowed, losses = set(allowed), set(allow_loss)

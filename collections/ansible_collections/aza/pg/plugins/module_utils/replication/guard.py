@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must not be done to a member of a cluster: start a second primary, or remove the only copy of data. Pure.
 
-A member that cannot be looked at may be the primary, and may have the only copy. Each function yields sentences
+A member that cannot be inspected may be the primary, and may have the only copy. Each function yields sentences
 without their period; none means that nothing speaks against it.
 """
 

@@ -180,14 +180,16 @@ def _notes(me: Member, primary: Member, members: Sequence[Member]) -> Iterator[s
 
 
 def grows(me: Member, settings: Mapping[str, Any]) -> bool:
-    """Whether a declared setting of the standby floor is more than the running server has. Then a standby goes first:
-    its primary may not have more at any moment."""
+    """Return whether a declared minimum setting of a standby is more than the running server has.
+
+    Then a standby is deployed first: its primary may not have more at any moment.
+    """
     now = (me.facts or {}).get("minimums") or {}
     return any(value > int(now.get(name, value)) for name, value in declared_minimums(settings).items())
 
 
 def declared_minimums(settings: Mapping[str, Any]) -> dict[str, int]:
-    """What ``postgres_settings`` says of the standby floor; a value that is no number is refused elsewhere."""
+    """Return the declared minimum settings of a standby; other checks reject a value that is not a number."""
     found = {str(name).lower(): str(value) for name, value in settings.items()}
     return {name: int(found[name]) for name in STANDBY_MINIMUMS if found.get(name, "").isdigit()}
 

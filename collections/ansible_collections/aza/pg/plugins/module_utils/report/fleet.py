@@ -74,7 +74,7 @@ def instance(host: str, name: str, result: Mapping[str, Any], cluster: Cluster |
 
 @dataclass(frozen=True)
 class Fleet:
-    """``at``: when it was looked at, in UTC. ``source``: the inventory."""
+    """``at``: when it was inspected, in UTC. ``source``: the inventory."""
 
     instances: tuple[Instance, ...]
     at: str = ""

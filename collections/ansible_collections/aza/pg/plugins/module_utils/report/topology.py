@@ -54,7 +54,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the template draws as SVG. ``label``: the same in words."""
+    """What the template draws as SVG. ``label``: the same as text."""
 
     width: int
     height: int

@@ -141,7 +141,7 @@ class Service:
         return item.text
 
     def changes(self, wanted: Desired, found: Observed, planned: Iterable[Change]) -> Iterator[Change]:
-        """Plan what makes its declared state active, besides ``planned``: a reload, a restart."""
+        """Plan what makes its declared state active, in addition to ``planned``: a reload, a restart."""
         return iter(())
 
     def started(self, wanted: Desired, docker: Docker) -> None:
@@ -160,7 +160,7 @@ class Service:
         """Renew what it keeps of the server's objects, after a plan changed some of them."""
 
     def findings(self, wanted: Desired, found: Observed) -> Iterator[Finding]:
-        """Report what a check should say besides what a deploy would change."""
+        """Report what a check should say in addition to what a deploy would change."""
         return iter(())
 
     def read_back(self, files: Mapping[str, str]) -> dict[str, str]:

@@ -113,7 +113,7 @@ def _is_older(service: ContainerSpec, found: Observed) -> bool:
 
 
 def _edits(service: ContainerSpec, found: Observed) -> list[str]:
-    """What somebody changed of its container after it was made."""
+    """What a user changed of its container after it was made."""
     return list(found.containers[service.name].get("edited", ()))
 
 

@@ -226,7 +226,7 @@ def _hba(declaration: Declaration) -> str:
 
 
 def activation(wanted: Desired, found: Observed, planned: list[Change]) -> Iterator[Change]:
-    """Plan a restart or reload for what was written and is not active: an earlier run was interrupted, or somebody
+    """Plan a restart or reload for what was written and is not active: an earlier run was interrupted, or a user
     edited a file. ``planned``: the changes of this plan; what they write becomes active with them.
     """
     if found.server is None:

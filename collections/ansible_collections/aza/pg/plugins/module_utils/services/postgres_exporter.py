@@ -56,7 +56,7 @@ _HEALTH = (
 
 @dataclass(frozen=True)
 class Watched:
-    """What an exporter looks at, in words, and the metric that says whether it is up."""
+    """What an exporter looks at, as text, and the metric that says whether it is up."""
 
     name: str
     metric: str

@@ -52,7 +52,7 @@ def names(given: Iterable[str]) -> tuple[str, ...]:
 
 
 def spelling(text: str) -> str:
-    """``DB1.Example.org`` → ``db1.example.org``, ``0:0::1`` → ``::1``; empty for what is no name and no address."""
+    """``DB1.Example.org`` → ``db1.example.org``, ``0:0::1`` → ``::1``; empty for what is not a name and no address."""
     try:
         address = ipaddress.ip_address(text.strip("[]"))
         return "" if address.is_unspecified else str(address)

@@ -17,7 +17,7 @@ _SECONDS = 3
 def fingerprint(service: ContainerSpec) -> str:
     """Empty if there is no answer, or none with TLS."""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(service.publish_address, service.publish_address)
-    # Whether it is the right one is compared afterwards; here it is only looked at, with no authority to be loaded.
+    # Whether it is the right one is compared afterwards; here it is only inspected, with no authority to be loaded.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -274,7 +274,7 @@ class BashWriter:
     def _call(self, node: Call) -> str:
         if node.function == "clamp":
             value, low, high = node.arguments
-            # The order of calculate(): the lower bound is looked at first.
+            # The order of calculate(): the lower bound is inspected first.
             steps, (v, lo, hi) = self._hold((value, low, high))
             return self._sequence(steps, f"({v} < {lo} ? {lo} : {v} > {hi} ? {hi} : {v})")
         sign = "<" if node.function == "min" else ">"

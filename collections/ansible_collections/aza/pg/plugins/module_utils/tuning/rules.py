@@ -94,7 +94,7 @@ class Rules:
         return tuple(rule for rule in self.rules if not rule.internal)
 
     def of_major(self, major: int) -> Rules:
-        """Return the rules for a PostgreSQL major: what is no setting of it is worked out, but not written.
+        """Return the rules for a PostgreSQL major: what is not a setting of it is worked out, but not written.
 
         :param major: 0 for the newest.
         """

@@ -118,7 +118,7 @@ def test_one_first_place_and_one_owner_of_a_library(bench: Workbench) -> None:
 
 
 def test_what_is_required_must_go_together(bench: Workbench) -> None:
-    """Nobody could ever use an entry whose requirements exclude each other."""
+    """No one could ever use an entry whose requirements exclude each other."""
     bench.add("a", preload={"library": "a"}, settings={"wal_level": "logical"})
     bench.add("b", preload={"library": "b", "conflicts": ["a"]}, requires=["a"])
     bench.add("c", settings={"wal_level": "replica"}, requires=["a"])

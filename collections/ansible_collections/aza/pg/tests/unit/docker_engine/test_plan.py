@@ -62,7 +62,7 @@ def test_shortcomings(engine, lacks):
         (NONE, MACHINE, ["configure", "install", "start"]),
         (replace(STOPPED, compose=None, buildx=None), MACHINE, ["configure", "install", "start"]),
         (replace(STOPPED, compose=None), replace(MACHINE, daemon=True), ["configure", "install", "start"]),
-        # Somebody's configuration is not ours to change, although the packages are.
+        # A user's configuration is not ours to change, although the packages are.
         (NONE, replace(MACHINE, config={"data-root": "/srv/docker"}), ["install", "start"]),
         (STOPPED, replace(MACHINE, daemon=True), ["start"]),
         (GOOD, replace(MACHINE, missing_packages=("mmdebstrap",)), ["install"]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engine showed of real containers of each kind, and what somebody changed of them afterwards."""
+"""What the engine showed of real containers of each kind, and what a user changed of them afterwards."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_data_of_any_version_and_layout_is_data(tmp_path: Path, layout: str, ver
 def test_no_volume_and_no_data(tmp_path: Path) -> None:
     assert look(None) == {"data": False, "standby": None}
     assert look(tmp_path)["data"] is False
-    # Neither what a first start that was cut off leaves, nor a tablespace, nor a file that merely has the name.
+    # Neither what a first start that was interrupted leaves, nor a tablespace, nor a file that merely has the name.
     make(tmp_path / "18/.docker.init/data")
     make(tmp_path / "data/.aza-init")
     (make(tmp_path / "17/docker") / ".aza-incomplete").touch()

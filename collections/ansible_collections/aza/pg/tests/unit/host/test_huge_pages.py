@@ -98,7 +98,7 @@ def test_what_the_kernel_has_beyond_the_file_is_somebody_elses() -> None:
         (WANTED, found(server("off", 170), **kept(150)), False, ["reserve huge pages shop-single  150 → 170 of 2 MB"]),
         (WANTED, found(server("on", 170), **kept(170)), False, []),
         (WANTED, found(server("on", 140), **kept(170)), False, ["give back huge pages shop-single  170 → 150 of 2 MB"]),
-        # As long as nobody can say what the next one needs, nothing is given back.
+        # As long as no one can say what the next one needs, nothing is given back.
         (WANTED, found(**kept(170)), False, []),
         (WANTED, found(server("on", 900), **kept(900)), True, []),
         (

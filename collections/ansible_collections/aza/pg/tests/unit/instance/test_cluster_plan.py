@@ -135,7 +135,7 @@ def test_a_smaller_value_waits_for_the_primary_and_then_for_the_replay(permissio
         plan = planning.plan(*smaller(primary=60, replayed=120), permission)
         assert not plan.changes and plan.lines()[0] == "waits for the replay of its primary's change"
         assert lines(*smaller(primary=60, replayed=60)) == [SMALLER]
-        # Nobody asked: check mode, where it is foretold that all goes well.
+        # No one asked: check mode, where it is foretold that all goes well.
         assert lines(*smaller(primary=60, replayed=0)) == [SMALLER]
 
 
@@ -155,7 +155,7 @@ def test_a_clock_that_is_wrong_is_said_before_anything_is_done(skew: float, word
 
 
 def test_who_becomes_the_primary_changes_no_container_and_no_network() -> None:
-    """Compose makes a network anew whose labels differ, and cannot while a container is connected to it."""
+    """Compose makes a network again whose labels differ, and cannot while a container is connected to it."""
     members = [
         Member("db1", "primary", "10.0.0.1", facts=PRIMARY),
         Member("db2", "replica", "10.0.0.2", facts=STANDBY),

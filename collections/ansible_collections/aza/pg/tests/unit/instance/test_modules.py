@@ -36,7 +36,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(DOCKER.format(log=log))
     path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
-    # Somebody else's engine is asked by the command alone.
+    # A user else's engine is asked by the command alone.
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     return log
 

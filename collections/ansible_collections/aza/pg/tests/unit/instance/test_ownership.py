@@ -111,7 +111,7 @@ def test_who_may_change_it(claim: dict[str, Any], there: Observed, expected: str
         (("roles/web",), found(MINE, server={"roles": {"web": {"has_password": True}}}), ["roles/web"]),
         (("postgres_password",), replace(EMPTY, volume=True), []),
         ((exporter.PASSWORD,), found(MINE, files=EXPORTER_FILE), [exporter.PASSWORD]),
-        # Without its file on the host the role is in nobody's use.
+        # Without its file on the host the role is in no one's use.
         (
             (exporter.PASSWORD,),
             found(MINE, server={"roles": {exporter.MONITOR: {"has_password": True}}}),

@@ -30,7 +30,7 @@ SIGHUP = ("work_mem", "log_line_prefix", "autovacuum_naptime")
 HOST = {"uid": 0, "gid": 0, "home": "/root", "memory_mb": 65536, "cpus": 64, "disk_free_mb": 99999}
 EVERYTHING = ("restart", "recreate")
 EXPORTER = "exporter"
-# Somebody else on the host has 7 huge pages.
+# A user else on the host has 7 huge pages.
 PAGES = {"size_kb": 2048, "kernel": 7, "available_mb": 9999, "text": "", "modified": 0.0, "permitted": True}
 EMPTY = Observed(host=HOST, huge_pages=PAGES)
 RUNS = {"state": "running", "volumes": []}
@@ -260,7 +260,7 @@ def message(plan: Plan) -> list[tuple[str, str, str]]:
 
 
 def test_the_exporter_comes_changes_and_goes_without_asking() -> None:
-    """Nobody is connected to it, so nothing waits, and the server's container is not touched."""
+    """No one is connected to it, so nothing waits, and the server's container is not touched."""
     alone = running(describe())
     found = running(with_metrics())
     assert message(planning.plan(with_metrics(), alone)) == [("create", EXPORTER, "none")]

@@ -255,7 +255,7 @@ def test_each_contradiction_has_one_sentence(values: dict[str, Any], place: str,
         one(access={"connect": ["aza_monitor"]}),
         {"postgres_roles": [{"name": "a", "state": "absent", "reassign_to": "postgres"}]},
         {"postgres_roles": [{"name": "a", "member_of": ["pg_monitor", {"role": "postgres"}]}]},
-        # An absent object needs nobody.
+        # An absent object needs no one.
         {"postgres_databases": [{"name": "x", "owner": "gone", "state": "absent"}]},
         {
             "postgres_databases": [
@@ -283,7 +283,7 @@ def test_each_contradiction_has_one_sentence(values: dict[str, Any], place: str,
         one(extensions=["postgis"]) | {"image_extensions": ["postgis"]},
         # What the image that was built last has, whatever the inventory chooses now.
         one(extensions=["unaccent"]) | {"image_flavour": "minimal"},
-        # Somebody's own image: its server knows, we do not.
+        # A user's own image: its server knows, we do not.
         one(extensions=["their_own"]) | {"postgres_image": "registry/x:1@sha256:0"},
         {"postgres_extra_preload_libraries": ["$libdir/plugins/mine", "vector", "wal2json"]},
     ],

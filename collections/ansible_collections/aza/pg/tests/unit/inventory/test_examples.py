@@ -16,7 +16,7 @@ import pytest
 
 ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "ansible.cfg").is_file())
 EXAMPLES = ("prod", "staging")
-# As the documentation says it: what is in these vaults is replaced by whoever uses them.
+# As the documentation says it: what is in these vaults is replaced by any user that uses them.
 VAULT_PASSWORD = "example"
 # Where environments differ. Everything else is to be tried in one as it is in the other.
 OWN = {

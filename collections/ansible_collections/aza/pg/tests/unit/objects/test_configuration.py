@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of the server's own configuration files: what a first start writes is silent, what somebody added is said."""
+"""Lines of the server's own configuration files: what a first start writes is silent, what a user added is said."""
 
 from __future__ import annotations
 

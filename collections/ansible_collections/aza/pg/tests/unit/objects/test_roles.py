@@ -42,7 +42,7 @@ def describe(*declared: Any, **objects: Any) -> Desired:
 
 
 def server(**changes: Any) -> dict[str, Any]:
-    """A server with its administrator and nobody else."""
+    """A server with its administrator and no other user."""
     found: dict[str, Any] = {"password_matches": {}, "inside": {}, "settings": {}}
     for kind in (roles.KIND, memberships.KIND):
         found.update(copy.deepcopy(dict(kind.fresh(describe()))))

@@ -153,7 +153,7 @@ def insides(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def resolve(acl: Any, its_owner: str) -> list[list[str]]:
-    """Grants of the owner and of eve, who may pass on; nobody grants to himself, and the owner's own are left out."""
+    """Grants of the owner and of eve, who may pass on; no one grants to himself, and the owner's own are left out."""
     named = [[to, what, its_owner if by == "owner" else by] for to, what, by in acl]
     return [item for item in named if item[0] not in (item[2], its_owner)]
 
@@ -182,7 +182,7 @@ def servers(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def look(wanted: Desired, state: Mapping[str, Any]) -> Observed:
-    """What depends on the question is answered anew."""
+    """What depends on the question is answered again."""
     seen = copy.deepcopy(dict(state))
     for name, inside in seen["inside"].items():
         entry = next((item for item in wanted.objects["databases"] if item["name"] == name), None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan says of the server's settings: values, effects, and what somebody set around the inventory."""
+"""What a plan says of the server's settings: values, effects, and what a user set around the inventory."""
 
 from __future__ import annotations
 

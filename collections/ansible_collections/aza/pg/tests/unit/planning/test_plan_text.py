@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a plan is told: each change in words, worst first, what waits and for what, one line that counts."""
+"""How a plan is told: each change as text, worst first, what waits and for what, one line that counts."""
 
 from __future__ import annotations
 

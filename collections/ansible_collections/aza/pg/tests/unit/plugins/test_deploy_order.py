@@ -47,7 +47,7 @@ def test_a_single_server_writes() -> None:
         ((WRITER, STANDBY), ["writes", "follows"]),
         ((STANDBY, WRITER), ["follows", "writes"]),
         ((WRITER, EMPTY, STANDBY), ["writes", "follows", "follows"]),
-        # Without an engine on the declared primary nobody else is taken for one.
+        # Without an engine on the declared primary no other user is taken for one.
         (({}, STANDBY), ["writes", "follows"]),
     ],
 )

@@ -39,7 +39,7 @@ def down(
     return {**live(timeline, lsn), **stopped, **more}
 
 
-# Whose directory nobody may read: perhaps a primary's.
+# Whose directory no one may read: perhaps a primary's.
 CLOSED = {"data": True, "answers": False, "standby": None, "error": "is unknown"}
 ANY = st.sampled_from(
     [
@@ -76,7 +76,7 @@ def cluster(*facts: dict[str, Any] | None, vouched: str = "", **more: Any) -> li
 
 
 def may_write(facts: dict[str, Any] | None) -> bool:
-    """What the tests know of a member, in words of their own."""
+    """What the tests know of a member, as text of their own."""
     if facts is None or facts is CLOSED:
         return True
     return facts["data"] and not facts.get("in_recovery" if facts["answers"] else "standby")
@@ -104,7 +104,7 @@ def test_the_operator_answers_for_a_member_that_nobody_can_look_at() -> None:
     members = cluster(down(), None, down(lsn="0/90", standby=True), vouched="db2")
     assert both("db1", members) == ([], [])
     assert list(guard.deploy("db1", cluster(EMPTY, None, vouched="db2"))) == []
-    # Who is looked at and found to be one is one, whatever the operator says.
+    # Who is inspected and found to be one is one, whatever the operator says.
     assert list(guard.vouched(cluster(down(), live(standby=True)), ["db2"])) == []
     for facts in (live(), down(), CLOSED):
         assert len(list(guard.vouched(cluster(down(), facts), ["db2"]))) == 1
@@ -173,7 +173,7 @@ def test_no_verb_starts_a_second_primary(
             and not list(guard.deploy("db1", members, primary_planned))
         ):
             others = facts[1:]
-            # No primary is created beside data, or beside a member that cannot be looked at.
+            # No primary is created beside data, or beside a member that cannot be inspected.
             following = any(other and other["answers"] and not other["in_recovery"] for other in others)
             assert following or all(other == EMPTY for other in others)
 
@@ -216,13 +216,13 @@ def test_a_stopped_primarys_data_is_kept_while_no_primary_is_known(
         # The one that was promoted had not received all.
         (down(1, "0/180"), live(2), "128 bytes of WAL that db2 lacks"),
         (down(1, "0/80"), live(2, exact=True), ""),
-        # It crashed: what came after its last checkpoint nobody has seen.
+        # It crashed: what came after its last checkpoint no one has seen.
         (down(1, "0/100", exact=False), live(2), "was not shut down cleanly"),
         # On one timeline two primaries went apart without a trace.
         (down(1, "0/100"), live(1), "is unknown"),
         (down(1, lsn=""), live(2), "is unknown"),
         (down(1, "0/100", system_identifier="8"), live(2), "another cluster"),
-        # A standby: what it has its primary wrote, whenever the two were looked at.
+        # A standby: what it has its primary wrote, whenever the two were inspected.
         (live(1, "0/900", standby=True), live(1, "0/500"), ""),
         (down(1, "0/80", standby=True), live(1), ""),
         (live(1, "0/100", standby=True), live(2), ""),

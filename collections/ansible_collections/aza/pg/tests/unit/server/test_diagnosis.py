@@ -75,7 +75,7 @@ def test_the_reason_and_the_remedy(name: str) -> None:
     assert "\n" not in found.message + found.remedy
 
 
-# The entrypoint looks before the server does, and says it in words of its own.
+# The entrypoint looks before the server does, and says it as text of its own.
 SENTENCES = {
     f"aza-pg: the file system of {DATA} is full: the server cannot start without free space": "disk_full",
     f"aza-pg: {DATA} belongs to user 0, but this server runs as user 999: PostgreSQL refuses another user's data": (
@@ -117,7 +117,7 @@ def test_what_was_wrong_before_a_start_that_succeeded_is_over() -> None:
 
 
 def test_a_log_cannot_put_words_into_a_command() -> None:
-    """The name of a setting and a path come from the log, and stand in a line that somebody pastes."""
+    """The name of a setting and a path come from the log, and stand in a line that a user pastes."""
     bad = "x'; rm -rf / #"
     log = [
         f'LOG:  invalid value for parameter "{bad}": "1"',

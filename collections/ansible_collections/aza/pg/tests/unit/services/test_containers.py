@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers that somebody changed, that an interrupted recreate left, and the ports that they hold."""
+"""Containers that a user changed, that an interrupted recreate left, and the ports that they hold."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_container_that_somebody_changed_is_made_anew_with_permission() -> Non
     assert [(change.name, change.effect, change.why) for change in plan.held] == [
         (NAME, "recreate", "its memory limit is 2048 MB, and declared is 1024 MB")
     ]
-    # Nobody declared it: it is not only something that waits.
+    # No one declared it: it is not only something that waits.
     assert {item.state for item in findings.drift(plan)} == {"red", "green"}
     assert message(planning.plan(WANTED, found, ("recreate",))) == [("recreate", SERVER, "recreate")]
 

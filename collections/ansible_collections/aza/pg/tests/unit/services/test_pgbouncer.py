@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PgBouncer's files: pool sizes that fit the server, rules that let nobody else in, quoting, what differs."""
+"""PgBouncer's files: pool sizes that fit the server, rules that let no other user in, quoting, what differs."""
 
 from __future__ import annotations
 

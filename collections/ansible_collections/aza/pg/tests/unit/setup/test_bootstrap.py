@@ -75,7 +75,7 @@ def test_the_system_behind_a_failing_shim_is_found(machine):
 
 
 def test_an_active_environment_is_never_built_upon(machine):
-    """Also not our own, which comes first in the search path and is about to be made anew."""
+    """Also not our own, which comes first in the search path and is about to be made again."""
     real = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
     subprocess.run([real, "-m", "venv", "--without-pip", machine.root / "old"], check=True)
     found = machine.run("--python", PATH=f"{machine.root}/old/bin:{machine.binaries}").stdout.strip()

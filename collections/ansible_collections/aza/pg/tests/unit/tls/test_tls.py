@@ -167,7 +167,7 @@ def test_it_does_not_outlive_its_authority(root: Path) -> None:
 
 @pytest.fixture
 def company(tmp_path: Path) -> dict[str, str]:
-    """A certificate with its key that somebody else made, and the authority behind it."""
+    """A certificate with its key that another user made, and the authority behind it."""
     other = tmp_path / "company" / "secrets"
     made = Certificates(other, "x", NOW, lambda path: "").server(
         CertificateRequest("db1", ("db1.example.org",))

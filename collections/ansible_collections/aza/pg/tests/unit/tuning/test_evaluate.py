@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 WORKLOADS = ("web", "oltp", "dw", "mixed")
-# A step towards other values, larger only where a lot is fixed; nobody sets it and nothing is shown of it.
+# A step towards other values, larger only where a lot is fixed; no one sets it and nothing is shown of it.
 STEPS = {"query_pool"}
 FLOORS = [
     "max_connections",

@@ -100,7 +100,7 @@ def wait(wanted: Desired, docker: Docker) -> None:
 
 
 def reload(wanted: Desired, docker: Docker) -> None:
-    """RELOAD by the console: unlike a signal, it says whether every file was taken. Nobody is disconnected."""
+    """RELOAD by the console: unlike a signal, it says whether every file was taken. No one is disconnected."""
     service = wanted.service(pgbouncer.NAME)
     here = docker.inspect(service.container) if service else []
     if not here or here[0]["State"]["Status"] != "running":
@@ -123,7 +123,7 @@ def reload(wanted: Desired, docker: Docker) -> None:
 
 
 def reconnect(wanted: Desired) -> None:
-    """RECONNECT: replaces each connection to the server when its client's transaction ends. Nobody is disconnected. A
+    """RECONNECT: replaces each connection to the server when its client's transaction ends. No one is disconnected. A
     PgBouncer that does not answer has no connections that matter; a check reports it."""
     if wanted.service(pgbouncer.NAME):
         with contextlib.suppress(*server.database_errors()), _connect(wanted) as connection:

@@ -40,7 +40,7 @@ def read(ini: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
 
 
 def reload(wanted: Desired, found: Observed, about: Iterable[Change]) -> Iterator[Change]:
-    """What was written and is not active: a run was cut off, somebody edited by hand or used the console's SET.
+    """What was written and is not active: a run was interrupted, a user edited by hand or used the console's SET.
 
     ``about``: the changes that are planned; what is about to be written becomes active with that.
     """
@@ -99,7 +99,7 @@ def _ini(wanted: Desired) -> str:
 
 
 def by_hand(wanted: Desired, now: Mapping[str, Any]) -> Iterator[Finding]:
-    """What somebody did at the console and RELOAD does not undo."""
+    """What a user did at the console and RELOAD does not undo."""
     service = wanted.service(NAME)
     assert service is not None
     declared = read(_ini(wanted))[0]
@@ -131,7 +131,7 @@ def by_hand(wanted: Desired, now: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def findings(wanted: Desired, found: Observed) -> Iterator[Finding]:
-    """What a check says of it besides what a deploy would change: that it runs, answers, and keeps nobody waiting."""
+    """Findings in addition to drift: whether it runs and answers, and whether clients wait."""
     service, here_is = wanted.service(NAME), found.containers.get(NAME)
     if service is None or here_is is None:
         return  # none is wanted, or the plan says that it is missing

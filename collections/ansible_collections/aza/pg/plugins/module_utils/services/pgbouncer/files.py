@@ -134,7 +134,7 @@ def compose(spec: ContainerSpec, server: str) -> dict[str, Any]:
         "ulimits": {"nofile": FILES},
         "ports": [spec.published(PORT)],
         # While the server is stopped, the engine forwards its name to other resolvers, and PgBouncer's resolver
-        # (c-ares) keeps "no such name" for up to an hour. Nobody listens here, and a failure is not kept. An option
+        # (c-ares) keeps "no such name" for up to an hour. No one listens here, and a failure is not kept. An option
         # has to be given: with the host's ndots the engine itself would answer "no such name".
         "dns": ["127.0.0.1"],
         "dns_opt": ["timeout:1"],
@@ -305,7 +305,7 @@ def _tls_settings(encrypted: bool) -> dict[str, str]:
 
 
 def _whole(settings: Mapping[str, str], name: str, otherwise: int) -> int:
-    """What is no number, the server itself refuses in better words."""
+    """What is not a number, the server itself refuses in better words."""
     text = settings.get(name, "").strip()
     return int(text) if text.isascii() and text.isdigit() else otherwise
 

@@ -119,7 +119,7 @@ def _apply(context: Any, change: Change) -> None:
 
 
 def _remove(connection: Any) -> None:
-    """The schema stays while somebody keeps something else in it."""
+    """The schema stays while a user keeps something else in it."""
     used = (
         "select from pg_depend where refclassid = 'pg_namespace'::regclass and refobjid = to_regnamespace(%s)"
     )

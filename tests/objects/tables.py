@@ -30,7 +30,7 @@ class Case:
     shop-single there and in every line, and lies in /opt/aza-pg; its free ports are 9188 and 9189.
 
     ``plan`` and ``held`` are the plan's lines in their order, without the place of the declaration, or ``refused`` is
-    part of the error message. ``findings``: of a check then, in addition to changes. ``after``: {sql, database, expect},
+    in the error message. ``findings``: of a check then, in addition to changes. ``after``: {sql, database, expect},
     the answer as psql -At prints it; or {command, expect}.
     """
 

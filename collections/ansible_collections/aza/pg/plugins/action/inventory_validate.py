@@ -10,11 +10,13 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
+from ansible_collections.aza.pg.plugins.module_utils.inventory import deprecated
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem, check_inventory
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import written
 from ansible_collections.aza.pg.plugins.module_utils.inventory.files import remarks
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import Unresolved, plain, printable
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, load_specs
+from ansible_collections.aza.pg.plugins.plugin_utils import hooks
 from ansible_collections.aza.pg.plugins.plugin_utils.image_contents import contents_for
 from ansible_collections.aza.pg.plugins.plugin_utils.inventory_sources import (
     extra_variables,
@@ -45,13 +47,23 @@ class ActionModule(ActionBase):
         sources = sources_of(task_vars)
         found = check_inventory(hosts, specs, contents_for())
         found += remarks(sources, hosts, specs)
+        found += hooks.problems(hosts, {name: reader.directory(name) for name in hosts})
         number = sum(len(host.values) for host in hosts.values())
         result |= {"changed": False, "checked": {"hosts": len(hosts), "values_of_ours": number}}
+        extra = extra_variables(self._loader)
+
+        def place_of(problem: Problem) -> str:
+            return sources.find(problem.path, problem.host, hosts[problem.host].groups, extra)
+
+        old = [
+            Problem(name, (variable,), deprecated.warning(variable, specs))
+            for name, host in hosts.items()
+            for variable in sorted(deprecated.old_names(specs).keys() & host.values.keys())
+        ]
+        if old:
+            result["warnings"] = _lines(old, place_of, len(hosts))
         if found:
-            extra = extra_variables(self._loader)
-            lines = _lines(
-                found, lambda it: sources.find(it.path, it.host, hosts[it.host].groups, extra), len(hosts)
-            )
+            lines = _lines(found, place_of, len(hosts))
             count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
             result |= {
                 "failed": True,
@@ -106,6 +118,10 @@ class _Reader:
             _machine(value("ansible_connection", "ssh"), value("ansible_host", name), value("ansible_port")),
             value("group_names", []),
         )
+
+    def directory(self, name: str) -> str:
+        """Return the directory of the inventory that a host comes from."""
+        return str(self.hostvars.raw_get(name).get("inventory_dir") or "")
 
     def _value(self, written_down: Any, raw: Any) -> Any:
         known = self.seen.get(id(written_down))

@@ -11,6 +11,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.aza.pg.plugins.module_utils.errors import AzaError
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import check_value
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import written
+from ansible_collections.aza.pg.plugins.module_utils.inventory.deprecated import old_names, renamed
 from ansible_collections.aza.pg.plugins.module_utils.inventory.plain import plain
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import Option, load_specs
 from ansible_collections.aza.pg.plugins.module_utils.model.variables import Variables
@@ -27,7 +28,8 @@ def collect(task_vars: Mapping[str, Any], templar: Any, given: Mapping[str, Any]
     :raises AzaError: a value has the wrong type, or a required variable is missing.
     """
     specs = {name: option for name, option in load_specs(role_directories()).items() if option.role == ROLE}
-    values = {name: templar.template(task_vars[name]) for name in specs if name in task_vars}
+    names = (*specs, *old_names(specs))
+    values = renamed({name: templar.template(task_vars[name]) for name in names if name in task_vars}, specs)
     return validated({**values, **given}, specs)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import unknown_key
+from ansible_collections.aza.pg.plugins.module_utils.inventory import deprecated
 from ansible_collections.aza.pg.plugins.module_utils.inventory.contents import Contents
 from ansible_collections.aza.pg.plugins.module_utils.inventory.crosscheck import contradictions
 from ansible_collections.aza.pg.plugins.module_utils.inventory.declared import hint
@@ -72,9 +73,11 @@ def check_inventory(
     found: list[Problem] = []
     instances = []
     for name, host in hosts.items():
-        found += check_host(name, host.values, specs, contents)
-        if "postgres_cluster" in host.values:
-            instances.append(Instance(name, host.machine or name, with_defaults(host.values, specs)))
+        found += [Problem(name, (old,), text) for old, text in deprecated.conflicts(host.values, specs)]
+        values = deprecated.renamed(host.values, specs)
+        found += check_host(name, values, specs, contents)
+        if "postgres_cluster" in values:
+            instances.append(Instance(name, host.machine or name, with_defaults(values, specs)))
     found += [
         Problem(name, path, message) for name, path, message in (*collisions(instances), *clusters(instances))
     ]

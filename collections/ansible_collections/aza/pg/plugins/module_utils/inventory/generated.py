@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import Option
 from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
@@ -26,8 +28,17 @@ def of_role(specs: Mapping[str, Option], role: str) -> list[Option]:
 
 def render_defaults(options: Iterable[Option], role: str) -> str:
     """Return ``defaults/main.yml``: every variable that has a default. Others are derived if they are not set."""
-    values = {option.name: option.default for option in options if option.default is not None}
+    values = {option.name: _default(option) for option in options if option.default is not None}
     return f"---\n# {_HEAD.format(role=role)}\n{dump(values)}"
+
+
+def _default(option: Option) -> Any:
+    """Return the default, or the value under an old name of the variable."""
+    value = option.default
+    for old in option.deprecated_aliases:
+        inner = value[3:-3] if value != option.default else json.dumps(value)
+        value = f"{{{{ {old} | default({inner}) }}}}"
+    return value
 
 
 def render_record(options: Iterable[Option], role: str) -> str:

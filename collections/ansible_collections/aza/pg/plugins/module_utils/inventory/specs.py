@@ -37,6 +37,8 @@ class Option:
     description: tuple[str, ...] = ()
     # Whether it is never shown, and does not belong into a file as plain text.
     secret: bool = False
+    # Old names of the variable → the release that no longer accepts them (``inventory/deprecated.py``).
+    deprecated_aliases: Mapping[str, str] = field(default_factory=dict)
     # As people write the place: ``postgres_databases[].name``.
     where: str = ""
 
@@ -97,6 +99,9 @@ def _option(name: str, given: Mapping[str, Any], role: str, where: str) -> Optio
         },
         description=(described,) if isinstance(described, str) else tuple(described),
         secret=bool(given.get("no_log", False)),
+        deprecated_aliases={
+            str(alias["name"]): str(alias["version"]) for alias in given.get("deprecated_aliases") or ()
+        },
         where=where,
     )
 

@@ -45,6 +45,7 @@ class Variables(TypedDict):
     postgres_databases: list[Any]
     postgres_hba: list[Any]
     postgres_ident: list[Any]
+    postgres_hooks: dict[str, Any]
     postgres_undeclared: dict[str, Any]
     postgres_allow_loss: list[str]
     postgres_tls: bool

@@ -220,3 +220,38 @@ def test_what_contains_itself_or_is_too_large_is_a_mistake_like_others(inventory
     write(inventory, "prod/group_vars/all.yml", text)
     code, (line,) = check(inventory)
     assert code != 0 and line.startswith("prod/group_vars/all.yml:1: postgres_")
+
+
+def test_a_deprecated_variable_warns_with_file_line_and_key(inventory: Path) -> None:
+    spec = """
+argument_specs:
+  main:
+    options:
+      postgres_new_name:
+        type: int
+        default: 7
+        deprecated_aliases: [{name: postgres_old_name, version: 2.0.0}]
+"""
+    write(inventory, "playbooks/roles/own/meta/argument_specs.yml", spec)
+    write(inventory, "prod/group_vars/all.yml", "postgres_old_name: 5\n")
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "prod", "playbooks/check.yml"],
+        cwd=inventory,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_HOME": str(inventory / ".ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_ROLES_PATH": str(inventory / "playbooks/roles"),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    output = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 0, output
+    assert (
+        "prod/group_vars/all.yml:1: postgres_old_name: deprecated variable; use postgres_new_name" in output
+    )

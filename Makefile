@@ -37,14 +37,14 @@ build: engine ## Build the images from the lock
 lint: setup-dev ## All linters, types, syntax, and the drift of generated files
 	@scripts/lint.py
 
-format: setup-dev ## Format the Python, and mend what the linters can mend
+format: setup-dev ## Format the Python, and fix what the linters can fix
 	@ruff check --fix --quiet . && ruff format --quiet .
 
 docs: setup-dev ## Generate again what is generated: reference pages, build context
 	@scripts/generate.py
 
 # An engine and images come from the network in part, so meanwhile the processors have time for the rest.
-test: setup ## Everything: the linters and unit tests, and then what makes containers
+test: setup ## Everything: linters and unit tests, then the tests with containers
 	@$(MAKE) --no-print-directory --jobs=3 lint test-unit build
 	@$(MAKE) --no-print-directory test-containers
 
@@ -58,7 +58,7 @@ TOGETHER := pytest -q -p support.progress -p support.priority --dist loadfile
 ALONE := pytest -q tests/exclusive
 
 # Four workers: the two scenarios, and two for the rest. The longest files first: together they end when the last one does.
-test-containers: setup-dev build ## All that makes containers, side by side: Molecule, runbooks, stacks, images
+test-containers: setup-dev build ## All tests with containers, in parallel: Molecule, runbooks, stacks, images
 	@$(TOGETHER) -n 4 --no-loadscope-reorder tests/scenarios tests/docs/test_runbooks_local.py \
 		tests/docs/test_runbooks_cluster.py tests/docs/test_pages.py tests/objects tests/stack tests/image
 	@$(ALONE)
@@ -81,11 +81,11 @@ test-long: setup-dev build ## The random tests with many more cases (half an hou
 	@AZA_LONG=1 $(TOGETHER) -n 2 tests/objects/test_drift.py tests/stack/test_pool_rules.py
 	@AZA_LONG=1 pytest -q -s tests/scenarios/test_single.py
 
-bench: setup-dev build ## How long a look at a large server takes, a deploy that changes nothing, a check of 200 hosts (minutes)
+bench: setup-dev build ## Time an observation of a large server, a deploy without changes, a check of 200 hosts (minutes)
 	@tests/bench/observe.py
 	@tests/bench/inventory.py
 
-bench-tuning: setup-dev build ## Our tuning against others', measured here (takes the better part of an hour; not a test)
+bench-tuning: setup-dev build ## Compare our tuning with other tools, measured here (most of an hour; not a test)
 	@tests/bench/tuning.py
 
 hooks: setup-dev ## Install the git hooks: format, lint and generate before each commit
@@ -98,5 +98,5 @@ lock-python: setup-dev ## Resolve the Python requirements again and lock them wi
 	@$(LOCK) requirements.in requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	@$(LOCK) --no-deps requirements-collections.in -o requirements-collections.txt
 
-clean: ## Remove what is made again: environment, caches, built archives (never data, never secrets)
+clean: ## Remove environment, caches and built archives (never data, never secrets)
 	@rm -rf .venv .collections .cache diagnostics .hypothesis .pytest_cache .mypy_cache .ruff_cache

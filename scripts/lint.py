@@ -135,6 +135,7 @@ CHECKS: dict[str, Callable[[], list[Command] | str]] = {
     ],
     "shellcheck": lambda: [["shellcheck", *shell_files()]],
     "hadolint": lambda: [["hadolint", str(path)] for path in files() if path.name == "Dockerfile"],
+    "plain English": lambda: [[sys.executable, "scripts/plain_english.py"]],
     "house rules": house_rules,
 }
 

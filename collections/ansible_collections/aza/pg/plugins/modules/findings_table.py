@@ -12,7 +12,7 @@ description:
   - Takes what M(aza.pg.instance) with O(aza.pg.instance#module:state=checked) left in C(instance_result) of each host
     of the play that has a C(postgres_cluster), prints it instance by instance, worst first, with one line for the
     fleet, and fails when anything is red.
-  - A host without a result was not looked at, which is red as well.
+  - A host without a result was not checked, which is red as well.
   - Of a cluster, what M(aza.pg.replication_check) and M(aza.pg.pgbouncer_check) said of each member is judged as well.
     It is in C(instance_result) too, or where these modules ran by themselves, in C(replication_result) and
     C(pgbouncer_result). Each cluster gets a table of its members, and in the page a
@@ -20,7 +20,7 @@ description:
   - Of several instances only the names of what is well are printed; with C(-v) and in the reports all are shown.
 options:
   clusters:
-    description: The clusters as they were declared. Empty means those of the inventory.
+    description: The declared clusters. Empty means those of the inventory.
     type: list
     elements: dict
     default: []

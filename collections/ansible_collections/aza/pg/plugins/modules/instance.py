@@ -76,7 +76,7 @@ options:
     default: ""
   not_primary:
     description:
-      - Members of the cluster that cannot be looked at. You have made sure that they do not write and will not.
+      - Unreachable members of the cluster. You have made sure that they accept no writes and will not.
       - Without it, no server with a primary's data is started while a member is unknown.
     type: list
     elements: str

@@ -60,7 +60,7 @@ options:
     type: int
     default: 6432
   admin:
-    description: User of the console, let in over the socket without a password.
+    description: User of the console, admitted over the socket without a password.
     type: str
     default: pgbouncer
   declared:
@@ -114,7 +114,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: One for each thing that was looked at, with C(what), C(state), C(message) and C(remedy).
+  description: One for each subject that was checked, with C(what), C(state), C(message) and C(remedy).
   returned: always
   type: list
   elements: dict

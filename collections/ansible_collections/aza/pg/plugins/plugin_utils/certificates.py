@@ -2,7 +2,7 @@
 """Certificates, made and kept on the control node: an authority for each environment, a certificate for each server.
 
 ``INVENTORY/secrets/ca/{ca.crt,ca.key}`` and ``INVENTORY/secrets/CLUSTER/tls/HOST.pem`` (key and chain), all 0600.
-Whoever brings an authority or a certificate of his own gives it by variable; nothing is written then.
+A user's own authority or certificate is given by variables; then nothing is written.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a cluster replicate as it was declared? From what its members said, findings in plain sentences. Pure."""
+"""Findings about replication: the facts of the members compared with the declaration. Pure."""
 
 from __future__ import annotations
 

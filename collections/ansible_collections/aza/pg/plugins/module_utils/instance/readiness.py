@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is it really there? Some stages, each of which only a server that works can reach.
 
-process → socket → SQL → extensions → first write (of a standby: streaming). Whoever waits learns which stage it is, and
+process → socket → SQL → extensions → first write (of a standby: streaming). A caller that waits learns the stage, and
 when it takes too long, which one failed and what the log says about it.
 """
 

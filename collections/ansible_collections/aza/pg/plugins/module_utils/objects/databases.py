@@ -252,7 +252,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
 
 
 def _unseen(wanted: Desired, name: str, why: str) -> Change:
-    """What has to change in a database that cannot be looked into is unknown; everything else is changed without it."""
+    """The changes in a database that cannot be inspected are unknown; everything else is changed without it."""
     return Change(
         "database",
         name,

@@ -225,7 +225,7 @@ def _change(
 
 
 class _Links:
-    """Who is, through any number of others, a member of whom."""
+    """Direct and indirect memberships of roles."""
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         self.above: dict[str, set[str]] = {}

@@ -220,7 +220,7 @@ class Question:
 
 def observe(socket_dir: str, user: str, asked: Question) -> ServerFacts:
     """Everything of the server that a plan compares: one query, and one more in each database. ``unseen``: database →
-    why it could not be looked into; the others are seen all the same."""
+    why it could not be inspected; the others are inspected anyway."""
     try:
         with connect(socket_dir, user) as connection:
             names = {"names": [name.lower() for name in asked.settings], "ours": pg.NAME_OF_FILE}

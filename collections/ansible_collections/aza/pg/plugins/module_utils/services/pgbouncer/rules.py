@@ -98,7 +98,7 @@ def _wider(rule: hba.Rule, later: Sequence[hba.Rule]) -> list[str]:
         if _admits(other) and _lines(other, _SCRAM) and _overlap(rule, other):
             raise AzaError(
                 f"{rule.where}: PgBouncer cannot tell which clients this rule is about ({rule.text()}), and a later "
-                f"rule ({other.text()}) would let them in through the pool. In the first one, use networks and the "
+                f"rule ({other.text()}) would admit them through the pool. In the first one, use networks and the "
                 "names of databases and roles; or set postgres_pgbouncer: false.",
                 reason="bad_object",
             )

@@ -15,7 +15,7 @@ from ansible_collections.aza.pg.plugins.module_utils.services.registry import cl
 
 
 def stopped(wanted: Desired, found: Observed) -> Plan:
-    """The containers stop, everything else stays. The user who stops an instance accepts that clients are disconnected."""
+    """The containers stop, everything else stays. Clients are disconnected without permission."""
     running = [
         service
         for service in reversed(wanted.services)

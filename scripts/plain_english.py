@@ -2,7 +2,7 @@
 """Find words in docs and messages that plain technical English avoids, and print what to write instead.
 
 It checks the prose of Markdown pages, text in the Python code of the collection, and names, descriptions and header
-comments in YAML. The list is short: words that non-native readers stumble over, and terms that the glossary of the project
+comments in YAML. The list is short: words that non-native readers stumble over, and terms that the project's glossary
 replaces. A word with legitimate uses is not on it.
 
 plain_english.py            all files
@@ -65,13 +65,7 @@ WORDS = (
 )
 _WORDS = [(re.compile(rf"\b(?:{word.pattern})\b", re.IGNORECASE), word) for word in WORDS]
 # What is checked: glob → how its text is found.
-_MARKDOWN = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    "docs/**/*.md",
-    "collections/ansible_collections/aza/pg/*.md",
-)
+_MARKDOWN = ("*.md", "docs/**/*.md", "collections/ansible_collections/aza/pg/*.md")
 _PYTHON = ("collections/ansible_collections/aza/pg/plugins/**/*.py",)
 _YAML = (
     "collections/ansible_collections/aza/pg/roles/**/*.yml",
@@ -117,7 +111,7 @@ def problems(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
 
 def check(files: set[str]) -> list[str]:
     """Return the problems of these files, paths from the root of the repository."""
-    found = []
+    found: list[str] = []
     for globs, reader in READERS:
         paths = {path for glob in globs for path in ROOT.glob(glob)}
         for path in sorted(paths):

@@ -3,24 +3,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = next(
-    parent for parent in Path(__file__).resolve().parents if (parent / "scripts" / "lint.py").is_file()
-)
-
 
 @pytest.fixture(scope="module")
-def lint() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("lint", ROOT / "scripts" / "lint.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def lint(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("lint")
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-ROOT = next(
-    parent for parent in Path(__file__).resolve().parents if (parent / "scripts" / "lint.py").is_file()
-)
-
 
 @pytest.fixture(scope="module")
-def linter() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plain_english", ROOT / "scripts" / "plain_english.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def linter(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("plain_english")
 
 
 def test_prose_is_checked_and_code_is_not(linter: ModuleType) -> None:

@@ -71,10 +71,10 @@ def test_who_may_not_reserve_memory_is_told_and_nothing_is_done(instance: Instan
 @needs_permission
 def test_a_new_server_has_them_from_its_first_start(instance: Instance, before: int) -> None:
     instance.declare(postgres_huge_pages=True)
-    foretold = instance.deploy("--check", "--diff")
+    predicted = instance.deploy("--check", "--diff")
     assert kernel() == before and not reserved(instance)
     real = instance.deploy()
-    assert foretold.plan == real.plan
+    assert predicted.plan == real.plan
     assert instance.sql("show huge_pages_status") == "on"
     needed = int(instance.sql("show shared_memory_size_in_huge_pages"))
     assert needed <= reserved(instance) <= needed * 1.2
@@ -111,9 +111,9 @@ def test_more_memory_takes_more_and_less_gives_back(instance: Instance, before: 
     assert instance.sql("show huge_pages_status") == "on"
     assert kernel() == before + reserved(instance) > before + small * 1.5
     instance.declare(postgres_memory="512m")
-    foretold = instance.deploy("--check", "--diff")
-    assert foretold.plan == instance.deploy().plan
-    assert any("give back huge pages" in line for line in foretold.plan)
+    predicted = instance.deploy("--check", "--diff")
+    assert predicted.plan == instance.deploy().plan
+    assert any("give back huge pages" in line for line in predicted.plan)
     assert instance.sql("show huge_pages_status") == "on"
     assert (reserved(instance), kernel()) == (small, before + small)
     assert instance.deploy().recap["changed"] == 0
@@ -126,9 +126,9 @@ def test_less_that_a_restart_brings_is_given_back_after_it(instance: Instance, b
     assert not [line for line in instance.deploy().plan if "huge pages" in line]
     assert reserved(instance) == had
     instance.declare(postgres_allow_restart=True)
-    foretold = instance.deploy("--check", "--diff")
-    assert foretold.plan == instance.deploy().plan
-    assert any("give back huge pages" in line for line in foretold.plan)
+    predicted = instance.deploy("--check", "--diff")
+    assert predicted.plan == instance.deploy().plan
+    assert any("give back huge pages" in line for line in predicted.plan)
     assert instance.sql("show huge_pages_status") == "on"
     assert kernel() == before + reserved(instance) < before + had
     assert instance.deploy().recap["changed"] == 0

@@ -61,8 +61,8 @@ def test_values_are_the_predicted_ones(
     assert box.sql(sources) == "/run/aza-pg/tuned.conf"
     for name in expected:
         assert re.search(rf"^  {name} ", box.logs(), re.M), f"{name} is not explained"
-    foretold = Prediction(inputs.memory_mb, inputs.cpus, 0, result, rules).shared_mb({}, {})
-    assert foretold * 0.85 < int(settings["shared_memory_size"].removesuffix("MB")) <= foretold
+    shared_mb = Prediction(inputs.memory_mb, inputs.cpus, 0, result, rules).shared_mb({}, {})
+    assert shared_mb * 0.85 < int(settings["shared_memory_size"].removesuffix("MB")) <= shared_mb
 
 
 def test_later_settings_win(run_container: Any) -> None:

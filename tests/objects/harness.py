@@ -183,24 +183,24 @@ class Server:
             parameters["memory_mb"] = megabytes("postgres_memory", parameters.pop("memory"))
         if parameters.get("exporter"):
             parameters.setdefault("exporter_port", int(self.words["9188"]))
-        wish = certificates.CertificateRequest(
+        request = certificates.CertificateRequest(
             "db1",
             tls.names(["localhost", "127.0.0.1", *parameters.pop("tls_names", ())]),
             certificate=parameters.pop("tls_certificate", ""),
             key=parameters.pop("tls_key", ""),
         )
         if parameters.get("tls"):
-            parameters["certificate"] = self._certificate(wish, days_ago)
+            parameters["certificate"] = self._certificate(request, days_ago)
         return self.describe(settings=declared.pop("settings", {}), objects=declared, **parameters)
 
-    def _certificate(self, wish: certificates.CertificateRequest, days_ago: int) -> dict[str, Any]:
+    def _certificate(self, request: certificates.CertificateRequest, days_ago: int) -> dict[str, Any]:
         """The facts of the one that the control node keeps or makes; key and chain are a secret from now on."""
         bundle = certificates.Certificates(
             self.inventory / "secrets",
             self.cluster,
             certificates.now() - timedelta(days=days_ago),
             lambda path: (self.inventory / path).read_text(),
-        ).server(wish)
+        ).server(request)
         self.secrets[tls.SECRET] = bundle.pem
         return bundle.facts
 
@@ -242,9 +242,9 @@ class Server:
         return answer
 
     def converge(self, wanted: Desired, allow: tuple[str, ...] = ()) -> Outcome:
-        """Foretell, apply, and go on until the plan is empty. The real run must do what was foretold."""
-        foretold = self.run(wanted, allow, check=True)["plan"]
-        outcome = Outcome(_lines(foretold["changes"]), _lines(foretold["held"]))
+        """Foretell, apply, and go on until the plan is empty. The real run must do what was predicted."""
+        predicted = self.run(wanted, allow, check=True)["plan"]
+        outcome = Outcome(_lines(predicted["changes"]), _lines(predicted["held"]))
         outcome.rounds, held = self.settle(wanted, allow)
         assert outcome.rounds[0] == outcome.plan
         assert held == outcome.held

@@ -17,13 +17,13 @@ from ansible_collections.aza.pg.plugins.module_utils.yaml_dumper import dump
 from .instance import Instance, docker
 
 
-def test_check_mode_foretells_the_first_deploy_exactly(instance: Instance) -> None:
-    foretold = instance.deploy("--check", "--diff")
-    assert foretold.recap["changed"] == 1
+def test_check_mode_predicts_the_first_deploy_exactly(instance: Instance) -> None:
+    predicted = instance.deploy("--check", "--diff")
+    assert predicted.recap["changed"] == 1
     assert not instance.directory.exists()
     assert not (instance.inventory / "secrets").exists()
     real = instance.deploy()
-    assert foretold.plan == real.plan
+    assert predicted.plan == real.plan
     assert len(real.plan) >= 12
     assert "is ready, first write after" in real.output
 
@@ -103,9 +103,9 @@ def test_check_is_green(instance: Instance) -> None:
 def test_a_setting_that_a_reload_takes(instance: Instance) -> None:
     started = instance.sql("select pg_postmaster_start_time()")
     instance.declare(postgres_settings={"work_mem": "7MB", "log_line_prefix": "it's \\%m "})
-    foretold = instance.deploy("--check", "--diff")
+    predicted = instance.deploy("--check", "--diff")
     real = instance.deploy()
-    assert foretold.plan == real.plan
+    assert predicted.plan == real.plan
     assert "reload: active at once" in real.output
     assert instance.sql("show work_mem") == "7MB"
     assert instance.sql("show log_line_prefix") == "it's \\%m"

@@ -297,10 +297,10 @@ def test_the_files_are_made_of_an_inventory(tmp_path: Path) -> None:
         *("-i", str(inventory), "-e", f"monitoring_dir={made}", "-e", "node_exporter_port=9100"),
         *("-e", "blackbox_exporter=127.0.0.1:9115", "-e", "alertmanager=127.0.0.1:9093"),
     )
-    foretold = re.findall(r"changed=(\d+)", _play(*arguments, "--check"))
+    predicted = re.findall(r"changed=(\d+)", _play(*arguments, "--check"))
     assert not made.exists()
     message = _play(*arguments)
-    assert re.findall(r"changed=(\d+)", message) == foretold == ["0", "3"]
+    assert re.findall(r"changed=(\d+)", message) == predicted == ["0", "3"]
     assert "db2: the postgres exporter of blog-single is published on 127.0.0.1" in message
     assert re.findall(r"changed=(\d+)", _play(*arguments)) == ["0", "0"]
 

@@ -257,9 +257,9 @@ def test_a_setting_is_read_without_disconnecting_anybody(pooled: Instance) -> No
     with _connect(pooled) as client:
         client.execute("begin")
         pooled.declare(postgres_pgbouncer_settings={"query_wait_timeout": 77, "max_client_conn": 123})
-        foretold = pooled.deploy("--check", "--diff")
+        predicted = pooled.deploy("--check", "--diff")
         real = pooled.deploy("--diff")
-        assert foretold.plan == real.plan
+        assert predicted.plan == real.plan
         assert "max_client_conn = 123" in real.output and "1 reload, 0 restarts" in real.output
         assert _ask(client, "select 1") == 1
     config = _config(pooled)
@@ -423,9 +423,9 @@ def test_without_it_nothing_of_it_is_left(pooled: Instance) -> None:
     waits = pooled.deploy()
     assert "waits for postgres_allow_restart: true" in waits.output
     _connect(pooled, host="::1").close()  # where the test before this one has published it
-    foretold = pooled.deploy("--check", "-e", "postgres_allow_restart=true")
+    predicted = pooled.deploy("--check", "-e", "postgres_allow_restart=true")
     real = pooled.deploy("-e", "postgres_allow_restart=true")
-    assert foretold.plan == real.plan
+    assert predicted.plan == real.plan
     assert pooled.pgbouncer not in docker("ps", "--all", "--format", "{{.Names}}").split()
     assert [path for path in Path(pooled.directory).rglob("*") if "pgbouncer" in path.name] == []
     assert pooled.sql("select count(*) from pg_roles where rolname in ('aza_pgbouncer', 'aza_health')") == "0"

@@ -39,8 +39,8 @@ def test_the_same_lines_everywhere(fresh: Instance, tmp_path: Path) -> None:
     ]
     assert plan["held"][0]["waits_for"] == "postgres_allow_restart: true"
 
-    foretold, real = fresh.deploy("--check", "--diff"), fresh.deploy("--diff")
-    for run in (planned, foretold, real):
+    predicted, real = fresh.deploy("--check", "--diff"), fresh.deploy("--diff")
+    for run in (planned, predicted, real):
         assert last in run.output
         assert run.plan[: len(planned.plan)] == planned.plan
     assert (

@@ -54,16 +54,16 @@ def login(shop: Instance, role: str, password: str) -> bool:
     return done.returncode == 0
 
 
-def test_check_mode_makes_no_secret_and_foretells_the_same_lines(shop: Instance) -> None:
+def test_check_mode_makes_no_secret_and_predicts_the_same_lines(shop: Instance) -> None:
     shop.deploy()
     assert shop.deploy().recap["changed"] == 0
     shop.declare(postgres_roles=[*ROLES, {"name": "late"}])
-    foretold = shop.deploy("--check", "--diff")
-    assert foretold.plan == ["  create role late  login, with a password  sql"] or foretold.plan[
+    predicted = shop.deploy("--check", "--diff")
+    assert predicted.plan == ["  create role late  login, with a password  sql"] or predicted.plan[
         0
     ].startswith("  create role late  login, with a password")
     assert not (store(shop) / "roles" / "late").exists()
-    assert foretold.plan == shop.deploy().plan
+    assert predicted.plan == shop.deploy().plan
 
 
 def test_each_role_logs_in_with_its_own(shop: Instance) -> None:
@@ -93,11 +93,11 @@ def test_the_list_says_what_each_is_for(shop: Instance) -> None:
 def test_one_is_rotated(shop: Instance) -> None:
     old, others = secret(shop, "roles/web"), secret(shop, "roles/late")
     shop.declare(postgres_roles=[*shop.variables["postgres_roles"], {"name": "not yet"}])
-    foretold = shop.play("secrets", "-e", "rotate=web", "--check", "--diff")
+    predicted = shop.play("secrets", "-e", "rotate=web", "--check", "--diff")
     assert secret(shop, "roles/web") == old and not list(store(shop).rglob("*+next"))
     run = shop.play("secrets", "-e", "rotate=web", "--diff")
     assert run.code == 0, run.output
-    assert foretold.plan == run.plan, foretold.output
+    assert predicted.plan == run.plan, predicted.output
     (line,) = run.plan
     assert "set the password of role web" in line
     new = secret(shop, "roles/web")

@@ -79,12 +79,12 @@ def test_a_new_certificate_disconnects_nobody(instance: Instance) -> None:
     first, started = _serial(instance), instance.sql("select pg_postmaster_start_time()")
     with _connect(instance) as client:
         instance.declare(postgres_tls_names=["shop.example.org"])
-        foretold = instance.deploy("--check", "--diff")
+        predicted = instance.deploy("--check", "--diff")
         real = instance.deploy("--diff")
-        assert foretold.plan == real.plan
+        assert predicted.plan == real.plan
         message = "its names change: with shop.example.org"
         assert message in real.output
-        assert "PRIVATE KEY" not in foretold.output + real.output
+        assert "PRIVATE KEY" not in predicted.output + real.output
         assert client.execute("select 1").fetchone() == (1,)
     assert _serial(instance) != first
     assert instance.sql("select pg_postmaster_start_time()") == started
@@ -178,9 +178,9 @@ def test_the_exporter_is_replaced_and_the_server_is_not(instance: Instance) -> N
 def test_a_new_password_of_the_exporter_reaches_it(instance: Instance) -> None:
     file = instance.inventory / "secrets" / instance.cluster / "roles/aza_monitor"
     file.write_text("quite-another-password-of-the-exporter\n")
-    foretold = instance.deploy("--check")
+    predicted = instance.deploy("--check")
     real = instance.deploy()
-    assert foretold.plan == real.plan
+    assert predicted.plan == real.plan
     assert f"restart container {instance.exporter}" in real.output
     assert re.search(r"^pg_up 1$", _metrics(instance), re.MULTILINE)
     assert instance.deploy().recap["changed"] == 0
@@ -205,9 +205,9 @@ def test_a_blind_exporter_is_a_finding(instance: Instance) -> None:
 
 def test_without_exporter_and_without_tls(instance: Instance) -> None:
     instance.declare(postgres_exporter=False, postgres_tls=False)
-    foretold = instance.deploy("--check")
+    predicted = instance.deploy("--check")
     real = instance.deploy()
-    assert foretold.plan == real.plan
+    assert predicted.plan == real.plan
     assert "waits for" not in real.output
     assert instance.exporter not in docker("ps", "--all", "--format", "{{.Names}}").split()
     assert instance.sql("select count(*) from pg_roles where rolname = 'aza_monitor'") == "1"

@@ -22,22 +22,22 @@ def assert_check_mode_is_exact(
     """
     before = {name: found.facts() for name, found in instances.items()}
     kept = _files(secrets)
-    foretold = deploy("--check", "--diff")
+    predicted = deploy("--check", "--diff")
     for name, found in instances.items():
         assert found.facts() == before[name], f"check mode changed {name}"
     assert _files(secrets) == kept, "check mode wrote secrets"
     made = deploy("--diff")
     for name in instances:
-        assert made.plan(name) == foretold.plan(name), (
+        assert made.plan(name) == predicted.plan(name), (
             f"{name}: the run did something else than check mode said"
         )
-        assert made.held(name) == foretold.held(name), name
-        assert made.changed(name) == foretold.changed(name), name
-        if not foretold.changed(name):
+        assert made.held(name) == predicted.held(name), name
+        assert made.changed(name) == predicted.changed(name), name
+        if not predicted.changed(name):
             assert instances[name].facts() == before[name], (
                 f"{name}: a run that said nothing changed something"
             )
-    return foretold, made
+    return predicted, made
 
 
 def assert_second_run_changes_nothing(

@@ -140,7 +140,7 @@ def test_what_is_written_through_the_primarys_pool_is_read_through_a_replicas(sh
                 client.execute("create table not_here ()")
 
 
-def test_whoever_may_not_come_in_does_not(shop: Members) -> None:
+def test_rejected_clients_are_rejected(shop: Members) -> None:
     for found in shop.values():
         for more, message in (
             ({"password": "wrong"}, "authentication failed"),

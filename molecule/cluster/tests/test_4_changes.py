@@ -49,10 +49,10 @@ def test_objects_a_rule_and_settings(
     """No one is disconnected: what needs a restart waits, and the run says so. The other cluster is not touched."""
     identity, beside = {name: found.identity() for name, found in shop.items()}, blog.facts()
     declared.update(_changes(shop))
-    foretold, made = assert_check_mode_is_exact(deploy, shop, SECRETS)
-    names = {change["name"] for change in foretold.plan(PRIMARY)}
+    predicted, made = assert_check_mode_is_exact(deploy, shop, SECRETS)
+    names = {change["name"] for change in predicted.plan(PRIMARY)}
     assert {"reports", "ledger", "log_min_duration_statement"} <= names, names
-    assert {change["effect"] for change in foretold.plan(PRIMARY)} <= {"sql", "reload", "none"}
+    assert {change["effect"] for change in predicted.plan(PRIMARY)} <= {"sql", "reload", "none"}
     for name, found in shop.items():
         assert [change["name"] for change in made.held(name)] == ["max_connections"]
         assert "10.99.0.0" in found.sql("select string_agg(address, ' ') from pg_hba_file_rules")
@@ -75,9 +75,9 @@ def test_more_connections_with_permission_standbys_first(shop: Members, deploy: 
         loud = () if "--check" in words else ("-vvv",)
         return deploy(*words, *loud, extra={"postgres_allow_restart": True})
 
-    foretold, made = assert_check_mode_is_exact(run, shop, SECRETS)
+    predicted, made = assert_check_mode_is_exact(run, shop, SECRETS)
     for name, found in shop.items():
-        assert ("setting", "restart") in _kinds(foretold.plan(name))
+        assert ("setting", "restart") in _kinds(predicted.plan(name))
         assert not made.held(name)
         assert found.sql("show max_connections") == "90"
         container, started = found.identity()
@@ -119,9 +119,9 @@ def test_a_cascade_a_delay_and_a_quorum_by_one_variable_each(
     """No one is disconnected on the way there and back."""
     primary, middle, last = (shop[name] for name in (PRIMARY, MIDDLE, LAST))
     identity = {name: found.identity() for name, found in shop.items()}
-    foretold, _ = assert_check_mode_is_exact(functools.partial(deploy, extra=ARRANGEMENT), shop, SECRETS)
+    predicted, _ = assert_check_mode_is_exact(functools.partial(deploy, extra=ARRANGEMENT), shop, SECRETS)
     for name in shop:
-        assert {change["effect"] for change in foretold.plan(name)} <= {"sql", "reload", "none"}, name
+        assert {change["effect"] for change in predicted.plan(name)} <= {"sql", "reload", "none"}, name
     until(lambda: streaming(middle) == {slot(LAST)}, "the last follows the middle one")
     state = "select string_agg(application_name || ' ' || sync_state, ', ') from pg_stat_replication"
     until_says(primary, state, f"{slot(MIDDLE)} quorum")

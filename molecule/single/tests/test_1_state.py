@@ -175,8 +175,8 @@ def test_clients_verify_the_server_and_nothing_else_is_let_in(instance: Instance
 
     for name in (instance.name, "localhost"):
         assert instance.run(client(name, "verify-full")).strip() == "True"
-    stranger = instance.host.run(client("other.example.org", "verify-full"))
-    assert stranger.rc != 0 and "does not match host name" in stranger.stderr
+    foreign = instance.host.run(client("other.example.org", "verify-full"))
+    assert foreign.rc != 0 and "does not match host name" in foreign.stderr
     clear = instance.host.run(client("localhost", "disable"))
     assert clear.rc != 0 and "no encryption" in clear.stderr
 

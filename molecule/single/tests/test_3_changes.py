@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A deploy that changes nothing, changes that are foretold exactly, and permissions that are asked for."""
+"""A deploy that changes nothing, changes that are predicted exactly, and permissions that are asked for."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_setting_is_changed_without_a_restart(instances: Instances, playbook: Pl
     deploy = functools.partial(
         playbook, "deploy-single.yml", extra={"postgres_settings": {"log_min_duration_statement": "750ms"}}
     )
-    foretold, _ = assert_check_mode_is_exact(deploy, instances, INVENTORY / "secrets")
+    predicted, _ = assert_check_mode_is_exact(deploy, instances, INVENTORY / "secrets")
     for name, found in instances.items():
-        assert [change["effect"] for change in foretold.plan(name)] == ["reload"]
+        assert [change["effect"] for change in predicted.plan(name)] == ["reload"]
         assert found.sql("show log_min_duration_statement") == "750ms"
         assert found.identity() == identity[name]
 
@@ -37,20 +37,20 @@ def test_setting_is_changed_without_a_restart(instances: Instances, playbook: Pl
 def test_restart_waits_for_permission(instances: Instances, playbook: Playbook) -> None:
     identity = {name: found.identity() for name, found in instances.items()}
     before = {name: found.sql("show max_locks_per_transaction") for name, found in instances.items()}
-    wish = {"postgres_settings": {"max_locks_per_transaction": 333}}
-    deploy = functools.partial(playbook, "deploy-single.yml", extra=wish)
-    foretold, made = assert_check_mode_is_exact(deploy, instances)
+    request = {"postgres_settings": {"max_locks_per_transaction": 333}}
+    deploy = functools.partial(playbook, "deploy-single.yml", extra=request)
+    predicted, made = assert_check_mode_is_exact(deploy, instances)
     for name, found in instances.items():
         assert [change["name"] for change in made.held(name)] == ["max_locks_per_transaction"]
         assert found.identity() == identity[name]
         assert found.sql("show max_locks_per_transaction") == before[name]
-    assert "postgres_allow_restart" in foretold.output
-    again = playbook("deploy-single.yml", extra=wish)
+    assert "postgres_allow_restart" in predicted.output
+    again = playbook("deploy-single.yml", extra=request)
     assert not any(again.changed(name) for name in instances)
     assert "waits for postgres_allow_restart: true" in again.output
-    assert "yellow" in playbook("check.yml", extra=wish).output
+    assert "yellow" in playbook("check.yml", extra=request).output
 
-    allowed = playbook("deploy-single.yml", extra={**wish, "postgres_allow_restart": True})
+    allowed = playbook("deploy-single.yml", extra={**request, "postgres_allow_restart": True})
     assert "1 restart; nothing is lost" in allowed.output
     for name, found in instances.items():
         assert found.sql("show max_locks_per_transaction") == "333"
@@ -62,11 +62,11 @@ def test_new_limit_recreates_the_container_and_keeps_the_data(
 ) -> None:
     for found in instances.values():
         found.sql("create table if not exists kept as select 42 as answer")
-    wish = {"postgres_memory": "900m", "postgres_allow_recreate": True}
-    deploy = functools.partial(playbook, "deploy-single.yml", extra=wish)
-    foretold, _ = assert_check_mode_is_exact(deploy, instances)
+    request = {"postgres_memory": "900m", "postgres_allow_recreate": True}
+    deploy = functools.partial(playbook, "deploy-single.yml", extra=request)
+    predicted, _ = assert_check_mode_is_exact(deploy, instances)
     for name, found in instances.items():
-        assert "recreate" in [change["effect"] for change in foretold.plan(name)]
+        assert "recreate" in [change["effect"] for change in predicted.plan(name)]
         assert found.inspect()["HostConfig"]["Memory"] == 900 * 2**20
         assert found.sql("select answer from kept") == "42"
 
@@ -105,8 +105,8 @@ def test_unknown_setting_is_refused_by_the_server_before_anything_changes(
     instances: Instances, playbook: Playbook
 ) -> None:
     before = {name: found.facts() for name, found in instances.items()}
-    wish = {"postgres_settings": {"work_memory": "16MB"}}
-    run = playbook("deploy-single.yml", extra=wish, expect_failure=True)
+    request = {"postgres_settings": {"work_memory": "16MB"}}
+    run = playbook("deploy-single.yml", extra=request, expect_failure=True)
     for name, found in instances.items():
         assert "work_memory" in run.failure(name)
         assert found.facts() == before[name]

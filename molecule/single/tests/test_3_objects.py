@@ -124,7 +124,7 @@ def test_declaration_is_changed_as_predicted(
     instances: Instances, shop: Instance, playbook: Playbook
 ) -> None:
     identity = shop.identity()
-    wish = {
+    request = {
         "postgres_roles": [
             {"name": "shop"},
             {"name": "shop_app", "connection_limit": 5},
@@ -144,10 +144,10 @@ def test_declaration_is_changed_as_predicted(
     }
 
     def deploy(*words: str) -> Run:
-        return playbook("deploy-single.yml", *words, extra=wish, limit=[DECLARED])
+        return playbook("deploy-single.yml", *words, extra=request, limit=[DECLARED])
 
-    foretold, _ = assert_check_mode_is_exact(deploy, {DECLARED: shop}, INVENTORY / "secrets")
-    assert {change["effect"] for change in foretold.plan(DECLARED)} == {"sql"}
+    predicted, _ = assert_check_mode_is_exact(deploy, {DECLARED: shop}, INVENTORY / "secrets")
+    assert {change["effect"] for change in predicted.plan(DECLARED)} == {"sql"}
     assert_second_run_changes_nothing(deploy, {DECLARED: shop}, most_tasks=8)
     assert shop.sql("select count(*) from pg_roles where rolname = 'team'") == "0"
     assert shop.sql("select count(*) from pg_database where datname = 'archive'") == "1"

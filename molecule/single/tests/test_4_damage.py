@@ -49,9 +49,9 @@ def _hurt(victim: Instance, damages: dict[str, str]) -> list[str]:
 
 
 def _assert_repaired(instances: Instances, playbook: Playbook, message: dict[str, list[str]]) -> None:
-    foretold, _ = assert_check_mode_is_exact(lambda *words: playbook("deploy-single.yml", *words), instances)
+    predicted, _ = assert_check_mode_is_exact(lambda *words: playbook("deploy-single.yml", *words), instances)
     for name, sentences in message.items():
-        planned = "\n".join(" ".join((c["action"], c["kind"], c["name"])) for c in foretold.plan(name))
+        planned = "\n".join(" ".join((c["action"], c["kind"], c["name"])) for c in predicted.plan(name))
         assert not [sentence for sentence in sentences if sentence not in planned], planned
         assert instances[name].sql("select answer from kept") == "42"
 
@@ -122,9 +122,9 @@ def test_reboot_of_the_hosts(instances: Instances, playbook: Playbook) -> None:
 
 
 def test_stop_and_start(instances: Instances, playbook: Playbook) -> None:
-    foretold, _ = assert_check_mode_is_exact(lambda *words: playbook("stop.yml", *words), instances)
+    predicted, _ = assert_check_mode_is_exact(lambda *words: playbook("stop.yml", *words), instances)
     for name, found in instances.items():
-        assert foretold.changed(name)
+        assert predicted.changed(name)
         state = found.inspect()["State"]
         assert (state["Status"], state["ExitCode"]) == ("exited", 0), (
             "the server was killed instead of stopped"

@@ -48,10 +48,10 @@ def test_remove(instances: dict[str, Instance], playbook: Playbook) -> None:
     assert found.sql("select answer from kept") == "42"
 
     both = {"confirm": "plain", "remove_data": "plain"}
-    foretold, made = assert_check_mode_is_exact(
+    predicted, made = assert_check_mode_is_exact(
         lambda *words: playbook(REMOVE, *words, extra=both, limit=[name]), {name: found}
     )
-    assert "data" in [change["effect"] for change in foretold.plan(name)]
+    assert "data" in [change["effect"] for change in predicted.plan(name)]
     assert "LOST: every database" in made.output
     assert found.volume not in found.run("docker volume ls -q")
     assert not playbook(REMOVE, extra=both, limit=[name]).changed(name)

@@ -119,7 +119,7 @@ def test_not_available_from_this_source(bench: Workbench) -> None:
         "image_extensions: 'elsewhere' (required by 'needy') is not available from the source 'debian'; "
         "it exists in: the archive 'pgdg' as x-elsewhere; source code at https://example.org/x.git v1"
     )
-    # A flavour is a wish: it leaves both out and says why.
+    # A flavour is a selection: it leaves both out and says why.
     selection = solve(bench.load(), "debian", "full")
     assert names(selection) == ["vector"]
     assert set(selection.left_out) == {"elsewhere", "needy"}

@@ -142,7 +142,7 @@ CASES: dict[str, tuple[Edit, str, str, str, str]] = {
     "no receiver": (of("db1", receiver=None), "db1", "streaming", "red", "it receives nothing from db0"),
     "a receiver that waits": (receiver_of(status="waiting"), "db1", "streaming", "red", "'waiting' from db0"),
     "another upstream": (elsewhere, "db2", "streaming", "red", "from db1, declared is db0"),
-    "a stranger": (
+    "a foreign": (
         lambda message: message["db0"].update(senders=message["db0"]["senders"][1:]),
         "db1",
         "streaming",

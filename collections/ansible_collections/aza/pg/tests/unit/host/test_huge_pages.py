@@ -121,7 +121,7 @@ def test_what_is_reserved(wanted: Desired, now: Observed, renewed: bool, words: 
         (WANTED, found(server("on", 295), **kept(300)), ["give back huge pages shop-single  300 → 150 of 2 MB"]),
         (WANTED, found(**kept(300)), ["give back huge pages shop-single  300 → 150 of 2 MB"]),
         (WANTED, found(server("on", 140), **kept(150)), []),
-        # A library takes what is more than foretold, and may do so again.
+        # A library takes what is more than predicted, and may do so again.
         (WANTED, found(server("on", 300), **kept(300)), []),
         (WANTED, found(size_kb=0), []),
         (NOTHING_WANTED, found(server("on", 295), **kept(300)), []),

@@ -135,7 +135,7 @@ def test_a_smaller_value_waits_for_the_primary_and_then_for_the_replay(permissio
         plan = planning.plan(*smaller(primary=60, replayed=120), permission)
         assert not plan.changes and plan.lines()[0] == "waits for the replay of its primary's change"
         assert lines(*smaller(primary=60, replayed=60)) == [SMALLER]
-        # No one asked: check mode, where it is foretold that all goes well.
+        # No one asked: check mode, where it is predicted that all goes well.
         assert lines(*smaller(primary=60, replayed=0)) == [SMALLER]
 
 

@@ -305,7 +305,7 @@ def test_what_the_plan_itself_takes_from_a_role_does_not_keep_it() -> None:
     assert "database shop" in change.needs
 
 
-def test_whoever_creates_roles_keeps_what_the_server_gave_for_it() -> None:
+def test_a_role_that_creates_roles_keeps_what_the_server_gave_for_it() -> None:
     made = grant("a", "b", admin=True, inherit=False, set=False)
     found = server(roles={"a": {**PLAIN, "createrole": True}, "b": PLAIN}, memberships=[made])
     assert texts(describe({"name": "a", "createrole": True, "passwordless": True}), found) == [

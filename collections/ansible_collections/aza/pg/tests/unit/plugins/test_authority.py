@@ -35,7 +35,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
-WISH = CertificateRequest("db1", ("db1.example.org",))
+REQUEST = CertificateRequest("db1", ("db1.example.org",))
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "prod" / "secrets"
 
 
-def server(root: Path, wish: CertificateRequest = WISH) -> Bundle:
-    return Certificates(root, "shop", NOW, lambda path: Path(path).read_text()).server(wish)
+def server(root: Path, request: CertificateRequest = REQUEST) -> Bundle:
+    return Certificates(root, "shop", NOW, lambda path: Path(path).read_text()).server(request)
 
 
 def issuer(bundle: Bundle) -> str:
@@ -62,7 +62,7 @@ def test_at_every_stage_each_certificate_is_trusted(root: Path, lost: bool) -> N
         (root / "ca/ca.key").unlink()
         assert server(root).pem == first.pem
         with pytest.raises(AzaError) as caught:
-            server(root, replace(WISH, renew=True))
+            server(root, replace(REQUEST, renew=True))
         assert caught.value.reason == "no_authority_key"
     rotation = Rotation(root, NOW)
     assert (rotation.stage, rotation.next_fingerprint) == (ALONE, "")
@@ -96,12 +96,12 @@ def test_one_that_has_expired_is_replaced_like_a_lost_one(root: Path) -> None:
     first = server(root)
     node = Certificates(root, "shop", late, lambda path: "")
     with pytest.raises(AzaError) as caught:
-        node.server(WISH)
+        node.server(REQUEST)
     assert caught.value.reason == "no_authority_key"
     rotation = Rotation(root, late)
     rotation.begin()
     rotation.switch()
-    made = node.server(WISH)
+    made = node.server(REQUEST)
     assert issuer(made) == rotation.next_fingerprint != issuer(first)
 
 
@@ -131,7 +131,7 @@ def test_of_two_own_authorities_the_key_says_which_one_signs(tmp_path: Path, roo
     both = tmp_path / "both.crt"
     both.write_text("".join((pair / "ca.crt").read_text() for pair in pairs))
     for pair in pairs:
-        made = server(root, replace(WISH, ca_certificate=str(both), ca_key=str(pair / "ca.key")))
+        made = server(root, replace(REQUEST, ca_certificate=str(both), ca_key=str(pair / "ca.key")))
         assert issuer(made) == tls.fingerprints((pair / "ca.crt").read_bytes())[0]
         assert len(trusted(made)) == 2
 

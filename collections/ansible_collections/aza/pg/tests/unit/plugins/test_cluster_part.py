@@ -119,7 +119,7 @@ def test_a_single_server_has_no_cluster() -> None:
         ({"instance_result": {"plan": {}, "changed": True}}, False, False),
     ],
 )
-def test_check_mode_foretells_a_primary_only_where_the_run_would_make_it(
+def test_check_mode_predicts_a_primary_only_where_the_run_would_make_it(
     primary: dict[str, Any], together: bool, refused: bool
 ) -> None:
     """``deploy-replica.yml --check`` before there is one says what the run without --check says."""

@@ -130,7 +130,7 @@ def test_a_new_value_lies_beside_the_old_one_until_it_is_everywhere(tmp_path: Pa
     assert store.promote(["roles/web"]) == []
 
 
-def test_check_mode_foretells_a_new_value_and_writes_none(tmp_path: Path) -> None:
+def test_check_mode_predicts_a_new_value_and_writes_none(tmp_path: Path) -> None:
     old = SecretStore(str(tmp_path), "shop").get("roles/web")
     store = SecretStore(str(tmp_path), "shop", dry=True)
     store.renew("roles/web")

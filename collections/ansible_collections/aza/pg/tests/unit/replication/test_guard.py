@@ -117,7 +117,7 @@ def test_a_server_that_writes_is_not_stopped_by_a_member_that_is_away() -> None:
     assert "not_primary=db2" in guard.primary("db1", cluster(live(), None))
 
 
-def test_a_standby_is_started_whoever_is_away() -> None:
+def test_a_standby_is_started_even_if_members_are_away() -> None:
     assert list(guard.start("db2", cluster(None, down(standby=True)))) == []
     assert list(guard.start("db2", cluster(live(2), down(standby=True)))) == []
 

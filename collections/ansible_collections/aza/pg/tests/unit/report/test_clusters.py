@@ -132,7 +132,7 @@ def test_any_shape_gives_a_picture_with_every_member_once(count: int, data: st.D
     names = list(shape["members"])
     message: Any = facts(shape)
     for name in names:
-        shape["members"][name]["upstream"] = data.draw(st.sampled_from([*names, "", "stranger"]))
+        shape["members"][name]["upstream"] = data.draw(st.sampled_from([*names, "", "foreign"]))
         if data.draw(st.booleans()):
             message[name]["in_recovery"] = data.draw(st.sampled_from([True, False, None]))
     one = made(shape, message)

@@ -414,9 +414,9 @@ def test_findings_of_what_does_not_answer_or_run() -> None:
 def test_it_goes_with_everything_that_it_had() -> None:
     wanted = describe(pgbouncer=False)
     assert {item.path for item in wanted.leftovers} >= {"pgbouncer", "run-pgbouncer"}
-    stranger = f"{wanted.project}-{pgbouncer.NAME}"
+    foreign = f"{wanted.project}-{pgbouncer.NAME}"
     found = Observed(
-        orphans={stranger: {"state": "running", "volumes": []}},
+        orphans={foreign: {"state": "running", "volumes": []}},
         files={"pgbouncer": {"type": "directory", "foreign": True}},
         host={"uid": 0, "gid": 0},
     )

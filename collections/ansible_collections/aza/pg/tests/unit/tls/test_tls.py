@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 NAMES = ("db1.example.org", "localhost", "127.0.0.1", "::1")
-WISH = CertificateRequest("db1", NAMES)
+REQUEST = CertificateRequest("db1", NAMES)
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def modes(root: Path) -> dict[str, int]:
 
 
 def test_the_first_one_is_made_and_kept_private(root: Path) -> None:
-    made = control_node(root).server(WISH)
+    made = control_node(root).server(REQUEST)
     assert made.made
     found = modes(root)
     assert {found.pop(name) for name in ("ca", "shop", "shop/tls")} == {0o700}
     assert found.pop(".gitignore")
     assert found == dict.fromkeys(("ca/ca.crt", "ca/ca.key", "shop/tls/db1.pem"), 0o600)
     assert made.root == str(root / "ca" / "ca.crt")
-    again = control_node(root).server(WISH)
+    again = control_node(root).server(REQUEST)
     assert (again.pem, again.made, again.facts["why"]) == (made.pem, False, "")
     assert "PRIVATE" not in repr(made) + repr(made.facts)
 
@@ -67,7 +67,7 @@ def test_the_first_one_is_made_and_kept_private(root: Path) -> None:
 def test_a_client_that_verifies_accepts_it_under_its_names_only(
     root: Path, tmp_path: Path, name: str
 ) -> None:
-    made = control_node(root, datetime.now(timezone.utc)).server(WISH)
+    made = control_node(root, datetime.now(timezone.utc)).server(REQUEST)
     pem = tmp_path / "server.pem"
     pem.write_text(made.pem)
     assert _handshake(pem, made.root, name) == "TLSv1.3"
@@ -94,18 +94,18 @@ def _handshake(pem: Path, authority: str, name: str) -> str | None:
 
 
 def test_two_servers_have_one_authority_and_keys_of_their_own(root: Path) -> None:
-    one = control_node(root).server(WISH)
-    other = control_node(root).server(replace(WISH, host="db2"))
+    one = control_node(root).server(REQUEST)
+    other = control_node(root).server(replace(REQUEST, host="db2"))
     assert one.pem.split("-----")[2] != other.pem.split("-----")[2]
     assert one.pem.rsplit("BEGIN", 1)[1] == other.pem.rsplit("BEGIN", 1)[1]
 
 
-def test_without_writing_it_foretells_the_same_facts(root: Path) -> None:
-    foretold = control_node(root, dry=True).server(WISH)
+def test_without_writing_it_predicts_the_same_facts(root: Path) -> None:
+    predicted = control_node(root, dry=True).server(REQUEST)
     assert not root.exists()
-    made = control_node(root).server(WISH)
+    made = control_node(root).server(REQUEST)
     for fact in ("expires", "names", "why", "own", "missing", "ca_expires"):
-        assert foretold.facts[fact] == made.facts[fact], fact
+        assert predicted.facts[fact] == made.facts[fact], fact
 
 
 # -- when it is renewed ----------------------------------------------------------------------------
@@ -122,8 +122,8 @@ def test_without_writing_it_foretells_the_same_facts(root: Path) -> None:
     ],
 )
 def test_it_is_renewed_before_its_end(root: Path, days: int, why: str) -> None:
-    first = control_node(root).server(WISH)
-    later = control_node(root, NOW + timedelta(days=days)).server(WISH)
+    first = control_node(root).server(REQUEST)
+    later = control_node(root, NOW + timedelta(days=days)).server(REQUEST)
     assert later.facts["why"] == why
     assert later.made is bool(why)
     assert (later.pem != first.pem) is bool(why)
@@ -131,34 +131,34 @@ def test_it_is_renewed_before_its_end(root: Path, days: int, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "why"),
+    ("changed", "why"),
     [
-        (replace(WISH, names=(*NAMES, "shop.example.org")), "its names change: with shop.example.org"),
-        (replace(WISH, names=NAMES[1:]), "its names change: without db1.example.org"),
-        (replace(WISH, renew=True), "it was requested"),
+        (replace(REQUEST, names=(*NAMES, "shop.example.org")), "its names change: with shop.example.org"),
+        (replace(REQUEST, names=NAMES[1:]), "its names change: without db1.example.org"),
+        (replace(REQUEST, renew=True), "it was requested"),
     ],
 )
-def test_other_reasons(root: Path, wish: CertificateRequest, why: str) -> None:
-    control_node(root).server(WISH)
-    assert control_node(root).server(wish).facts["why"] == why
-    assert not control_node(root).server(replace(wish, renew=False)).made
+def test_other_reasons(root: Path, changed: CertificateRequest, why: str) -> None:
+    control_node(root).server(REQUEST)
+    assert control_node(root).server(changed).facts["why"] == why
+    assert not control_node(root).server(replace(changed, renew=False)).made
 
 
 def test_another_authority(root: Path) -> None:
-    control_node(root).server(WISH)
+    control_node(root).server(REQUEST)
     (root / "ca").rename(root / "old")
-    assert control_node(root).server(WISH).facts["why"] == "another authority signs now"
+    assert control_node(root).server(REQUEST).facts["why"] == "another authority signs now"
 
 
 def test_what_was_kept_is_damaged(root: Path) -> None:
-    control_node(root).server(WISH)
+    control_node(root).server(REQUEST)
     (root / "shop/tls/db1.pem").write_text("x")
-    assert control_node(root).server(WISH).facts["why"] == "the stored one is damaged"
+    assert control_node(root).server(REQUEST).facts["why"] == "the stored one is damaged"
 
 
 def test_it_does_not_outlive_its_authority(root: Path) -> None:
-    control_node(root).server(WISH)
-    late = control_node(root, NOW + timedelta(days=tls.CA_DAYS - 100)).server(WISH)
+    control_node(root).server(REQUEST)
+    late = control_node(root, NOW + timedelta(days=tls.CA_DAYS - 100)).server(REQUEST)
     assert late.facts["expires"] == late.facts["ca_expires"]
 
 
@@ -178,11 +178,11 @@ def company(tmp_path: Path) -> dict[str, str]:
 
 
 def test_an_authority_of_ones_own_signs(root: Path, company: dict[str, str]) -> None:
-    wish = replace(WISH, ca_certificate=company["ca"], ca_key=company["ca_key"])
-    made = control_node(root).server(wish)
+    request = replace(REQUEST, ca_certificate=company["ca"], ca_key=company["ca_key"])
+    made = control_node(root).server(request)
     assert made.root == company["ca"]
     assert not (root / "ca").exists()
-    as_text = replace(wish, ca_certificate=Path(company["ca"]).read_text())
+    as_text = replace(request, ca_certificate=Path(company["ca"]).read_text())
     again = control_node(root).server(as_text)
     assert (again.made, again.root) == (False, str(root / "shop/tls/ca.crt"))
     assert Path(again.root).read_text() == Path(company["ca"]).read_text()
@@ -190,19 +190,19 @@ def test_an_authority_of_ones_own_signs(root: Path, company: dict[str, str]) -> 
 
 def test_a_certificate_of_ones_own_is_used_as_it_is(root: Path, company: dict[str, str]) -> None:
     expected = ("db1.example.org", "shop.example.org")
-    wish = replace(WISH, certificate=company["chain"], key=company["key"], expected=expected)
-    made = control_node(root).server(wish)
+    request = replace(REQUEST, certificate=company["chain"], key=company["key"], expected=expected)
+    made = control_node(root).server(request)
     assert company["chain"] in made.pem and company["key"] in made.pem
     assert (made.made, made.facts["own"], made.facts["missing"]) == (False, True, ["shop.example.org"])
     assert not root.exists()
 
 
 def _wrong(company: dict[str, str], root: Path) -> Iterator[tuple[CertificateRequest, str]]:
-    own = replace(WISH, certificate=company["chain"], key=company["key"])
-    other = control_node(root).server(WISH).pem.partition("-----BEGIN CERTIFICATE-----")[0]
+    own = replace(REQUEST, certificate=company["chain"], key=company["key"])
+    other = control_node(root).server(REQUEST).pem.partition("-----BEGIN CERTIFICATE-----")[0]
     blocks = company["chain"].split("-----BEGIN CERTIFICATE-----")[1:]
     backwards = "".join(f"-----BEGIN CERTIFICATE-----{block}" for block in reversed(blocks))
-    stranger = (root / "ca/ca.crt").read_text()
+    foreign = (root / "ca/ca.crt").read_text()
     key = serialization.load_pem_private_key(company["key"].encode(), None)
     locked = key.private_bytes(
         serialization.Encoding.PEM,
@@ -211,31 +211,31 @@ def _wrong(company: dict[str, str], root: Path) -> Iterator[tuple[CertificateReq
     ).decode()
     yield replace(own, key=other), "postgres_tls_certificate: .* does not belong to postgres_tls_key"
     yield replace(own, certificate=backwards), "the server's own comes first"
-    yield replace(own, certificate=f"-----BEGIN CERTIFICATE-----{blocks[0]}{stranger}"), "the chain is broken"
+    yield replace(own, certificate=f"-----BEGIN CERTIFICATE-----{blocks[0]}{foreign}"), "the chain is broken"
     yield (
         replace(own, certificate="-----BEGIN X-----"),
         "postgres_tls_certificate: there is no certificate in",
     )
     yield replace(own, key="-----BEGIN X-----"), "postgres_tls_key: there is no private key in PEM form"
     yield replace(own, key=locked), "locked with a passphrase"
-    pair = replace(WISH, ca_certificate=company["ca"], ca_key=company["ca_key"])
+    pair = replace(REQUEST, ca_certificate=company["ca"], ca_key=company["ca_key"])
     yield replace(pair, ca_key=other), "postgres_tls_ca_certificate: the key does not belong"
     yield replace(pair, ca_certificate=company["chain"], ca_key=company["key"]), "may not sign others"
 
 
 def test_what_cannot_work_is_refused_in_a_sentence(root: Path, company: dict[str, str]) -> None:
-    for wish, message in _wrong(company, root):
+    for request, message in _wrong(company, root):
         with pytest.raises(AzaError, match=message) as caught:
-            control_node(root).server(wish)
+            control_node(root).server(request)
         assert caught.value.msg.endswith(".")
         assert "PRIVATE" not in caught.value.msg.replace("BEGIN PRIVATE KEY", "")
 
 
 def test_what_has_expired_is_refused(root: Path, company: dict[str, str]) -> None:
-    own = replace(WISH, certificate=company["chain"], key=company["key"])
+    own = replace(REQUEST, certificate=company["chain"], key=company["key"])
     with pytest.raises(AzaError, match="it expired on 2027-12-25; give its successor"):
         control_node(root, NOW + timedelta(days=400)).server(own)
-    pair = replace(WISH, ca_certificate=company["ca"], ca_key=company["ca_key"])
+    pair = replace(REQUEST, ca_certificate=company["ca"], ca_key=company["ca_key"])
     with pytest.raises(AzaError, match="the authority expired"):
         control_node(root, NOW + timedelta(days=4000)).server(pair)
 
@@ -313,10 +313,10 @@ def lines(wanted: Desired, found: Observed) -> list[str]:
 
 
 def test_the_plan_shows_until_when(root: Path) -> None:
-    first = control_node(root).server(WISH)
+    first = control_node(root).server(REQUEST)
     assert lines(describe(first), Observed()) == ["create certificate server  expires 2027-12-25"]
     assert lines(describe(first), there(first, matches=True)) == []
-    later = control_node(root, NOW + timedelta(days=370)).server(WISH)
+    later = control_node(root, NOW + timedelta(days=370)).server(REQUEST)
     assert lines(describe(later), there(first, matches=False)) == [
         "certificate server  expires 2027-12-25 → 2028-12-29  because it expires in 26 days  reload"
     ]
@@ -330,7 +330,7 @@ def message(found: list[Finding]) -> list[str]:
 
 
 def test_findings(root: Path) -> None:
-    first = control_node(root).server(WISH)
+    first = control_node(root).server(REQUEST)
     wanted = describe(first)
     assert message(list(tls.findings(wanted, there(first, True)))) == [
         "green valid until 2027-12-25 and in use"
@@ -348,8 +348,8 @@ def test_findings(root: Path) -> None:
 
 
 def test_what_only_comes_to_its_end_is_not_red_drift(root: Path) -> None:
-    first = control_node(root).server(WISH)
-    later = control_node(root, NOW + timedelta(days=370)).server(WISH)
+    first = control_node(root).server(REQUEST)
+    later = control_node(root, NOW + timedelta(days=370)).server(REQUEST)
     wanted, found = describe(later), there(first, matches=False)
     item = next(item for item in wanted.files if item.path == tls.PATH)
     change = tls.change(item, wanted, found.files[tls.PATH], "reload")
@@ -376,7 +376,7 @@ def test_a_certificate_in_words() -> None:
 
 
 def test_another_authority_is_said_by_fingerprint_and_date(root: Path) -> None:
-    one, two = (control_node(root / name).server(WISH).authority for name in ("a", "b"))
+    one, two = (control_node(root / name).server(REQUEST).authority for name in ("a", "b"))
     message = tls.replaced(one, two)
     for text in (one, two):
         assert tls.read(text.encode())["fingerprint"][:12] in message

@@ -84,11 +84,11 @@ def test_replica(run_container: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     replica = run_container(password=None, env=env, network=network, mem_limit="512m")
     assert replica.sql("SELECT pg_is_in_recovery(), answer FROM t") == "t|42"
     assert replica.show("max_connections") == "333", (
-        "a smaller standby takes the primary's value as its floor"
+        "a smaller standby takes the primary's value as its minimum"
     )
     assert replica.show("max_locks_per_transaction") == "99"
     assert replica.show("max_prepared_transactions") == "7"
-    assert replica.show("shared_buffers") == "128MB", "what is not a floor is tuned to the standby itself"
+    assert replica.show("shared_buffers") == "128MB", "what is not a minimum is tuned to the standby itself"
     assert replica.show("primary_slot_name") == "second"
     active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'second'"
     replica.until(lambda: primary.sql(active) == "t", "the slot to be used")

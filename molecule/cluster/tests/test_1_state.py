@@ -110,7 +110,7 @@ def test_a_smaller_replica_has_at_least_what_its_primary_has(shop: Members) -> N
     assert small.inspect()["HostConfig"]["Memory"] < primary.inspect()["HostConfig"]["Memory"]
     for name in FLOOR:
         assert int(small.sql(f"show {name}")) >= int(primary.sql(f"show {name}")), name
-    assert small.sql("show shared_buffers") == "150MB", "what is not a floor is tuned to the replica itself"
+    assert small.sql("show shared_buffers") == "150MB", "what is not a minimum is tuned to the replica itself"
 
 
 # -- PgBouncer -------------------------------------------------------------------------------------

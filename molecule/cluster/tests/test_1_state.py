@@ -13,7 +13,7 @@ from support.members import Members, pool, slot, streaming, until_healthy, until
 PRIMARY = "azatest-db1"
 REPLICAS = ("azatest-db2", "azatest-db3")
 # What a standby may not have less of.
-FLOOR = (
+MINIMUM = (
     "max_connections",
     "max_worker_processes",
     "max_wal_senders",
@@ -108,7 +108,7 @@ def test_a_dead_replica_cannot_fill_the_disk(shop: Members) -> None:
 def test_a_smaller_replica_has_at_least_what_its_primary_has(shop: Members) -> None:
     primary, small = shop[PRIMARY], shop["azatest-db3"]
     assert small.inspect()["HostConfig"]["Memory"] < primary.inspect()["HostConfig"]["Memory"]
-    for name in FLOOR:
+    for name in MINIMUM:
         assert int(small.sql(f"show {name}")) >= int(primary.sql(f"show {name}")), name
     assert small.sql("show shared_buffers") == "150MB", "what is not a minimum is tuned to the replica itself"
 

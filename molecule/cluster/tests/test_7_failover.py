@@ -45,7 +45,9 @@ def test_the_other_replica_follows_the_promoted_one_and_the_old_primary_is_refus
     assert "has a primary's data and does not run" in message and f"{NEW} writes" in message, message
     assert f"remove.yml --limit {OLD}" in message
     assert shop[OLD].facts() == stopped
-    assert f"{NEW} was promoted and is the primary, but the inventory declares a replica" in " ".join(run.output.split())
+    assert f"{NEW} was promoted and is the primary, but the inventory declares a replica" in " ".join(
+        run.output.split()
+    )
     followed = [change for change in run.plan(OTHER) if change["name"] == "primary_conninfo"]
     assert [change["effect"] for change in followed] == ["reload"]
     until_streaming(shop[NEW], {OTHER: shop[OTHER]})

@@ -19,7 +19,7 @@ from ansible_collections.aza.pg.plugins.module_utils.tuning.parse import (
 from ansible_collections.aza.pg.plugins.module_utils.tuning.text import block, facts
 from ansible_collections.aza.pg.plugins.plugin_utils import project
 
-FLOORS = (
+MINIMUMS = (
     "max_connections",
     "max_worker_processes",
     "max_wal_senders",
@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "wal_segment_mb": {"type": "int", "default": 16},
     "wal_level": {"type": "str", "default": "replica"},
     "io_method": {"type": "str", "default": "worker"},
-    "floors": {"type": "dict", "default": {}, "options": {name: {"type": "int"} for name in FLOORS}},
+    "minimums": {"type": "dict", "default": {}, "options": {name: {"type": "int"} for name in MINIMUMS}},
     "rules": {"type": "path"},
 }
 
@@ -60,8 +60,8 @@ def _answer(given: dict[str, Any]) -> dict[str, Any]:
     words: dict[str, Any] = {
         name: parse_word(given[name], name, choice.rows) for name, choice in rules.choices.items()
     }
-    floors: dict[str, Any] = {
-        f"floor_{name}": floor for name, floor in given["floors"].items() if floor is not None
+    minimums: dict[str, Any] = {
+        f"minimum_{name}": minimum for name, minimum in given["minimums"].items() if minimum is not None
     }
     found = evaluate(
         rules,
@@ -72,7 +72,7 @@ def _answer(given: dict[str, Any]) -> dict[str, Any]:
             preload_workers=given["preload_workers"],
             wal_segment_mb=given["wal_segment_mb"],
             **words,
-            **floors,
+            **minimums,
         ),
     )
     warnings = {"warnings": list(found.warnings)} if found.warnings else {}

@@ -49,7 +49,7 @@ options:
     description: What E(POSTGRES_IO_METHOD) comes to.
     type: str
     default: worker
-  floors:
+  minimums:
     description: On a standby, what its primary has.
     type: dict
     default: {}
@@ -117,7 +117,7 @@ budget:
   returned: success
   type: dict
 warnings:
-  description: Where a primary's floors are more than this size can hold.
+  description: Where a primary's minimums are more than this size can hold.
   returned: when there are any
   type: list
   elements: str

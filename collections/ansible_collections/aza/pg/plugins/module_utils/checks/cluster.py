@@ -205,7 +205,7 @@ class View:
             if row.get("state") == "streaming" and row.get("sync_state") in ("sync", "quorum", "potential")
         ]
 
-    def floors(self, name: str) -> dict[str, float]:
+    def minimums(self, name: str) -> dict[str, float]:
         given = mapping(self.facts(name).get("settings"))
         return {key: value for key in STANDBY_MINIMUMS if (value := number(given.get(key))) is not None}
 

@@ -266,7 +266,7 @@ def _identity(view: View, name: str) -> Iterator[Finding]:
 def _parameters(view: View, name: str) -> Iterator[Finding]:
     if not view.primary:
         return
-    mine, needed = view.floors(name), view.floors(view.primary)
+    mine, needed = view.minimums(name), view.minimums(view.primary)
     less = [
         f"{key} {mine[key]:.0f} < {value:.0f}"
         for key, value in needed.items()

@@ -344,7 +344,7 @@ autotune_detect() {
   if [[ ${POSTGRES_INITDB_ARGS-} =~ --wal-segsize[=\ ]+0*([1-9][0-9]{0,3})([[:space:]]|$) ]]; then
     tune_wal_segment_mb=${BASH_REMATCH[1]}
   fi
-  for name in preload_workers "${_tune_floors[@]}"; do _tune_whole "tune_$name" "${_tune_most[$name]}"; done
+  for name in preload_workers "${_tune_minimums[@]}"; do _tune_whole "tune_$name" "${_tune_most[$name]}"; done
 }
 
 # True when this container lets a server of this size use io_uring. Asked for by POSTGRES_IO_METHOD only.

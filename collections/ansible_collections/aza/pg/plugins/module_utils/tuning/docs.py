@@ -60,7 +60,7 @@ $ ansible localhost -m aza.pg.tuning_info -a 'memory=4g cpus=2 workload=oltp dis
 | WAL level | `POSTGRES_WAL_LEVEL` |
 | I/O method | `POSTGRES_IO_METHOD`; `auto` and `io_uring` first try io_uring in a throwaway server (20 to 100 ms) |
 | background workers | of the libraries that are preloaded |
-| floors | on a standby: what its primary has, below which PostgreSQL would refuse to start |
+| minimums | on a standby: what its primary has, below which PostgreSQL would refuse to start |
 
 A value that cannot be understood stops the start with one sentence and exit code 78.
 

@@ -24,11 +24,11 @@ class Inputs:
     wal_segment_mb: int = 16
     wal_level: str = "replica"
     io_method: str = "worker"
-    floor_max_connections: int = 0
-    floor_max_worker_processes: int = 0
-    floor_max_wal_senders: int = 0
-    floor_max_prepared_transactions: int = 0
-    floor_max_locks_per_transaction: int = 0
+    minimum_max_connections: int = 0
+    minimum_max_worker_processes: int = 0
+    minimum_max_wal_senders: int = 0
+    minimum_max_prepared_transactions: int = 0
+    minimum_max_locks_per_transaction: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def evaluate(rules: Rules, inputs: Inputs) -> Result:
     memory_kb = inputs.memory_mb * 1024
     warnings: tuple[str, ...] = ()
     if sum(part.kb for part in budget) > memory_kb or exposure > memory_kb:
-        # Only a standby's floors can do this: the primary's connections on a smaller host.
+        # Only a standby's minimums can do this: the primary's connections on a smaller host.
         warnings = (
             f"what the primary demands of its standbys does not fit {inputs.memory_mb} MB when all of it is "
             "used; give this host as much memory as the primary has",

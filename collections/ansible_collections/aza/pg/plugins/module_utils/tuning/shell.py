@@ -18,7 +18,7 @@ _HEADER = """\
 #   autotune_write FILE    writes them for postgresql.conf
 #   autotune_explain       prints them with their rules on stderr
 #
-# Set before: tune_preload_workers, tune_pgdata and, on a standby, tune_floor_SETTING.
+# Set before: tune_preload_workers, tune_pgdata and, on a standby, tune_minimum_SETTING.
 # Variables that only the caller reads look unused here, and those that the caller sets look unset.
 # shellcheck disable=SC2034,SC2154
 """
@@ -37,11 +37,11 @@ def _quoted(text: str) -> str:
 
 def _limits(rules: Rules) -> list[str]:
     memory, cpus = rules.inputs["memory_mb"], rules.inputs["cpus"]
-    floors = [name for name in rules.inputs if name.startswith("floor_")]
-    most = " ".join(f"[{name}]={rules.inputs[name].most}" for name in ("preload_workers", *floors))
+    minimums = [name for name in rules.inputs if name.startswith("minimum_")]
+    most = " ".join(f"[{name}]={rules.inputs[name].most}" for name in ("preload_workers", *minimums))
     return [
         f"_tune_least_memory={memory.least} _tune_most_memory={memory.most} _tune_most_cpus={cpus.most}",
-        f"_tune_floors=({' '.join(floors)})",
+        f"_tune_minimums=({' '.join(minimums)})",
         f"declare -A _tune_most=({most})",
         f"_tune_settings=({' '.join(rule.name for rule in rules.settings)})",
         "_tune_why=(",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 IMAGE = "sha256:7c0efc13904d8768ab8564bc01e2788625410bea371b75ef0668455b321c64c9"
-FLOORS = {
+MINIMUMS = {
     "max_connections": 100,
     "max_worker_processes": 8,
     "max_wal_senders": 10,
@@ -97,7 +97,7 @@ def _member(standby: bool) -> dict[str, Any]:
         "receiver": None,
         "slots": [],
         "settings": {
-            **FLOORS,
+            **MINIMUMS,
             "max_slot_wal_keep_size": 2**33,
             "recovery_min_apply_delay": 0,
             "synchronous_commit": "on",

@@ -14,7 +14,7 @@ from ansible_collections.aza.pg.plugins.module_utils.checks import amounts, clus
 from ansible_collections.aza.pg.plugins.module_utils.checks.cluster import Declared, Synchronous
 from ansible_collections.aza.pg.plugins.module_utils.checks.replication import judge
 from ansible_collections.aza.pg.plugins.module_utils.planning.finding import Finding
-from ansible_collections.aza.pg.tests.unit.checks.samples import FLOORS, declared, facts, slot
+from ansible_collections.aza.pg.tests.unit.checks.samples import MINIMUMS, declared, facts, slot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -439,7 +439,7 @@ def test_each_single_harm_is_seen(shape: dict[str, Any], data: st.DataObject) ->
         lambda: message[upstream]["settings"].update(max_slot_wal_keep_size=-1),
         lambda: message[upstream].update(disk_free=0),
         lambda: message["db0"]["settings"].update(synchronous_standby_names="ANY 5 (nobody)"),
-        lambda: message[name]["settings"].update({data.draw(st.sampled_from(sorted(FLOORS))): -1}),
+        lambda: message[name]["settings"].update({data.draw(st.sampled_from(sorted(MINIMUMS))): -1}),
         lambda: message["db0"].update(sentinel={"written": False, "error": "no"}),
     ]
     data.draw(st.sampled_from(harms))()

@@ -189,7 +189,7 @@ def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "declared", "floor", "least"),
+    ("changes", "declared", "minimum", "least"),
     [
         ({}, {}, {}, 512),
         ({"autotune": False}, {}, {}, 144),
@@ -202,12 +202,12 @@ def test_prediction_reads_the_rules_and_what_the_image_preloads() -> None:
     ],
 )
 def test_what_the_server_will_share(
-    changes: dict[str, Any], declared: dict[str, Any], floor: dict[str, int], least: int
+    changes: dict[str, Any], declared: dict[str, Any], minimum: dict[str, int], least: int
 ) -> None:
     found = predict(
         declaration(**{**GIVEN, **changes}).variables, (), {"cpus": 8, "disk_mb": 100_000}, project.find()
     )
-    assert least < found.shared_mb(declared, floor) < least * 1.15
+    assert least < found.shared_mb(declared, minimum) < least * 1.15
 
 
 def test_what_nobody_can_read_is_left_to_the_server() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 WORKLOADS = ("web", "oltp", "dw", "mixed")
 # A step towards other values, larger only where a lot is fixed; no one sets it and nothing is shown of it.
 STEPS = {"query_pool"}
-FLOORS = [
+MINIMUMS = [
     "max_connections",
     "max_worker_processes",
     "max_wal_senders",
@@ -134,16 +134,20 @@ def test_bounds(rules: Rules, given: Inputs) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(inputs, st.dictionaries(st.sampled_from(FLOORS), st.integers(0, 262_143)))
-def test_a_standby_has_no_less_than_its_primary(rules: Rules, given: Inputs, floors: dict[str, int]) -> None:
-    standby = Inputs(**{**asdict(given), **{f"floor_{name}": floor for name, floor in floors.items()}})
+@given(inputs, st.dictionaries(st.sampled_from(MINIMUMS), st.integers(0, 262_143)))
+def test_a_standby_has_no_less_than_its_primary(
+    rules: Rules, given: Inputs, minimums: dict[str, int]
+) -> None:
+    standby = Inputs(
+        **{**asdict(given), **{f"minimum_{name}": minimum for name, minimum in minimums.items()}}
+    )
     value = numbers(evaluate(rules, standby))
-    for name, floor in floors.items():
-        assert value[name] >= floor
+    for name, minimum in minimums.items():
+        assert value[name] >= minimum
 
 
 def test_a_standby_that_is_too_small_says_so(rules: Rules) -> None:
-    result = evaluate(rules, Inputs(512, 1, floor_max_connections=1000))
+    result = evaluate(rules, Inputs(512, 1, minimum_max_connections=1000))
     assert "give this host as much memory as the primary has" in result.warnings[0]
 
 

@@ -80,7 +80,7 @@ def test_bad_arguments_have_their_sentence(change: dict[str, Any], message: str)
 
 def test_floors_and_their_warning() -> None:
     given = {name: spec.get("default") for name, spec in action.ARGUMENTS.items()}
-    given |= {"memory": "512", "cpus": "1", "floors": {"max_connections": 2000, "max_wal_senders": None}}
+    given |= {"memory": "512", "cpus": "1", "minimums": {"max_connections": 2000, "max_wal_senders": None}}
     found = action._answer(given)
     assert found["settings"]["max_connections"] == "2000"
     assert "as much memory as the primary has" in found["warnings"][0]
@@ -93,7 +93,7 @@ def test_documentation_and_arguments_agree() -> None:
         assert options[name].get("default") == spec.get("default")
         assert options[name].get("required", False) == spec.get("required", False)
     assert set(options) == set(action.ARGUMENTS)
-    assert set(options["floors"]["suboptions"]) == set(action.FLOORS)
+    assert set(options["minimums"]["suboptions"]) == set(action.MINIMUMS)
 
 
 def test_facts_are_json(rules: Rules) -> None:

@@ -35,9 +35,9 @@ done
 
 def _generated(number: int) -> Iterator[Inputs]:
     random = Random(18)
-    floors = [name for name in _NAMES if name.startswith("floor_")]
+    minimums = [name for name in _NAMES if name.startswith("minimum_")]
     for _ in range(number):
-        primary = {name: random.choice([0, 100, 262_143, random.randint(0, 5000)]) for name in floors}
+        primary = {name: random.choice([0, 100, 262_143, random.randint(0, 5000)]) for name in minimums}
         yield Inputs(
             memory_mb=random.choice(
                 [

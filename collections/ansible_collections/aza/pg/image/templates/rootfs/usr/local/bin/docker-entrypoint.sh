@@ -166,7 +166,7 @@ configured() { # NAME: what the files of conf.d say of a setting, in $REPLY; fal
 }
 
 # --- configuration ---------------------------------------------------------------------------------------------------
-floors() { # what a standby may not have less of than its primary: from pg_control, and from the primary if it answers
+minimums() { # what a standby may not have less of than its primary: from pg_control, and from the primary if it answers
     local line key value name
     # shellcheck disable=SC2034 # read by autotune.sh
     [[ -e $PGDATA/standby.signal || -e $PGDATA/recovery.signal ]] || return 0
@@ -180,7 +180,7 @@ floors() { # what a standby may not have less of than its primary: from pg_contr
         'max_locks_per_xact setting') name=max_locks_per_transaction ;;
         *) continue ;;
         esac
-        printf -v "tune_floor_$name" %s "$value"
+        printf -v "tune_minimum_$name" %s "$value"
     done < <(pg_controldata "$PGDATA")
     if [[ -n ${POSTGRES_PRIMARY_HOST:-}$configured_conninfo ]]; then
         # shellcheck source=SCRIPTDIR/../lib/aza-pg/replica.sh
@@ -190,23 +190,23 @@ floors() { # what a standby may not have less of than its primary: from pg_contr
 }
 
 stock_floors() { # for POSTGRES_AUTOTUNE=off: stock values, but a standby must be able to start
-    local setting floor
+    local setting minimum
     for setting in $standby_stock; do
-        floor=tune_floor_${setting%=*}
-        if ((${!floor:-0} > ${setting#*=})); then echo "${setting%=*} = ${!floor}"; fi
+        minimum=tune_minimum_${setting%=*}
+        if ((${!minimum:-0} > ${setting#*=})); then echo "${setting%=*} = ${!minimum}"; fi
     done
 }
 
-too_small() { # ARGUMENT…: the floors that somebody set less for, NAME=FLOOR, in $REPLY
-    local setting name floor value raised=()
+too_small() { # ARGUMENT…: the minimums that are set lower, NAME=MINIMUM, in $REPLY
+    local setting name minimum value raised=()
     for setting in $standby_stock; do
-        name=${setting%=*} floor=tune_floor_${setting%=*}
-        ((${!floor:-0})) || continue
+        name=${setting%=*} minimum=tune_minimum_${setting%=*}
+        ((${!minimum:-0})) || continue
         # What is wrong with its configuration, the server says itself.
         value=$(postgres "$@" -D "$PGDATA" -C "$name" 2>/dev/null) || return 0
-        if ((value < ${!floor})); then
-            say "$name is ${!floor}, not $value as it is set: a standby may not have less than its primary has, or had in what is still to be replayed"
-            raised+=("$name=${!floor}")
+        if ((value < ${!minimum})); then
+            say "$name is ${!minimum}, not $value as it is set: a standby may not have less than its primary has, or had in what is still to be replayed"
+            raised+=("$name=${!minimum}")
         fi
     done
     REPLY=${raised[*]}
@@ -317,7 +317,7 @@ serve() { # postgres [ARGUMENT…]
         check_pid_file
         local holding=${PGDATA%/*}/.${PGDATA##*/}.init # killed after the rename, before the last of its cleaning
         if [[ -e $holding/$marker && ! -e $holding/data ]]; then rm "$holding/$marker" && rmdir "$holding"; fi
-        floors
+        minimums
         configure
         included "$@"
         if preload_files "$@"; then set -- "$@" -c shared_preload_libraries=; fi

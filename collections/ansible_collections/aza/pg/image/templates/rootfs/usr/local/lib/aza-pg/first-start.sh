@@ -49,7 +49,7 @@ first_start() { # ARGUMENT…: the server's arguments
         exec {first_start_lock}<&-
     fi
     if [[ $POSTGRES_ROLE == replica ]]; then
-        floors
+        minimums
         configure
         included "$@"
         say "the standby's data is complete"

@@ -61,21 +61,21 @@ ask_primary() { # SECONDS COMMAND…: replication commands, their answers on sta
     LC_ALL=C psql --no-psqlrc --no-password -qAtX -v ON_ERROR_STOP=1 -d "$REPLY" "${commands[@]}"
 }
 
-readonly floor_names=(max_connections max_worker_processes max_wal_senders max_prepared_transactions max_locks_per_transaction)
+readonly minimum_names=(max_connections max_worker_processes max_wal_senders max_prepared_transactions max_locks_per_transaction)
 
 primary_floors() { # at a start on data: what the primary has now, if it answers within two seconds
-    local answers name value floor
+    local answers name value minimum
     file_env POSTGRES_REPLICATION_PASSWORD
     : "${POSTGRES_PRIMARY_PORT:=5432}" "${POSTGRES_PRIMARY_USER:=replicator}"
     write_passfile
-    if ! answers=$(ask_primary 2 "${floor_names[@]/#/SHOW }" 2>/dev/null); then
+    if ! answers=$(ask_primary 2 "${minimum_names[@]/#/SHOW }" 2>/dev/null); then
         say "the primary ${POSTGRES_PRIMARY_HOST:-} does not answer; what this standby needs at least is taken from its own data"
         return 0
     fi
-    for name in "${floor_names[@]}"; do
+    for name in "${minimum_names[@]}"; do
         value=${answers%%$'\n'*} answers=${answers#*$'\n'}
-        floor=tune_floor_$name
-        if [[ $value =~ ^[0-9]+$ ]] && ((value > ${!floor:-0})); then printf -v "$floor" %s "$value"; fi
+        minimum=tune_minimum_$name
+        if [[ $value =~ ^[0-9]+$ ]] && ((value > ${!minimum:-0})); then printf -v "$minimum" %s "$value"; fi
     done
 }
 

@@ -7,13 +7,13 @@
 #   autotune_write FILE    writes them for postgresql.conf
 #   autotune_explain       prints them with their rules on stderr
 #
-# Set before: tune_preload_workers, tune_pgdata and, on a standby, tune_floor_SETTING.
+# Set before: tune_preload_workers, tune_pgdata and, on a standby, tune_minimum_SETTING.
 # Variables that only the caller reads look unused here, and those that the caller sets look unset.
 # shellcheck disable=SC2034,SC2154
 
 _tune_least_memory=512 _tune_most_memory=67108864 _tune_most_cpus=1024
-_tune_floors=(floor_max_connections floor_max_worker_processes floor_max_wal_senders floor_max_prepared_transactions floor_max_locks_per_transaction)
-declare -A _tune_most=([preload_workers]=64 [floor_max_connections]=262143 [floor_max_worker_processes]=262143 [floor_max_wal_senders]=262143 [floor_max_prepared_transactions]=262143 [floor_max_locks_per_transaction]=262143)
+_tune_minimums=(minimum_max_connections minimum_max_worker_processes minimum_max_wal_senders minimum_max_prepared_transactions minimum_max_locks_per_transaction)
+declare -A _tune_most=([preload_workers]=64 [minimum_max_connections]=262143 [minimum_max_worker_processes]=262143 [minimum_max_wal_senders]=262143 [minimum_max_prepared_transactions]=262143 [minimum_max_locks_per_transaction]=262143)
 _tune_settings=(shared_buffers wal_buffers maintenance_work_mem autovacuum_work_mem autovacuum_max_workers io_workers max_connections work_mem hash_mem_multiplier max_parallel_workers max_parallel_workers_per_gather max_parallel_maintenance_workers max_worker_processes max_wal_senders max_replication_slots max_prepared_transactions max_locks_per_transaction effective_cache_size max_wal_size min_wal_size max_slot_wal_keep_size checkpoint_timeout checkpoint_completion_target wal_compression wal_level random_page_cost effective_io_concurrency maintenance_io_concurrency io_method default_statistics_target jit parallel_tuple_cost huge_pages)
 _tune_why=(
   '25 % of memory, at most 32 GB'
@@ -75,11 +75,11 @@ _tune_rules() {
   _n_disk_mb=${tune_disk_mb:-0}
   _n_preload_workers=${tune_preload_workers:-0}
   _n_wal_segment_mb=${tune_wal_segment_mb:-16}
-  _n_floor_max_connections=${tune_floor_max_connections:-0}
-  _n_floor_max_worker_processes=${tune_floor_max_worker_processes:-0}
-  _n_floor_max_wal_senders=${tune_floor_max_wal_senders:-0}
-  _n_floor_max_prepared_transactions=${tune_floor_max_prepared_transactions:-0}
-  _n_floor_max_locks_per_transaction=${tune_floor_max_locks_per_transaction:-0}
+  _n_minimum_max_connections=${tune_minimum_max_connections:-0}
+  _n_minimum_max_worker_processes=${tune_minimum_max_worker_processes:-0}
+  _n_minimum_max_wal_senders=${tune_minimum_max_wal_senders:-0}
+  _n_minimum_max_prepared_transactions=${tune_minimum_max_prepared_transactions:-0}
+  _n_minimum_max_locks_per_transaction=${tune_minimum_max_locks_per_transaction:-0}
   case $tune_workload in
     web) _n_base_connections=200 _n_sessions_per_core=4 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=4096 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
     oltp) _n_base_connections=300 _n_sessions_per_core=4 _n_nodes=1 _n_hash_multiplier=2 _n_maintenance_kb=64 _n_wal_mb=8192 _n_gather_cap=2 _n_index_cap=4 _n_statistics=100 _n_jit_word=off _n_tuple_cost=0.1 ;;
@@ -109,15 +109,15 @@ _tune_rules() {
   _tune_size tuned_connection_cost $_n_connection_cost
   _n_query_pool=$((((((((((((_n_memory_mb * 1024) - _n_shared_buffers) - _n_wal_buffers) - _n_maintenance_work_mem) - _n_os_reserve) - 12288) - ((_n_shared_buffers * 3) / 100)) - (((_n_autovacuum_work_mem + 1024) * (24576 + (_n_memory_mb < 57344 ? _n_memory_mb : 57344))) / 8192)) - ((16 + _n_preload_workers) * 1024)) - ((_n_memory_mb < 59392 ? _n_memory_mb : 59392) / 2)) - (((_n_memory_mb < 32768 ? _n_memory_mb : 32768) * _n_connection_cost) / 256)))
   _tune_size tuned_query_pool $_n_query_pool
-  _n_max_connections=$((_t1 = ((_n_base_connections * ((_n_memory_mb < 1024) ? 20 : ((_n_memory_mb < 2048) ? 40 : ((_n_memory_mb < 3072) ? 70 : 100)))) / 100), (_t1 > _n_floor_max_connections ? _t1 : _n_floor_max_connections)))
+  _n_max_connections=$((_t1 = ((_n_base_connections * ((_n_memory_mb < 1024) ? 20 : ((_n_memory_mb < 2048) ? 40 : ((_n_memory_mb < 3072) ? 70 : 100)))) / 100), (_t1 > _n_minimum_max_connections ? _t1 : _n_minimum_max_connections)))
   tuned_max_connections=${_n_max_connections}
-  _n_connection_line=$((_t4 = (_n_base_connections * (_t1 = (_n_memory_mb * 40), _t2 = (10240 + (_n_memory_mb * 30)), _t3 = (_t1 < _t2 ? _t1 : _t2), (_t3 < 102400 ? _t3 : 102400))), _t5 = (_n_floor_max_connections * 102400), (_t4 > _t5 ? _t4 : _t5)))
+  _n_connection_line=$((_t4 = (_n_base_connections * (_t1 = (_n_memory_mb * 40), _t2 = (10240 + (_n_memory_mb * 30)), _t3 = (_t1 < _t2 ? _t1 : _t2), (_t3 < 102400 ? _t3 : 102400))), _t5 = (_n_minimum_max_connections * 102400), (_t4 > _t5 ? _t4 : _t5)))
   tuned_connection_line=${_n_connection_line}
   _n_work_mem=$((_t1 = ((((_n_query_pool * 102400) / _n_connection_line) - _n_connection_cost) / _n_nodes), (_t1 < 64 ? 64 : _t1 > 32768 ? 32768 : _t1)))
   _tune_size tuned_work_mem $_n_work_mem
   _n_hash_mem_multiplier=$((_n_hash_multiplier))
   tuned_hash_mem_multiplier=${_n_hash_mem_multiplier}
-  _n_working_processes=$(((_t1 = ((_n_query_pool - ((_n_base_connections > _n_floor_max_connections ? _n_base_connections : _n_floor_max_connections) * _n_connection_cost)) / 32768), (_n_max_connections > _t1 ? _n_max_connections : _t1)) / _n_hash_multiplier))
+  _n_working_processes=$(((_t1 = ((_n_query_pool - ((_n_base_connections > _n_minimum_max_connections ? _n_base_connections : _n_minimum_max_connections) * _n_connection_cost)) / 32768), (_n_max_connections > _t1 ? _n_max_connections : _t1)) / _n_hash_multiplier))
   tuned_working_processes=${_n_working_processes}
   _n_active_backends=$((_t1 = (_n_cpus * _n_sessions_per_core), _t2 = (_n_working_processes - (_n_working_processes / 2)), _t3 = (_t1 < _t2 ? _t1 : _t2), (_t3 < _n_max_connections ? _t3 : _n_max_connections)))
   tuned_active_backends=${_n_active_backends}
@@ -127,15 +127,15 @@ _tune_rules() {
   tuned_max_parallel_workers_per_gather=${_n_max_parallel_workers_per_gather}
   _n_max_parallel_maintenance_workers=$((_t2 = (_t1 = (_n_cpus / 2), (_t1 > 1 ? _t1 : 1)), _t3 = (_n_max_parallel_workers < _t2 ? _n_max_parallel_workers : _t2), (_t3 < _n_index_cap ? _t3 : _n_index_cap)))
   tuned_max_parallel_maintenance_workers=${_n_max_parallel_maintenance_workers}
-  _n_max_worker_processes=$((_t2 = (_t1 = ((_n_max_parallel_workers + _n_preload_workers) + 5), (8 > _t1 ? 8 : _t1)), (_t2 > _n_floor_max_worker_processes ? _t2 : _n_floor_max_worker_processes)))
+  _n_max_worker_processes=$((_t2 = (_t1 = ((_n_max_parallel_workers + _n_preload_workers) + 5), (8 > _t1 ? 8 : _t1)), (_t2 > _n_minimum_max_worker_processes ? _t2 : _n_minimum_max_worker_processes)))
   tuned_max_worker_processes=${_n_max_worker_processes}
-  _n_max_wal_senders=$((10 > _n_floor_max_wal_senders ? 10 : _n_floor_max_wal_senders))
+  _n_max_wal_senders=$((10 > _n_minimum_max_wal_senders ? 10 : _n_minimum_max_wal_senders))
   tuned_max_wal_senders=${_n_max_wal_senders}
   _n_max_replication_slots=$((10 > _n_max_wal_senders ? 10 : _n_max_wal_senders))
   tuned_max_replication_slots=${_n_max_replication_slots}
-  _n_max_prepared_transactions=$((_n_floor_max_prepared_transactions))
+  _n_max_prepared_transactions=$((_n_minimum_max_prepared_transactions))
   tuned_max_prepared_transactions=${_n_max_prepared_transactions}
-  _n_max_locks_per_transaction=$((_t2 = (64 * (1 + (_t1 = (_n_memory_mb / 8192), (_t1 < 3 ? _t1 : 3)))), (_t2 > _n_floor_max_locks_per_transaction ? _t2 : _n_floor_max_locks_per_transaction)))
+  _n_max_locks_per_transaction=$((_t2 = (64 * (1 + (_t1 = (_n_memory_mb / 8192), (_t1 < 3 ? _t1 : 3)))), (_t2 > _n_minimum_max_locks_per_transaction ? _t2 : _n_minimum_max_locks_per_transaction)))
   tuned_max_locks_per_transaction=${_n_max_locks_per_transaction}
   _n_effective_cache_size=$((_n_memory_mb * 768))
   _tune_size tuned_effective_cache_size $_n_effective_cache_size
@@ -523,7 +523,7 @@ autotune_detect() {
   if [[ ${POSTGRES_INITDB_ARGS-} =~ --wal-segsize[=\ ]+0*([1-9][0-9]{0,3})([[:space:]]|$) ]]; then
     tune_wal_segment_mb=${BASH_REMATCH[1]}
   fi
-  for name in preload_workers "${_tune_floors[@]}"; do _tune_whole "tune_$name" "${_tune_most[$name]}"; done
+  for name in preload_workers "${_tune_minimums[@]}"; do _tune_whole "tune_$name" "${_tune_most[$name]}"; done
 }
 
 # True when this container lets a server of this size use io_uring. Asked for by POSTGRES_IO_METHOD only.

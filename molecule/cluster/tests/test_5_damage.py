@@ -95,7 +95,7 @@ def test_a_host_key_that_is_wrong_stops_that_host_alone(
         assert "failed=0" in line, line
     assert _REFUSED.search(" ".join(run.output.split())), run.output
     for name in (PRIMARY, FAR, blog.name):
-        assert any(task.name.endswith("Bring the instance to its declared state") for task in run.of(name))
+        assert any(task.name.endswith("Converge the instance") for task in run.of(name))
     check = playbook("check.yml", extra=declared | strange, expect_failure=True)
     message = " ".join(check.output.split())
     assert "it cannot be reached: " in message and _REFUSED.search(message), check.output

@@ -77,7 +77,7 @@ test-docs: setup-dev build ## Of these: every runbook, as it is written
 	@$(TOGETHER) -n 2 tests/docs
 
 # What takes too long for each run: more rounds of the random tests, of edits and of rules.
-test-long: setup-dev build ## The random tests with many more cases (half an hour)
+test-long: setup-dev build ## The random tests with many more cases (five to fifteen minutes)
 	@AZA_LONG=1 $(TOGETHER) -n 2 tests/objects/test_drift.py tests/stack/test_pool_rules.py
 	@AZA_LONG=1 pytest -q -s tests/scenarios/test_single.py
 

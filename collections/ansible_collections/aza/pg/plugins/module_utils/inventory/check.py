@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.errors import unknown_key
@@ -81,7 +81,10 @@ def check_inventory(
     found += [
         Problem(name, path, message) for name, path, message in (*collisions(instances), *clusters(instances))
     ]
-    return found
+    return [
+        replace(problem, path=deprecated.as_written(problem.path, hosts[problem.host].values, specs))
+        for problem in found
+    ]
 
 
 def with_defaults(values: Mapping[str, Any], specs: Mapping[str, Option]) -> dict[str, Any]:

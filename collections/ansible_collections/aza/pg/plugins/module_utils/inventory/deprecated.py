@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import Option
 
+Path = tuple[str, ...]
+
 
 def old_names(specs: Mapping[str, Option]) -> dict[str, tuple[str, str]]:
     """Return old name → new name, and the release that removes the old one."""
@@ -34,6 +36,20 @@ def conflicts(values: Mapping[str, Any], specs: Mapping[str, Option]) -> Iterato
     for old, (new, _) in old_names(specs).items():
         if old in values and new in values:
             yield old, f"{new} is set as well, which is the new name of this variable; remove {old}"
+
+
+def as_written(path: Path, values: Mapping[str, Any], specs: Mapping[str, Option]) -> Path:
+    """Return a path with the old name of its variable, if the inventory sets the variable under that name only."""
+    for old, (new, _) in old_names(specs).items():
+        if path[0] == new and old in values and new not in values:
+            return (old, *path[1:])
+    return path
+
+
+def as_declared(path: Path, specs: Mapping[str, Option]) -> Path:
+    """Return a path with the new name of its variable."""
+    new, _ = old_names(specs).get(path[0], (path[0], ""))
+    return (new, *path[1:])
 
 
 def warning(old: str, specs: Mapping[str, Option]) -> str:

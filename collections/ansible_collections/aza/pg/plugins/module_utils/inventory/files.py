@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem
+from ansible_collections.aza.pg.plugins.module_utils.inventory.deprecated import as_declared, renamed
 from ansible_collections.aza.pg.plugins.module_utils.inventory.sources import Scope, Sources, Turned
 from ansible_collections.aza.pg.plugins.module_utils.inventory.specs import PREFIXES, Option, places
 from ansible_collections.aza.pg.plugins.module_utils.yaml_values import truth
@@ -27,14 +28,14 @@ def remarks(sources: Sources, hosts: Mapping[str, Host], specs: Mapping[str, Opt
                 yield Problem(host, remark.path, message, remark.place)
     known = places(specs)
     for turned in sources.turned:
-        if message := _misread(turned, known):
+        if message := _misread(as_declared(turned.path, specs), turned, known):
             for host in _in(turned.scope, hosts):
                 yield Problem(host, turned.path, message, turned.place)
     secret = {where for where, option in known.items() if option.secret}
     for remark in sources.plain:
-        if _where(remark.path) in secret:
+        if _where(as_declared(remark.path, specs)) in secret:
             for host in _in(remark.scope, hosts):
-                values = hosts[host].values
+                values = renamed(hosts[host].values, specs)
                 if "postgres_cluster" in values and not truth(values.get(_ALLOWED)):
                     what = "password" if remark.path[-1].endswith("password") else "key"
                     yield Problem(
@@ -47,10 +48,10 @@ def remarks(sources: Sources, hosts: Mapping[str, Host], specs: Mapping[str, Opt
                     )
 
 
-def _misread(turned: Turned, known: Mapping[str, Option]) -> str:
+def _misread(path: tuple[str, ...], turned: Turned, known: Mapping[str, Option]) -> str:
     """What is wrong with a number that has another text than the one that is written. Where text is expected, every
-    number is refused with the value itself."""
-    option, inside = _option(turned.path, known)
+    number is refused with the value itself. ``path``: its place, with the new name of the variable."""
+    option, inside = _option(path, known)
     if option is None or option.secret:
         return ""
     message = f"{turned.written} is read by YAML as {turned.read}; "

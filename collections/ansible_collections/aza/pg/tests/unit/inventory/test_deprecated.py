@@ -18,7 +18,7 @@ def test_the_old_name_counts_and_is_checked() -> None:
     assert deprecated.renamed(values, SPECS) == {"postgres_new": 5, "postgres_other": "x"}
     assert not check_inventory({"db1": Host(values)}, SPECS)
     (problem,) = check_inventory({"db1": Host({"postgres_old": "many"})}, SPECS)
-    assert problem.path == ("postgres_new",)
+    assert problem.path == ("postgres_old",), "the place is found by the name that the file has"
 
 
 def test_both_names_are_a_conflict() -> None:

@@ -222,7 +222,8 @@ def test_what_contains_itself_or_is_too_large_is_a_mistake_like_others(inventory
     assert code != 0 and line.startswith("prod/group_vars/all.yml:1: postgres_")
 
 
-def test_a_deprecated_variable_warns_with_file_line_and_key(inventory: Path) -> None:
+def with_old_names(inventory: Path, variables: str) -> tuple[int, str]:
+    """Check an inventory while two variables have old names. Return the exit code and the output on one line."""
     spec = """
 argument_specs:
   main:
@@ -231,9 +232,13 @@ argument_specs:
         type: int
         default: 7
         deprecated_aliases: [{name: postgres_old_name, version: 2.0.0}]
+      postgres_new_password:
+        type: str
+        no_log: true
+        deprecated_aliases: [{name: postgres_old_password, version: 2.0.0}]
 """
     write(inventory, "playbooks/roles/own/meta/argument_specs.yml", spec)
-    write(inventory, "prod/group_vars/all.yml", "postgres_old_name: 5\n")
+    write(inventory, "prod/group_vars/all.yml", variables)
     done = subprocess.run(
         ["ansible-playbook", "-i", "prod", "playbooks/check.yml"],
         cwd=inventory,
@@ -250,8 +255,27 @@ argument_specs:
         text=True,
         timeout=60,
     )
-    output = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode == 0, output
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def test_a_deprecated_variable_warns_with_file_line_and_key(inventory: Path) -> None:
+    code, output = with_old_names(inventory, "postgres_old_name: 5\n")
+    assert code == 0, output
     assert (
         "prod/group_vars/all.yml:1: postgres_old_name: deprecated variable; use postgres_new_name" in output
     )
+
+
+def test_a_mistake_under_an_old_name_has_its_file_and_line(inventory: Path) -> None:
+    code, output = with_old_names(
+        inventory, "postgres_old_name: many\npostgres_old_password: hush-hush-hush\n"
+    )
+    assert code != 0 and "prod/group_vars/all.yml:1: postgres_old_name: 'many' is text" in output
+    assert "prod/group_vars/all.yml:2: postgres_old_password: this password is readable in the file" in output
+    assert "hush-hush-hush" not in output
+
+
+def test_an_old_and_a_new_name_together_are_refused(inventory: Path) -> None:
+    code, output = with_old_names(inventory, "postgres_new_name: 5\npostgres_old_name: 6\n")
+    assert code != 0
+    assert "prod/group_vars/all.yml:2: postgres_old_name: postgres_new_name is set as well" in output

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.aza.pg.plugins.module_utils.inventory.check import Host, Problem
+from ansible_collections.aza.pg.plugins.module_utils.inventory.limits import PATHS
 
 VARIABLE = "postgres_hooks"
 
@@ -23,7 +24,8 @@ _Loader.add_multi_constructor("!", lambda *_: "")
 def files(hooks: Any, point: str, inventory_dir: str) -> list[str]:
     """Return the absolute paths of the task files of one point. Relative paths start at the inventory's directory."""
     given = hooks.get(point) if isinstance(hooks, Mapping) else None
-    return [str(Path(inventory_dir) / str(path)) for path in given or ()]
+    paths = [given] if isinstance(given, str) else given or ()
+    return [str(Path(inventory_dir) / str(path)) for path in paths]
 
 
 def problems(hosts: Mapping[str, Host], directories: Mapping[str, str]) -> Iterator[Problem]:
@@ -37,13 +39,14 @@ def problems(hosts: Mapping[str, Host], directories: Mapping[str, str]) -> Itera
         if not isinstance(hooks, Mapping):
             continue  # its type is checked with all others
         for point, given in hooks.items():
-            if not isinstance(given, list) or not all(isinstance(path, str) for path in given):
+            if PATHS(given):
                 continue
             for number, path in enumerate(files(hooks, str(point), directories.get(name, ""))):
                 if path not in checked:
                     checked[path] = _unfit(path)
                 if checked[path]:
-                    yield Problem(name, (VARIABLE, str(point), str(number)), checked[path])
+                    entry = (str(number),) if isinstance(given, list) else ()
+                    yield Problem(name, (VARIABLE, str(point), *entry), checked[path])
 
 
 def _unfit(path: str) -> str:

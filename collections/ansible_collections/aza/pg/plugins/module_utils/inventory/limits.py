@@ -200,6 +200,14 @@ def _loss(value: Any) -> str:
     return "" if name else f"names no {kind}"
 
 
+def _paths(value: Any) -> str:
+    given = value if isinstance(value, list) else [value]
+    if all(isinstance(path, str) and path.strip() for path in given):
+        return ""
+    expected = "a path, or a list of paths"
+    return f"expected {expected}" if isinstance(value, (list, dict)) else f"is not {expected}"
+
+
 _NAME_SCHEMA = {"minLength": 1, "maxLength": 63, "pattern": "^[^\u0000-\u001f]*$"}
 _ADMINISTRATOR_SCHEMA = {**_NAME_SCHEMA, "pattern": "^(?![/+-])[^\"'`\\\\$\u0000-\u001f]*$"}
 SIZE, DURATION = Limit(_size, takes="number"), Limit(_duration, takes="number")
@@ -213,6 +221,8 @@ SCHEMA_NAME = Limit(_schema_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)"})
 ROLE_NAME = Limit(_role_name, {**_NAME_SCHEMA, "pattern": "^(?!pg_)(?!(?:public|none)$)"})
 ENTRY = Limit(_entry, {"pattern": "^[^\u0000-\u001f]+$"})
 PASSWORD = Limit(_password, {"anyOf": [{"const": ""}, {"minLength": 12}]})
+_PATH_SCHEMA = {"type": "string", "pattern": r"\S"}
+PATHS = Limit(_paths, {"anyOf": [_PATH_SCHEMA, {"type": "array", "items": _PATH_SCHEMA}]})
 CONNECTIONS = between(-1, 2**31 - 1)
 PORT = between(1, 65535)
 LIBRARY = pattern(r"[A-Za-z0-9_.$/-]+", "the name of a library")
@@ -277,9 +287,13 @@ LIMITS: dict[str, Limit] = {
 
 # By the end of a variable's name, unless it has a limit of its own.
 BY_SUFFIX: dict[str, Limit] = {"_port": PORT, "_publish_address": ADDRESS}
+# By the variable, for every key in it. The keys themselves have one home, the argument specification.
+BY_VARIABLE: dict[str, Limit] = {"postgres_hooks": PATHS}
 
 
 def limit_of(place: str) -> Limit | None:
     """Return the limit of a variable or of a key in one, by its place: ``postgres_port``, ``postgres_roles[].name``."""
     by_suffix = (limit for suffix, limit in BY_SUFFIX.items() if place.endswith(suffix) and "[" not in place)
-    return LIMITS.get(place) or next(by_suffix, None)
+    variable, _, key = place.partition(".")
+    by_variable = BY_VARIABLE.get(variable) if key else None
+    return LIMITS.get(place) or by_variable or next(by_suffix, None)

@@ -42,7 +42,8 @@ def test_they_run_at_their_points_and_see_what_changed(fresh: Instance) -> None:
     real = fresh.deploy()
     assert predicted.plan == real.plan
     before, after = noted(fresh, "before_deploy"), noted(fresh, "after_deploy")
-    assert (before["cluster"], before["instance"]) == (fresh.cluster, f"{fresh.cluster}-single")
+    assert (before["cluster"], before["stack"]) == (fresh.cluster, "single")
+    assert before["instance"] == f"{fresh.cluster}-single"
     assert not before["changed"] and not before["changes"]
     assert after["changed"] and any("create container" in line for line in after["changes"])
     assert fresh.deploy().recap["changed"] == 0

@@ -30,7 +30,10 @@ def test_paths_start_at_the_inventory(tmp_path: Path) -> None:
 def test_a_task_file_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "tasks.yml").write_text(TASKS)
     (tmp_path / "empty.yml").write_text("---\n")
-    assert not found(tmp_path, before_deploy=["tasks.yml", "empty.yml"], after_deploy="tasks.yml")
+    (tmp_path / "encrypted.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3030\n")
+    assert not found(
+        tmp_path, before_deploy=["tasks.yml", "empty.yml", "encrypted.yml"], after_deploy="tasks.yml"
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_who_holds_the_server_is_named_and_nothing_is_done(pg: Server) -> None:
         pg.run(wanted)
     assert caught.value.reason == "locked"
     assert pg.ask("select count(*) from pg_roles where rolname = 'shop'") == "0"
-    # Looking needs no lock, and any user that is killed holds nothing any more.
+    # Looking needs no lock, and a killed process holds none.
     assert pg.run(wanted, check=True)["lines"]
     pg.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%anna@desk'"

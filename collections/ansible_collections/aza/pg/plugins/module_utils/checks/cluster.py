@@ -55,7 +55,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Synchronous:
-    """``synchronous_standby_names``, read. ``names`` with ``*`` is every user."""
+    """``synchronous_standby_names``, read. ``*`` in ``names`` stands for all standbys."""
 
     method: str = ""  # FIRST | ANY
     count: int = 0

@@ -105,7 +105,7 @@ def observe(
     """
     try:
         with server.connect(socket_dir, user, application_name="aza-pg check") as connection:
-            # A standby may be promoted while it is inspected; it is then what it was at the beginning.
+            # A standby may be promoted meanwhile; it is reported as it was at the beginning.
             standby = connection.execute("select pg_is_in_recovery()").fetchone()[0]
             sentinel, made = None, False
             if token and standby:

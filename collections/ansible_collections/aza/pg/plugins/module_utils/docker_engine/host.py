@@ -100,7 +100,7 @@ def _read_config() -> Mapping[str, Any] | None:
 
 
 class Applier:
-    """Applies steps on this machine. ``warn`` takes what the user should know and that stops nothing."""
+    """Applies steps on this machine. ``warn`` is called with what the user should know."""
 
     def __init__(
         self, machine: Machine, config: Mapping[str, Any], timeout: float, warn: Callable[[str], None]

@@ -27,7 +27,7 @@ _ABSENT = ("could not find the file", "no such file or directory", "not a direct
 
 
 class UnreadableError(Exception):
-    """No one can tell what is there; the text says why."""
+    """The contents are unknown; the text says why."""
 
 
 class _Directory:

@@ -63,7 +63,7 @@ class Reservation:
 
 
 def parse(text: str, kernel: int) -> Reservation:
-    """The file again. What the kernel has beyond it (``kernel`` pages in all) another user has asked for."""
+    """Return the file. Pages of the kernel beyond it (``kernel`` in all) were reserved by other programs."""
     instances = {name: int(pages) for name, pages in _ENTRY.findall(text)}
     others = instances.pop(_OTHERS, 0)
     return Reservation(max(others, kernel - sum(instances.values())), instances)

@@ -114,7 +114,7 @@ def container(wanted: Desired, found: Observed) -> Iterator[Finding]:
 
 
 def image(wanted: Desired, found: Observed) -> Finding:
-    """A container that was deployed as it is declared and runs something else was made by another user; one that
+    """A container that was deployed as it is declared and runs something else was recreated by hand; one that
     was deployed from an older declaration waits for its deploy, and the plan says so."""
     here = found.container or {}
     runs = short(here["image_reference"])

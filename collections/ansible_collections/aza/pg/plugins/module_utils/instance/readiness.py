@@ -111,7 +111,7 @@ def _explained(now: Readiness, wanted: Desired, docker: Docker, inspected: Mappi
 
 
 def _extensions(wanted: Desired, docker: Docker, created: bool) -> Readiness | None:
-    """What is wrong with those of the main database. On an older server its owner can keep every user out of it: that
+    """What is wrong with those of the main database. On an older server its owner can reject all connections: that
     is drift, too."""
     try:
         with server.connect(wanted.socket_dir, wanted.superuser, wanted.database) as connection:

@@ -63,9 +63,9 @@ def plan(wanted: Desired, found: Observed) -> Iterator[Change]:
 def kind_of(change: Change) -> Kind:
     """Return the kind that a change belongs to.
 
-    :raises StopIteration: no kind of this package has such changes.
+    :raises StopIteration: no kind has such changes.
     """
-    return next(kind for kind in KINDS if kind.name == change.kind)
+    return next(kind for kind in KINDS if kind.name == change.kind and kind.apply)
 
 
 def apply(context: Any, change: Change) -> None:

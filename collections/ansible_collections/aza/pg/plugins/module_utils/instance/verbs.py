@@ -15,7 +15,7 @@ from ansible_collections.aza.pg.plugins.module_utils.services.registry import cl
 
 
 def stopped(wanted: Desired, found: Observed) -> Plan:
-    """The containers stop, everything else stays. Clients are disconnected without permission."""
+    """The containers stop, everything else stays. Stopping needs no further permission to disconnect clients."""
     running = [
         service
         for service in reversed(wanted.services)

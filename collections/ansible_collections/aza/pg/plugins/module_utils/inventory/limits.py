@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What argument_specs cannot say of one value: ranges and patterns. (What contradicts what: ``crosscheck``.)
 
-A limit takes a value of the right type and returns what is wrong with it, as text that follow the value:
+A limit takes a value of the right type and returns what is wrong with it, as text that follows the value:
 ``postgres_port: 70000 is not between 1 and 65535``. Its ``schema`` is as much of it as JSON Schema can say; that
 part never refuses what the limit accepts. Where text is expected, a number or a date is refused unless the limit
 ``takes`` it: YAML has turned into one what was written (0123 becomes 83).

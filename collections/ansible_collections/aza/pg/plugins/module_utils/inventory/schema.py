@@ -63,7 +63,7 @@ def render_schema(roles: Path) -> str:
         "description": "Generated from roles/*/meta/argument_specs.yml by `make docs`; edit those.",
         "type": ["object", "null"],
         "properties": {name: variable(option) for name, option in load_specs([roles]).items()},
-        # Every user may have variables of other names.
+        # Variables with other names belong to the user.
         "patternProperties": {f"^(?!{ours})": True},
         "additionalProperties": False,
         "$defs": _DEFS,

@@ -57,7 +57,7 @@ def acl_sql(column: str, letter: str, its_owner: str) -> str:
 
 
 def normalise(where: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
-    """All three lists, or nothing at all where ``access`` is not declared: then privileges are no one's business."""
+    """All three lists, or nothing at all where ``access`` is not declared: then privileges are not managed."""
     if not given:
         return {}
     for key in given:
@@ -135,7 +135,7 @@ def _schema_owners(entry: Mapping[str, Any]) -> Iterator[str]:
 
 @dataclass
 class Verdict:
-    """By role: privileges that it lacks, and that it has extra."""
+    """By role: privileges that it lacks, and those that it has in addition."""
 
     lacks: dict[str, frozenset[str]] = field(default_factory=dict)
     extra: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -201,7 +201,7 @@ def wanted_defaults(declared: Access) -> set[Default]:
 
 
 def judge_defaults(declared: Access, found: Iterable[Any]) -> tuple[set[Default], set[Default]]:
-    """Default privileges that are missing, and those that are there extra."""
+    """Return default privileges that are missing, and additional ones."""
     due, there = wanted_defaults(declared), {tuple(item) for item in found}
     extra = set()
     for item in there - due:

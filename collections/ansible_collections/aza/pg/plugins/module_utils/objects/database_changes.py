@@ -64,7 +64,7 @@ def apply(context: Any, change: Change) -> None:
     connection, name = context.sql(), change.name
     if change.action == "create":
         creation = change.detail_as(CreationDetail)
-        # No one may be connected to what is copied, we neither.
+        # No session may be connected to a template that is copied, this one included.
         if "template" in creation.options:
             context.close(creation.options["template"])
             connection = context.sql()

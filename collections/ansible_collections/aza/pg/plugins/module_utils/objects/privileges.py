@@ -129,7 +129,7 @@ order by 1, 2, 4
 
 
 def _asked_inside(wanted: Desired) -> dict[str, str]:
-    """Only where access is declared: elsewhere privileges are no one's business."""
+    """Only where access is declared: otherwise privileges are not managed."""
     names = [entry["name"] for entry in databases(wanted) if entry["access"]]
     questions = {"grants": _GRANTS, "columns": _COLUMNS, "defaults": _DEFAULTS}
     return {key: only_in(names, asked) for key, asked in questions.items()} if names else {}
@@ -162,7 +162,7 @@ def _declared(
 
 
 def kept_by_extensions(found: Observed, entry: Mapping[str, Any], seen: Mapping[str, Any]) -> set[str]:
-    """Schemas that a control file names: any user that is in there is the extension's."""
+    """Schemas that a control file names: their objects belong to the extension."""
     states = {item["name"]: item["state"] for item in entry["extensions"]}
     names = {*seen["extensions"], *states} - {name for name, state in states.items() if state == "absent"}
     available = known(found).get("available_extensions") or {}
@@ -171,7 +171,7 @@ def kept_by_extensions(found: Observed, entry: Mapping[str, Any], seen: Mapping[
 
 @dataclass
 class _Report:
-    """What one role lacks and has extra, as text."""
+    """What one role lacks and what it has in addition."""
 
     lacks: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
@@ -187,7 +187,7 @@ def _plan(wanted: Desired, found: Observed) -> Iterator[Change]:
         assert declared is not None  # access is there
         reports, having = _reports(wanted, found, entry, declared, seen)
         granted: list[str] = []
-        # Whoever is declared gets in before all others are kept out.
+        # Declared roles get their privileges before those of others are revoked.
         for name in sorted(reports, key=lambda role: (not declared.level(role), role)):
             change = _change(wanted, entry, declared, name, reports[name], name in having, kept)
             if declared.level(name):

@@ -29,7 +29,7 @@ select current_setting('max_connections')::int - count(*) from pg_stat_activity
 where backend_type = 'client backend'
 """
 # How many databases are looked into at once where connections are plentiful; otherwise one after the other, because
-# three reserved connections have to do for every user who administers a full server.
+# three reserved connections must suffice for all administrators of a full server.
 _AT_ONCE = 4
 _PLENTY = 20
 # What a full server says. It may take a moment until one of the reserved connections is free again.

@@ -40,7 +40,7 @@ def test_what_only_exists_as_source_is_in_no_flavour(catalog: Catalog) -> None:
 
 
 def test_few_libraries_are_preloaded_by_default(catalog: Catalog) -> None:
-    """A default costs every user: only what measures, and does nothing else unless it is told to."""
+    """A default costs every installation: only extensions that measure, and do nothing else by default."""
     for flavour in ("minimal", "standard", "full"):
         selection = solve(catalog, "debian", flavour)
         assert selection.preload == ["auto_explain", "pg_stat_statements"]

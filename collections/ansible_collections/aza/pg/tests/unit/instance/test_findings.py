@@ -111,7 +111,7 @@ def test_each_change_is_red_and_what_waits_is_yellow_and_says_what_for() -> None
         ({**RUNS, "state": "exited"}, ["red container", "green image"]),
         ({**RUNS, "health": "unhealthy"}, ["yellow container", "green image"]),
         ({**RUNS, "oom_killed": True, "restarts": 2}, ["yellow memory", "yellow container", "green image"]),
-        # Deployed as declared, and something else runs: that was another user.
+        # Deployed as declared, and something else runs: it was recreated by hand.
         ({**RUNS, "image": "sha256:b"}, ["red image"]),
         # Deployed from an older declaration: the new image waits for its deploy.
         ({**RUNS, "image": "sha256:b", "config_hash": "older"}, ["yellow image"]),

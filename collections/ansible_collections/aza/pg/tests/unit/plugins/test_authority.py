@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An authority is replaced while every user stays able to verify every user; and what is read back from hosts."""
+"""An authority is replaced while all members stay able to verify each other; and what is read back from hosts."""
 
 from __future__ import annotations
 

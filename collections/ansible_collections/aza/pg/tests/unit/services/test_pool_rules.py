@@ -156,7 +156,7 @@ def test_whom_the_pool_lets_in_the_server_lets_in_by_the_same_proof(
 def test_what_can_be_expressed_is_as_the_server_has_it(
     declared: list[dict[str, Any]], clients: list[Client]
 ) -> None:
-    """A pool that rejects every user would be safe, and of no use."""
+    """A pool that rejects all clients would be safe, but useless."""
     for rule in declared:
         plain = [name for name in rule["roles"] if not name.startswith(("+", "/"))]
         rule["roles"] = plain or ["web"]

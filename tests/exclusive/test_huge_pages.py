@@ -17,7 +17,7 @@ from ansible_collections.aza.pg.plugins.module_utils.host import huge_pages
 from stack.instance import ROOT, Instance
 
 PERMITTED = huge_pages.of_host()["permitted"]
-# Without write access to /proc/sys (a container) nothing can replace the kernel. The other tests of this file still run.
+# Without write access to /proc/sys (a container) nothing can replace the kernel. The other tests here still run.
 needs_permission = pytest.mark.skipif(not PERMITTED, reason=f"this user cannot write {huge_pages.KERNEL}")
 READ_ONLY = (
     "unshare",
